@@ -1,0 +1,32 @@
+# Set-up is part of every target: on a fresh machine `make demo` or `make test` is all it takes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types clean
+
+demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a picture in demo/
+	mkdir -p demo
+	$(BIN)/decametre info sample/T33UUB/item.json
+	$(BIN)/decametre sharpen sample/T33UUB/item.json demo/T33UUB.tif --quicklook --overwrite
+	@echo "Open demo/T33UUB.tif in QGIS; demo/T33UUB.quicklook.png shows before and after."
+
+test: $(READY)  ## all tests; no network, no GPU
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist

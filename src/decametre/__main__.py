@@ -1,0 +1,5 @@
+"""`python -m decametre` is `decametre`."""
+
+from decametre.cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Speed, measured on products of full size."""

@@ -1,0 +1,52 @@
+"""`decametre env`: a report to paste into a bug report."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+import click
+import rasterio
+import torch
+
+from decametre import __version__
+from decametre.inference.device import bfloat16_gain
+
+PACKAGES = ("click", "numpy", "pystac", "rasterio", "rich", "safetensors", "scipy", "torch")
+
+
+def report() -> dict[str, Any]:
+    """Versions, processor and GPUs, as JSON. Holds no path and no name of a user or host."""
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    with rasterio.Env() as env:
+        drivers = env.drivers()
+    return {
+        "decametre": __version__,
+        "python": sys.version.split()[0],
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16_gain_on_processor": round(bfloat16_gain(), 2),
+        "gpus": gpus,
+        "gdal": rasterio.__gdal_version__,
+        "gdal_drivers": {name: name in drivers for name in ("COG", "JP2OpenJPEG")},
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def env(as_json: bool) -> None:
+    """Report versions and devices, for a bug report."""
+    found = report()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for key, value in found.items():
+        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
+        click.echo(f"{key:<28} {text if text != [] else 'none'}")

@@ -1,0 +1,80 @@
+"""`decametre info`: what is this product?"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from decametre import api
+from decametre.cli.arguments import offset_option, product_argument
+from decametre.io.product import Product
+
+
+def describe(product: Product) -> dict[str, Any]:
+    """Everything that the reader found out about a product, as JSON."""
+    grid = product.grid
+    return {
+        "id": product.id,
+        "level": product.level,
+        "processing_baseline": product.baseline,
+        "platform": product.platform,
+        "datetime": product.datetime,
+        "tile": product.tile,
+        "offset": product.offset_reason,
+        "grid": {
+            "crs": grid.crs,
+            "width": grid.width,
+            "height": grid.height,
+            "transform": list(grid.transform()),
+            "bounds": list(grid.bounds),
+            "bbox": [round(value, 6) for value in api.lonlat_bounds(product)],
+        },
+        "bands": {
+            name: {
+                "gsd": file.band.gsd,
+                "scale": file.radiometry.scale,
+                "offset_dn": file.radiometry.offset_dn,
+                "nodata": file.radiometry.nodata,
+                "saturated": file.radiometry.saturated,
+                "path": file.path,
+            }
+            for name, file in product.bands.items()
+        },
+        "missing": dict(product.missing),
+    }
+
+
+@click.command()
+@product_argument
+@offset_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def info(product: str, offset: str, as_json: bool) -> None:
+    """Tell what PRODUCT is: level, baseline, offset, bands, grid, nodata."""
+    found = describe(api.open(product, offset))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    grid = found["grid"]
+    rows = [
+        ("product", found["id"]),
+        ("level", found["level"]),
+        ("processing baseline", found["processing_baseline"] or "not stated"),
+        ("platform", found["platform"] or "not stated"),
+        ("sensed", found["datetime"] or "not stated"),
+        ("tile", found["tile"] or "not stated"),
+        ("offset", found["offset"]),
+        ("grid", f"{grid['width']} x {grid['height']} at 10 m, {grid['crs']}"),
+        ("bbox", ", ".join(f"{value:.5f}" for value in grid["bbox"])),
+    ]
+    for label, value in rows:
+        click.echo(f"{label:<20} {value}")
+    click.echo(f"{'bands':<20} GSD  scale    offset  nodata  saturated")
+    for name, band in found["bands"].items():
+        click.echo(
+            f"  {name:<18} {band['gsd']:>3}  {band['scale']:<7g} {band['offset_dn']:>7} "
+            f"{band['nodata']:>7} {band['saturated']:>10}"
+        )
+    for name, where in found["missing"].items():
+        click.echo(f"  {name:<18} missing: {where}")

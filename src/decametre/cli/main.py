@@ -1,0 +1,88 @@
+"""The command `decametre`: verbs, error lines and exit statuses.
+
+0 done, 2 the user's mistake (one line on standard error), 1 ours (a traceback to report).
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import sys
+from types import FrameType
+
+import click
+from rich.logging import RichHandler
+
+from decametre import __version__
+from decametre.cli.console import STDERR, StderrHandler
+from decametre.errors import DecametreError
+
+VERBS = ("info", "sharpen", "models", "env", "bench")
+"""Each is a module of this package with a command of the same name."""
+
+
+class Verbs(click.Group):
+    """Loads a verb's module when it is asked for: torch and GDAL take seconds to import."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs, in the order in which people need them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of a verb, or None."""
+        if name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"decametre.cli.{name}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="decametre")
+@click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors on standard error.")
+def cli(quiet: bool) -> None:
+    """Every Sentinel-2 band at ten metres, and what grows there."""
+    handler: logging.Handler = (
+        RichHandler(console=STDERR, show_path=False, show_level=False, log_time_format="%H:%M:%S")
+        if STDERR.is_terminal
+        else StderrHandler()
+    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("decametre").setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_status())
+
+
+def _status() -> int:
+    try:
+        cli.main(standalone_mode=False)
+    except DecametreError as error:
+        return _complain(str(error))
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("decametre: interrupted; nothing was written", err=True)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception:
+        logging.getLogger("decametre").exception(
+            "this is a fault of decametre; please report it with the output of `decametre env`"
+        )
+        return 1
+    return 0
+
+
+def _complain(message: str) -> int:
+    click.echo(f"decametre: error: {' '.join(message.split())}", err=True)
+    return 2
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """SIGTERM unwinds like Ctrl-C, so that partial files are removed."""
+    raise KeyboardInterrupt

@@ -1,0 +1,66 @@
+"""What can go wrong that is not our fault.
+
+Every class here is a user's mistake or the state of their machine. The command line turns it
+into one line on standard error and exit status 2; in Python it is an exception like any other.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DecametreError(Exception):
+    """Base of all errors that a user can mend. The message is one line: what, where, remedy."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(str(message).split()))
+
+
+class NotAProductError(DecametreError):
+    """The input is no Sentinel-2 product, or its metadata cannot be understood."""
+
+
+class MissingBandError(DecametreError):
+    """A band file that the job needs is not where the metadata says."""
+
+
+class CorruptDataError(DecametreError):
+    """A file is truncated or damaged."""
+
+
+class GridError(DecametreError):
+    """Bands whose grids do not fit one another, or a window outside the product."""
+
+
+class RadiometryError(DecametreError):
+    """Scale or offset of the product cannot be used."""
+
+
+class OutputError(DecametreError):
+    """The result cannot be written: folder, permission, space, or it exists already."""
+
+
+class ModelError(DecametreError):
+    """A model's card or weights cannot be used."""
+
+
+class DeviceError(DecametreError):
+    """The device that was asked for is not there."""
+
+
+class UnknownNameError(DecametreError):
+    """A name that is none of the known ones; the message proposes the nearest.
+
+    Args:
+        kind: What the name stands for, such as "band" or "model".
+        given: The name as the user wrote it.
+        known: All names that would have been right.
+    """
+
+    def __init__(self, kind: str, given: str, known: Iterable[str]) -> None:
+        known = list(known)
+        near = difflib.get_close_matches(given.lower(), [k.lower() for k in known], n=3, cutoff=0.4)
+        near = [k for k in known if k.lower() in near]
+        remedy = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        super().__init__(f"unknown {kind} '{given}'; {remedy}")

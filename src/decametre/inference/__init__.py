@@ -1,0 +1,1 @@
+"""From a product to its bands at ten metres."""

@@ -1,0 +1,230 @@
+"""The main job: one product in, one complete result out, or nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from decametre import __version__
+from decametre.errors import OutputError, UnknownNameError
+from decametre.grid import Window
+from decametre.inference.consistency import ResidualSums
+from decametre.inference.device import choose_devices, choose_precision
+from decametre.inference.pipeline import DEFAULT_TILE, sharpen_windows
+from decametre.inference.sharpener import SharpenedWindow, Sharpener
+from decametre.io import quicklook as picture
+from decametre.io.cog import CogWriter, bytes_needed
+from decametre.io.item import result_item
+from decametre.io.product import Product
+from decametre.io.raster import BandReader
+from decametre.io.staging import Staging
+from decametre.models.registry import Model
+from decametre.quality import quality_card
+from decametre.radiometry import Radiometry
+
+log = logging.getLogger(__name__)
+
+ENCODINGS = {"dn": "uint16", "reflectance": "float32"}
+"""Encodings of the output, and their data types."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of 10 m pixels done and of all."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished product.
+
+    Attributes:
+        path: The COG.
+        item_path: The STAC item.
+        quality_path: The quality card.
+        quicklook_path: The before/after picture, or None.
+        quality: The quality card's content.
+    """
+
+    path: Path
+    item_path: Path
+    quality_path: Path
+    quicklook_path: Path | None
+    quality: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a product is sharpened; see `decametre.api.sharpen`."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    consistent: bool = False
+    encoding: str = "dn"
+    compression: str = "deflate"
+    quicklook: bool = False
+    overwrite: bool = False
+    tile: int = DEFAULT_TILE
+
+
+def run(
+    product: Product,
+    output: Path,
+    models: Sequence[Model],
+    bands: Sequence[str],
+    window: Window,
+    options: Options,
+    progress: Progress,
+) -> Result:
+    """Sharpen a window of a product into a COG, a STAC item and a quality card.
+
+    Args:
+        product: The product.
+        output: Where the COG is to stand; item, card and picture stand beside it.
+        models: From `registry.models_for`.
+        bands: Bands of the output.
+        window: In 10 m pixels, a multiple of every band's pixels.
+        options: How.
+        progress: Called after every core.
+
+    Raises:
+        DecametreError: See `decametre.api.sharpen`.
+    """
+    if options.encoding not in ENCODINGS:
+        raise UnknownNameError("encoding", options.encoding, ENCODINGS)
+    dtype = ENCODINGS[options.encoding]
+    devices = choose_devices(options.device)
+    precision = choose_precision(options.precision, devices[0])
+    sharpeners = [Sharpener(models, bands, d, precision, options.consistent) for d in devices]
+    product.band_files(sharpeners[0].inputs)
+    grid = product.grid.crop(window)
+    radiometry = {name: product.bands[name].radiometry for name in bands}
+    residuals = {m.card.name: ResidualSums.zeros(m.card.bands_out) for m in models}
+    check_apart(product, output)
+
+    with Staging(
+        output, overwrite=options.overwrite, needed=bytes_needed(grid, len(bands), dtype)
+    ) as staging:
+        shot = Snapshot(product, window, bands) if options.quicklook else None
+        done, total = 0, window.width * window.height
+        progress(done, total)
+        with CogWriter(
+            staging.path(output.name), grid, radiometry, dtype, options.compression
+        ) as writer:
+            for piece in sharpen_windows(product, window, sharpeners, options.tile):
+                images = piece.dn if dtype == "uint16" else reflectance_of(piece, radiometry)
+                writer.write(piece.core.relative_to(window), images)
+                for name, sums in piece.residuals.items():
+                    residuals[name] += sums
+                if shot:
+                    shot.add(piece)
+                done += piece.core.width * piece.core.height
+                progress(done, total)
+            log.info("writing the Cloud-Optimized GeoTIFF")
+            writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": product.id})
+        quality = quality_card(
+            product,
+            window,
+            bands,
+            [model.card for model in models],
+            residuals,
+            writer.statistics,
+            device=", ".join(str(device) for device in devices),
+            precision=str(precision).removeprefix("torch."),
+            consistent=options.consistent,
+        )
+        files = {"quality": f"{output.stem}.quality.json"}
+        dump(staging.path(files["quality"]), quality)
+        if shot and (drawn := shot.draw()) is not None:
+            files["thumbnail"] = f"{output.stem}.quicklook.png"
+            picture.write_png(staging.path(files["thumbnail"]), drawn)
+        tags = {name: statistics.tags for name, statistics in writer.statistics.items()}
+        item = result_item(product, grid, output, radiometry, tags, quality, files, dtype)
+        item_name = f"{output.stem}.json"
+        dump(staging.path(item_name), item.to_dict(include_self_link=False))
+        # The item means "done": the one of an earlier result goes first, the new one comes last.
+        (output.parent / item_name).unlink(missing_ok=True)
+        staging.commit(output.name, *files.values(), item_name)
+    return Result(
+        output,
+        output.with_name(item_name),
+        output.with_name(files["quality"]),
+        output.with_name(files["thumbnail"]) if "thumbnail" in files else None,
+        quality,
+    )
+
+
+def check_apart(product: Product, output: Path) -> None:
+    """Refuse to write into the input.
+
+    Raises:
+        OutputError: The output is one of the product's files or lies inside its SAFE folder.
+    """
+    if "://" in product.source:
+        return
+    source, target = Path(product.source).resolve(), output.resolve()
+    for folder in (source, *source.parents):
+        if folder.suffix == ".SAFE" and folder in target.parents:
+            raise OutputError(f"{output} lies inside the input {folder}; write it elsewhere")
+    inputs = {Path(file.path).resolve() for file in product.bands.values()}
+    beside = {target.with_name(f"{target.stem}{end}") for end in (".json", ".quality.json")}
+    if inputs & {target} or source in {target, *beside}:
+        raise OutputError(f"{output} would overwrite the input {product.source}; write elsewhere")
+
+
+def reflectance_of(
+    piece: SharpenedWindow, radiometry: Mapping[str, Radiometry]
+) -> dict[str, np.ndarray]:
+    """Every band of a window as float32 reflectance, NaN without data."""
+    images = dict(piece.reflectance)
+    for name in piece.dn.keys() - images.keys():
+        dn = piece.dn[name]
+        images[name] = measured_reflectance(dn, radiometry[name])
+    return images
+
+
+def measured_reflectance(dn: np.ndarray, radiometry: Radiometry) -> np.ndarray:
+    """Reflectance, float32, with NaN where there is no measurement."""
+    return np.where(radiometry.valid(dn), radiometry.to_reflectance(dn), np.float32(np.nan))
+
+
+def dump(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON as people read it."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+class Snapshot:
+    """Collects what the before/after picture shows: a square in the middle of the window."""
+
+    def __init__(self, product: Product, window: Window, bands: Sequence[str]) -> None:
+        step = 6
+        width = min(picture.EDGE, window.width) // step * step
+        height = min(picture.EDGE, window.height) // step * step
+        col = window.col + (window.width - width) // 2 // step * step
+        row = window.row + (window.height - height) // 2 // step * step
+        self.square = Window(col, row, width, height)
+        self.product = product
+        self.bands = [n for n in bands if any(n in names for names in picture.COMPOSITES)]
+        self.after = {n: np.full((height, width), np.nan, np.float32) for n in self.bands}
+
+    def add(self, piece: SharpenedWindow) -> None:
+        """Keep the part of a core that lies in the square."""
+        common = piece.core.intersection(self.square)
+        if common.width and common.height:
+            for name in self.bands:
+                into = common.relative_to(self.square).slices
+                self.after[name][into] = piece.reflectance[name][
+                    common.relative_to(piece.core).slices
+                ]
+
+    def draw(self) -> np.ndarray | None:
+        """The picture, or None where the bands make no composite."""
+        before = {}
+        with BandReader(self.product, self.bands) as reader:
+            for name in self.bands:
+                dn = reader.read(name, self.square)
+                before[name] = measured_reflectance(dn, self.product.bands[name].radiometry)
+        return picture.draw(before, self.after)

@@ -1,0 +1,1 @@
+"""Products in, results out. GDAL is used here and nowhere else."""

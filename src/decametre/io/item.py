@@ -1,0 +1,162 @@
+"""The STAC item of a result. It is written last: where it stands, the product is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pystac
+from rasterio.warp import transform_bounds, transform_geom
+
+from decametre import __version__
+from decametre.bands import ALL_BANDS, FINEST_GSD
+from decametre.grid import Grid
+from decametre.io.product import Product
+from decametre.radiometry import Radiometry
+
+STAC_EXTENSIONS = [
+    "https://stac-extensions.github.io/eo/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/view/v1.0.0/schema.json",
+]
+
+
+def result_item(
+    product: Product,
+    grid: Grid,
+    output: Path,
+    radiometry: Mapping[str, Radiometry],
+    statistics: Mapping[str, Mapping[str, str]],
+    quality: Mapping[str, Any],
+    files: Mapping[str, str],
+    dtype: str,
+) -> pystac.Item:
+    """Describe a result.
+
+    Args:
+        product: What it was made from.
+        grid: Its 10 m grid.
+        output: Where the COG will stand.
+        radiometry: Of each output band, in the order of the file.
+        statistics: GDAL's `STATISTICS_*` of each band.
+        quality: The quality card, embedded as `decametre:quality`.
+        files: File names of the assets beside the COG: `quality`, and `thumbnail` if there is one.
+        dtype: `uint16` (DN) or `float32` (reflectance).
+    """
+    west, south, east, north = grid.bounds
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    geometry = transform_geom(
+        grid.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=7
+    )
+    bbox = [round(value, 7) for value in transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)]
+    properties = {
+        **product.properties,
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        "gsd": FINEST_GSD,
+        "processing:level": product.level,
+        "processing:software": {"decametre": __version__},
+        "processing:lineage": "Sentinel-2 bands of 20 m and 60 m brought to 10 m by decametre",
+        "proj:shape": list(grid.shape()),
+        "proj:transform": list(grid.transform()),
+        "decametre:quality": dict(quality),
+    }
+    if grid.crs.startswith("EPSG:"):
+        properties["proj:code"] = grid.crs
+    else:
+        properties |= {"proj:code": None, "proj:wkt2": grid.crs}
+    if product.platform:
+        properties["platform"] = product.platform
+    if product.tile:
+        properties["s2:mgrs_tile"] = product.tile
+    if product.baseline:
+        properties["s2:processing_baseline"] = product.baseline
+    item = pystac.Item(
+        id=output.name.removesuffix(output.suffix),
+        geometry=dict(geometry),
+        bbox=bbox,
+        datetime=_parse(product.datetime),
+        properties=properties,
+        stac_extensions=STAC_EXTENSIONS,
+    )
+    if item.datetime is None:  # STAC wants a time; the source states none
+        item.common_metadata.start_datetime = datetime(2015, 6, 23, tzinfo=UTC)
+        item.common_metadata.end_datetime = datetime(2015, 6, 23, tzinfo=UTC)
+    item.add_asset(
+        "data",
+        pystac.Asset(
+            href=f"./{output.name}",
+            media_type=pystac.MediaType.COG,
+            roles=["data", "reflectance"],
+            extra_fields={
+                "bands": [
+                    _band(name, radiometry[name], statistics[name], dtype) for name in radiometry
+                ]
+            },
+        ),
+    )
+    item.add_asset(
+        "quality",
+        pystac.Asset(
+            href=f"./{files['quality']}",
+            media_type=pystac.MediaType.JSON,
+            roles=["metadata"],
+            title="Quality card",
+        ),
+    )
+    if "thumbnail" in files:
+        item.add_asset(
+            "thumbnail",
+            pystac.Asset(
+                href=f"./{files['thumbnail']}",
+                media_type=pystac.MediaType.PNG,
+                roles=["thumbnail"],
+                title="As measured (left) and at 10 m (right)",
+            ),
+        )
+    item.add_link(pystac.Link("derived_from", _source_href(product.source, output.parent)))
+    return item
+
+
+def _band(
+    name: str, radiometry: Radiometry, statistics: Mapping[str, str], dtype: str
+) -> dict[str, Any]:
+    band = ALL_BANDS[name]
+    described: dict[str, Any] = {
+        "name": name,
+        "eo:common_name": band.common_name,
+        "eo:center_wavelength": band.wavelength,
+        "eo:full_width_half_max": band.bandwidth,
+        "data_type": dtype,
+        "nodata": radiometry.nodata if dtype == "uint16" else "nan",
+    }
+    if dtype == "uint16":
+        described |= {"raster:scale": radiometry.scale, "raster:offset": radiometry.offset}
+    if statistics:
+        keys = {
+            "minimum": "MINIMUM",
+            "maximum": "MAXIMUM",
+            "mean": "MEAN",
+            "stddev": "STDDEV",
+            "valid_percent": "VALID_PERCENT",
+        }
+        described["statistics"] = {
+            key: float(statistics[f"STATISTICS_{tag}"]) for key, tag in keys.items()
+        }
+    return described
+
+
+def _parse(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+
+
+def _source_href(source: str, folder: Path) -> str:
+    """The source as the item links to it: a URL as it is, a path relative to the item."""
+    if "://" in source:
+        return source
+    return os.path.relpath(Path(source).resolve(), folder.resolve())

@@ -1,0 +1,95 @@
+"""All or nothing: files are made under a temporary name and moved into place at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from decametre.errors import OutputError
+
+log = logging.getLogger(__name__)
+
+LOCK_NAME = "lock"
+
+
+class Staging:
+    """A hidden folder beside the output, in which a run makes its files; a context manager.
+
+    The folder vanishes when the run ends, however it ends. Only a run that was killed leaves it;
+    the next run with the same output says so and removes it. A lock held by the running process
+    tells the two cases apart.
+
+    Args:
+        output: The file that the run is to make.
+        overwrite: Allow the output to exist.
+        needed: Bytes that the run will need at most.
+
+    Raises:
+        OutputError: The folder does not exist or cannot be written, the output exists, another
+            run is at work on it, or there is too little space.
+    """
+
+    def __init__(self, output: Path, *, overwrite: bool, needed: int) -> None:
+        self.output = output
+        self.folder = output.parent / f".{output.name}.partial"
+        self._lock: IO[str] | None = None
+        if output.is_dir():
+            raise OutputError(f"{output} is a folder; give a file name such as {output}/sharp.tif")
+        if not output.parent.is_dir():
+            raise OutputError(f"{output}: folder {output.parent} does not exist; make it first")
+        if not os.access(output.parent, os.W_OK):
+            raise OutputError(f"{output}: folder {output.parent} is not writable")
+        if output.exists() and not overwrite:
+            raise OutputError(f"{output} exists already; use --overwrite to replace it")
+        free = shutil.disk_usage(output.parent).free
+        if free < needed:
+            raise OutputError(
+                f"{output}: {free / 1e9:.1f} GB free in {output.parent}, up to "
+                f"{needed / 1e9:.1f} GB needed; free some space or write elsewhere"
+            )
+
+    def __enter__(self) -> Self:
+        leftover = self.folder.exists()
+        try:
+            self.folder.mkdir(exist_ok=True)
+            self._lock = (self.folder / LOCK_NAME).open("w")
+        except OSError as error:
+            raise OutputError(f"{self.output}: cannot write there ({error.strerror})") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise OutputError(f"{self.output}: another run is writing it; wait for it") from error
+        if leftover:
+            log.warning(
+                "an earlier run for %s was killed before it ended; its partial files are removed",
+                self.output,
+            )
+            for path in self.folder.iterdir():
+                if path.name != LOCK_NAME:
+                    path.unlink()
+        return self
+
+    def path(self, name: str) -> Path:
+        """Where to make the file that will get this name beside the output."""
+        return self.folder / name
+
+    def commit(self, *names: str) -> None:
+        """Move finished files into place, in this order; each move is atomic."""
+        for name in names:
+            os.replace(self.folder / name, self.output.parent / name)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.close()

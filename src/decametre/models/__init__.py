@@ -1,0 +1,1 @@
+"""Networks, their cards, and the registry that finds them by name."""

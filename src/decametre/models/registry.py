@@ -1,0 +1,185 @@
+"""Models by name: the shipped ones, and any folder with a card and weights.
+
+A new architecture joins by one line in `NETWORKS`; a new model by its folder under `weights/`.
+Inference knows neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from decametre.bands import bands_at
+from decametre.errors import ModelError, UnknownNameError
+from decametre.models.bicubic import Bicubic
+from decametre.models.card import CARD_NAME, WEIGHTS_NAME, Card, checksum_of, read_card
+from decametre.models.native import NativeTrunk
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"bicubic": Bicubic, "native": NativeTrunk}
+"""Architectures. Each takes `bands_in` (number of bands for each GSD) and its own `config`."""
+
+BANDS_FOR_SCALE: dict[int, dict[int, tuple[str, ...]]] = {
+    2: {10: bands_at(10), 20: bands_at(20)},
+    6: {10: bands_at(10), 20: bands_at(20), 60: bands_at(60)},
+}
+"""What a network looks at: 20 m bands do not gain from the 60 m bands (Lanaras et al. 2018)."""
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+DEFAULT_FAMILY = "native"
+
+BICUBIC_CARDS = {
+    f"bicubic_{scale}x": Card(
+        name=f"bicubic_{scale}x",
+        network="bicubic",
+        config={},
+        bands_in=bands_in,
+        margin=Bicubic.margin,
+        attribution="",
+    )
+    for scale, bands_in in BANDS_FOR_SCALE.items()
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its card."""
+
+    card: Card
+    network: nn.Module
+
+
+def shipped_cards() -> dict[str, Card]:
+    """The cards of the models that come with the package, by name."""
+    folders = sorted(path.parent for path in WEIGHTS_FOLDER.glob(f"*/{CARD_NAME}"))
+    return BICUBIC_CARDS | {folder.name: read_card(folder / CARD_NAME) for folder in folders}
+
+
+def families() -> dict[str, list[str]]:
+    """Shipped models that go together: `native` is `native_2x` and `native_6x`."""
+    found: dict[str, list[str]] = {}
+    for name in shipped_cards():
+        found.setdefault(name.rpartition("_")[0], []).append(name)
+    return found
+
+
+def build(card: Card) -> nn.Module:
+    """A network of the card's architecture, with weights as they start.
+
+    Raises:
+        ModelError: The registry has no such architecture, or the configuration does not suit it.
+    """
+    if card.network not in NETWORKS:
+        raise ModelError(
+            f"model {card.name}: unknown architecture '{card.network}'; "
+            f"known: {', '.join(NETWORKS)}"
+        )
+    bands_in = {gsd: len(names) for gsd, names in card.bands_in.items()}
+    try:
+        return NETWORKS[card.network](bands_in=bands_in, **card.config)
+    except TypeError as error:
+        raise ModelError(
+            f"model {card.name}: configuration {dict(card.config)} does not suit "
+            f"architecture {card.network} ({error})"
+        ) from error
+
+
+def load_folder(folder: Path) -> Model:
+    """Load a model from a folder with `card.json` and `weights.safetensors`.
+
+    Raises:
+        ModelError: Card or weights are missing, damaged, or do not fit one another.
+    """
+    card = read_card(folder / CARD_NAME)
+    network = build(card)
+    weights = folder / WEIGHTS_NAME
+    if not weights.is_file():
+        raise ModelError(f"model {card.name}: {weights} is missing")
+    if checksum_of(weights) != card.checksum:
+        raise ModelError(
+            f"model {card.name}: {weights} is not the file that its card describes (SHA-256 "
+            "differs); restore both from one source"
+        )
+    try:
+        state = load_file(weights)
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(
+            f"model {card.name}: the card does not fit the weights: {error}"
+        ) from error
+    return Model(card, network.eval())
+
+
+def load_model(name: str) -> Model:
+    """Load one model by name, or from a folder.
+
+    Raises:
+        UnknownNameError: Neither a shipped model nor a folder; names the nearest.
+        ModelError: See `load_folder`.
+    """
+    if name in BICUBIC_CARDS:
+        card = BICUBIC_CARDS[name]
+        return Model(card, build(card).eval())
+    if (WEIGHTS_FOLDER / name / CARD_NAME).is_file():
+        return load_folder(WEIGHTS_FOLDER / name)
+    if Path(name).is_dir():
+        return load_folder(Path(name))
+    raise UnknownNameError("model", name, [*families(), *shipped_cards()])
+
+
+def models_for(bands: Iterable[str], names: Iterable[str] = ()) -> list[Model]:
+    """The models that bring these bands to 10 m.
+
+    Args:
+        bands: Bands of the output. 10 m bands need no model.
+        names: Models, families of models, or model folders. Where none of them makes a band, the
+            default family does; of two that make the same band, the later is taken.
+
+    Returns:
+        Only models that are needed, coarsest bands last.
+
+    Raises:
+        UnknownNameError: No such model.
+        ModelError: A model cannot be loaded.
+    """
+    wanted = set(bands) - set(bands_at(10))
+    family = families()
+    chosen: dict[str, Model] = {}
+    for name in (DEFAULT_FAMILY, *names):
+        for member in family.get(name, [name]):
+            model = load_model(member)
+            for band in wanted.intersection(model.card.bands_out):
+                chosen[band] = model
+    models = {model.card.name: model for model in chosen.values()}
+    return sorted(models.values(), key=lambda model: model.card.scale)
+
+
+def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
+    """Write weights and card into a folder, which is made.
+
+    Args:
+        folder: The model folder.
+        card: Everything but parameters and checksum, which are taken from the network.
+        network: In float32.
+
+    Returns:
+        The card as written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state: dict[str, Any] = {k: v.contiguous().cpu() for k, v in network.state_dict().items()}
+    weights = folder / WEIGHTS_NAME
+    save_file(state, weights)
+    card = dataclasses.replace(
+        card,
+        parameters=sum(tensor.numel() for tensor in state.values()),
+        checksum=checksum_of(weights),
+    )
+    (folder / CARD_NAME).write_text(json.dumps(card.to_stac(), indent=1) + "\n", encoding="utf-8")
+    return card

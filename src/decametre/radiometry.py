@@ -1,0 +1,56 @@
+"""From digital numbers (DN) to reflectance and back.
+
+reflectance = DN x scale + offset. From processing baseline 04.00 on, products carry an offset
+of -1000 DN as a rule, that is -0.1 in reflectance. It is read from the product, never guessed
+from the sensing date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NODATA = 0
+SATURATED = 65535
+DN_MIN, DN_MAX = 1, 65534
+"""The range of DN that a pixel with data can take: not nodata, not saturated."""
+
+
+@dataclass(frozen=True)
+class Radiometry:
+    """How one band's DN become reflectance.
+
+    Attributes:
+        scale: Reflectance per DN, 1e-4 for a quantification value of 10000.
+        offset: Added to DN x scale, in reflectance (-0.1 for a RADIO_ADD_OFFSET of -1000).
+        nodata: DN of a pixel without data.
+        saturated: DN of a saturated pixel.
+    """
+
+    scale: float = 1e-4
+    offset: float = 0.0
+    nodata: int = NODATA
+    saturated: int = SATURATED
+
+    @property
+    def offset_dn(self) -> int:
+        """The offset in DN, as the product's metadata state it (-1000 as a rule, or 0)."""
+        return round(self.offset / self.scale)
+
+    def to_reflectance(self, dn: np.ndarray) -> np.ndarray:
+        """DN to reflectance, float32, same shape. Nodata is not treated; mask it with `valid`."""
+        return dn.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+
+    def to_dn(self, reflectance: np.ndarray) -> np.ndarray:
+        """Reflectance to DN, uint16, rounded and clipped to what a pixel with data can take.
+
+        A pixel with data never becomes nodata (0) or saturated (65535), and negative values
+        never wrap: they are clipped at DN 1.
+        """
+        dn = np.rint((reflectance - np.float32(self.offset)) * np.float32(1 / self.scale))
+        return np.clip(dn, DN_MIN, DN_MAX).astype(np.uint16)
+
+    def valid(self, dn: np.ndarray) -> np.ndarray:
+        """True where a pixel holds a measurement: neither nodata nor saturated."""
+        return (dn != self.nodata) & (dn != self.saturated)
