@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 
 
-def open(source: PathLike, offset: str | float = "auto") -> Product:  # noqa: A001
+def open(source: PathLike, offset: str | float = "auto") -> Product:
     """Open a Sentinel-2 product; no pixel is read.
 
     Args:

@@ -75,26 +75,31 @@ def radius_of(taps: Tensor, scale: int) -> int:
     return (taps.shape[1] - scale) // 2
 
 
-def degrade(x_bchw: Tensor, taps: Tensor, scale: int, *, pad: bool = True) -> Tensor:
+def degrade(
+    x_bchw: Tensor, taps: Tensor, scale: int, *, stride: int | None = None, pad: bool = True
+) -> Tensor:
     """Bring an image to a grid `scale` times coarser.
 
     Args:
         x_bchw: (batch, bands, rows, columns), any unit.
         taps: From `kernel_taps`, one row a band.
         scale: Ratio of the grids.
+        stride: Fine pixels from one coarse pixel to the next; `scale` unless coarse pixels are to
+            overlap.
         pad: Repeat the outermost pixels where the kernel reaches beyond the image. Without, only
             coarse pixels whose kernel lies inside are made: the caller gives r more fine pixels
             on each side.
 
     Returns:
-        (batch, bands, rows / scale, columns / scale), the dtype of `x_bchw`.
+        (batch, bands, (rows - scale) / stride + 1, likewise columns), the dtype of `x_bchw`: for
+        the usual stride, rows / scale and columns / scale.
     """
-    bands = x_bchw.shape[1]
+    bands, stride = x_bchw.shape[1], stride or scale
     taps = taps.to(x_bchw)
     if pad:
         x_bchw = F.pad(x_bchw, [radius_of(taps, scale)] * 4, mode="replicate")
-    rows = F.conv2d(x_bchw, taps[:, None, :, None], stride=(scale, 1), groups=bands)
-    return F.conv2d(rows, taps[:, None, None, :], stride=(1, scale), groups=bands)
+    rows = F.conv2d(x_bchw, taps[:, None, :, None], stride=(stride, 1), groups=bands)
+    return F.conv2d(rows, taps[:, None, None, :], stride=(1, stride), groups=bands)
 
 
 def spread(x_bchw: Tensor, taps: Tensor, scale: int) -> Tensor:
@@ -124,7 +129,8 @@ def inverse_taps(taps: Tensor, scale: int, radius: int = 4) -> Tensor:
     Args:
         taps: From `kernel_taps`.
         scale: Ratio of the grids.
-        radius: Weights beyond so many coarse pixels are dropped; they are below 1 %.
+        radius: Weights beyond so many coarse pixels are dropped. With 4, a step leaves at most 5 %
+            of the residual at any frequency, in any band at its own scale.
 
     Returns:
         (bands, 2 radius + 1), float64.

@@ -10,10 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decametre.bands import FINEST_GSD
-from decametre.grid import Window
 from decametre.models.bicubic import bicubic
-from decametre.scenes import Scene
-from decametre.wald import Pair, make_pair, taps_for
+from decametre.wald import DegradedScene, Pair
 
 
 @dataclass(frozen=True)
@@ -39,21 +37,6 @@ class SceneScore:
         return sum(self.rmse) / sum(self.rmse_bicubic)
 
 
-def degraded_scene(scene: Scene, kernel: str, bands_in: Mapping[int, tuple[str, ...]]) -> Pair:
-    """A whole scene at degraded scale, cropped to a multiple of the coarse pixels."""
-    scale = max(bands_in) // FINEST_GSD
-    step = scale * scale
-    rows, cols = scene.shape
-    window = Window(0, 0, cols // step * step, rows // step * step)
-    reflectance, valid = scene.crop(window)
-    return make_pair(
-        {gsd: x[None] for gsd, x in reflectance.items()},
-        {gsd: x[None] for gsd, x in valid.items()},
-        taps_for(kernel, bands_in, scale),
-        scale,
-    )
-
-
 @torch.inference_mode()
 def predict(network: nn.Module, inputs: Mapping[int, Tensor], margin: int) -> Tensor:
     """Run a network on a whole image whose edge pixels repeat outward by the margin.
@@ -72,21 +55,14 @@ def predict(network: nn.Module, inputs: Mapping[int, Tensor], margin: int) -> Te
     return network(padded)[..., edge:-edge, edge:-edge].float()
 
 
-def score(
-    network: nn.Module,
-    margin: int,
-    scenes: Sequence[Scene],
-    kernel: str,
-    bands_in: Mapping[int, tuple[str, ...]],
-) -> list[SceneScore]:
+def score(network: nn.Module, margin: int, scenes: Sequence[DegradedScene]) -> list[SceneScore]:
     """RMSE of a network and of bicubic interpolation on each scene that has scorable pixels."""
     scores = []
     for scene in scenes:
-        pair = degraded_scene(scene, kernel, bands_in)
+        pair = scene.whole()
         if not pair.mask.any():
             continue
-        coarsest = max(bands_in)
-        baseline = bicubic(pair.inputs[coarsest], coarsest // FINEST_GSD)
+        baseline = bicubic(pair.inputs[max(pair.inputs)], scene.scale)
         scores.append(
             SceneScore(
                 scene.name,

@@ -1,4 +1,4 @@
-"""The quality card: what was done to a product, with what, and how well it agrees with the input."""
+"""The quality card: what was done to a product, and how well it agrees with the input."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def quality_card(
                 "checksum_sha256": card.checksum,
                 "parameters": card.parameters,
                 "attribution": card.attribution,
-                "scores_at_degraded_scale": dict(card.scores),
+                "scores_at_degraded_scale": {
+                    key: value for key, value in card.scores.items() if key != "scenes"
+                },
             }
             for card in cards
         },

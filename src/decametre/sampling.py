@@ -1,4 +1,4 @@
-"""Patches drawn from scenes, for training."""
+"""Patches drawn from degraded scenes, for training."""
 
 from __future__ import annotations
 
@@ -9,82 +9,69 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decametre.bands import FINEST_GSD
-from decametre.grid import Window
-from decametre.scenes import Scene
+from decametre.wald import DegradedScene, Pair, stack_pairs
 
 
 class PatchSampler:
-    """Draws square patches from scenes at random places, flipped, turned and brightened.
+    """Draws square pairs from scenes at random places, flipped, turned and brightened.
 
-    Places are multiples of the coarsest band's pixel, so the cells of the degraded grid fall
+    Places are any pixel of the coarsest native grid, so the cells of the degraded grid fall
     differently in each draw. A scene is drawn with a probability that grows with its edge length
     and with the share of its pixels that were measured: torn scenes teach less, and many views of
     different ground are worth more than one large scene.
 
     Args:
-        scenes: The scenes.
-        size: Edge of a patch in 10 m pixels, a multiple of the coarsest band's factor.
+        scenes: The scenes, all degraded at one scale.
+        size: Edge of a patch in pixels of the coarsest degraded grid (40 m or 360 m).
         gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain].
         seed: Of the random numbers.
     """
 
-    def __init__(self, scenes: Sequence[Scene], size: int, gain: float, seed: int) -> None:
-        self.scenes, self.size, self.gain = scenes, size, gain
+    def __init__(self, scenes: Sequence[DegradedScene], size: int, gain: float, seed: int) -> None:
+        self.scenes, self.gain = scenes, gain
+        self.edge = size * scenes[0].scale
         self.random = np.random.default_rng(seed)
         weights = np.array([self._weight(scene) for scene in scenes])
         self.probabilities = weights / weights.sum()
 
     @staticmethod
-    def _weight(scene: Scene) -> float:
+    def _weight(scene: DegradedScene) -> float:
         rows, cols = scene.shape
-        coarsest = max(scene.valid)
         # Gaps come as rows: what survives the kernel falls with a power of the measured share.
-        measured = float(scene.valid[coarsest].float().mean()) ** 4
+        measured = float(scene.valid.float().mean()) ** 4
         return float(np.sqrt(rows * cols)) * measured
 
-    def batch(self, count: int) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """Draw patches: reflectance and mask for each GSD, (count, bands, rows, columns)."""
-        drawn = [self._patch() for _ in range(count)]
-        gsds = drawn[0][0].keys()
-        return (
-            {gsd: torch.stack([patch[0][gsd] for patch in drawn]) for gsd in gsds},
-            {gsd: torch.stack([patch[1][gsd] for patch in drawn]) for gsd in gsds},
-        )
+    def batch(self, count: int) -> Pair:
+        """Draw a batch of pairs."""
+        return stack_pairs([self._patch() for _ in range(count)])
 
-    def _patch(self) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    def _patch(self) -> Pair:
         scene = self.scenes[self.random.choice(len(self.scenes), p=self.probabilities)]
-        rows, cols = scene.shape
-        step = max(scene.reflectance) // FINEST_GSD
-        row = int(self.random.integers(0, max(0, rows - self.size) // step + 1)) * step
-        col = int(self.random.integers(0, max(0, cols - self.size) // step + 1)) * step
-        window = Window(col, row, min(self.size, cols), min(self.size, rows))
-        reflectance, valid = scene.crop(window)
+        rows, cols = (min(self.edge, side // scene.scale * scene.scale) for side in scene.shape)
+        row = int(self.random.integers(scene.shape[0] - rows + 1))
+        col = int(self.random.integers(scene.shape[1] - cols + 1))
+        pair = scene.pair(row, col, rows, cols)
         turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
         gain = float(np.exp(self.random.uniform(-self.gain, self.gain)))
-        return (
-            {
-                gsd: self._turn(_fit(x, self.size // (gsd // 10)), turns, flip) * gain
-                for gsd, x in reflectance.items()
-            },
-            {
-                gsd: self._turn(_fit(x, self.size // (gsd // 10)), turns, flip)
-                for gsd, x in valid.items()
-            },
+
+        def varied(x_bchw: Tensor) -> Tensor:
+            share = x_bchw.shape[-2] / rows
+            turned = torch.rot90(enlarged(x_bchw, round(self.edge * share)), turns, dims=(2, 3))
+            return turned.flip(3) if flip else turned
+
+        return Pair(
+            {gsd: varied(image) * gain for gsd, image in pair.inputs.items()},
+            varied(pair.target) * gain,
+            varied(pair.mask),
         )
 
-    @staticmethod
-    def _turn(x_chw: Tensor, turns: int, flip: bool) -> Tensor:
-        turned = torch.rot90(x_chw, turns, dims=(1, 2))
-        return turned.flip(2) if flip else turned
 
-
-def _fit(x_chw: Tensor, size: int) -> Tensor:
-    """Enlarge a patch from a scene that is too small: pixels repeat, masks are False."""
-    rows, cols = x_chw.shape[-2:]
+def enlarged(x_bchw: Tensor, size: int) -> Tensor:
+    """A patch from a scene that is too small, at full size: pixels repeat, masks are False."""
+    rows, cols = x_bchw.shape[-2:]
     if (rows, cols) == (size, size):
-        return x_chw
+        return x_bchw
     pad = [0, size - cols, 0, size - rows]
-    if x_chw.dtype == torch.bool:
-        return F.pad(x_chw, pad, value=False)
-    return F.pad(x_chw[None], pad, mode="replicate")[0]
+    if x_bchw.dtype == torch.bool:
+        return F.pad(x_bchw, pad, value=False)
+    return F.pad(x_bchw, pad, mode="replicate")

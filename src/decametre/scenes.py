@@ -9,8 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from decametre.bands import FINEST_GSD
-from decametre.grid import Window
 from decametre.io.opening import open_product
 from decametre.io.product import Product
 from decametre.io.raster import BandReader
@@ -35,22 +33,6 @@ class Scene:
     name: str
     reflectance: Mapping[int, Tensor]
     valid: Mapping[int, Tensor]
-
-    def crop(self, window: Window) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-        """Reflectance and mask of a window in 10 m pixels."""
-        reflectance, valid = {}, {}
-        for gsd, image in self.reflectance.items():
-            rows, cols = window.coarsened(gsd // FINEST_GSD).slices
-            reflectance[gsd] = image[:, rows, cols]
-            valid[gsd] = self.valid[gsd][:, rows, cols]
-        return reflectance, valid
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns at 10 m."""
-        finest = min(self.reflectance)
-        rows, cols = self.reflectance[finest].shape[-2:]
-        return rows * finest // FINEST_GSD, cols * finest // FINEST_GSD
 
 
 def load_scene(product: Product, bands: Sequence[str]) -> Scene:

@@ -1,4 +1,4 @@
-"""Degraded pairs: what a network sees and what it should answer, from one native image.
+"""Degraded pairs: what a network sees and what it should answer, from one native scene.
 
 Wald's protocol: every band is made s times coarser, and the network brings the coarsest bands
 back to the grid on which they were measured. The score is that of 40 -> 20 m or 360 -> 60 m, not
@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from decametre.bands import FINEST_GSD
 from decametre.degradation import degrade, kernel_taps
+from decametre.scenes import Scene
 
 MIN_MEASURED = 0.99
 """A degraded pixel is clean when this share of its kernel's weight lies on measured pixels."""
@@ -22,7 +23,7 @@ MIN_MEASURED = 0.99
 
 @dataclass(frozen=True)
 class Pair:
-    """A batch at degraded scale.
+    """What a network gets at degraded scale, and what it should answer.
 
     Attributes:
         inputs: For each GSD in metres, (batch, bands, rows, columns) of reflectance, degraded. The
@@ -37,41 +38,107 @@ class Pair:
     mask: Tensor
 
 
-def taps_for(kernel: str, bands_in: Mapping[int, tuple[str, ...]], scale: int) -> dict[int, Tensor]:
-    """The kernel of each GSD's bands, from `degradation.kernel_taps`."""
-    return {gsd: kernel_taps(kernel, names, scale) for gsd, names in bands_in.items()}
+@dataclass(frozen=True)
+class DegradedScene:
+    """A scene degraded once, from which pairs can be cut at any place.
+
+    Degraded pixels overlap: there is one for every place on the coarsest native grid, so the
+    degraded grid may start anywhere on it. At 6x, that makes 36 different grids of one scene.
+
+    Attributes:
+        name: The scene's.
+        scale: Ratio s: 2 for the 20 m bands, 6 for the 60 m bands.
+        steps: For each GSD, how many pixels of the coarsest native grid a degraded pixel is wide.
+        degraded: For each GSD, (bands, rows, columns): the pixel at (i, j) has its first corner at
+            row i and column j of the coarsest native grid.
+        clean: bool, the same shapes: whether it was made from measurements.
+        target: (bands, rows, columns): the coarsest bands as measured.
+        valid: bool, the same shape: whether they are measurements.
+    """
+
+    name: str
+    scale: int
+    steps: Mapping[int, int]
+    degraded: Mapping[int, Tensor]
+    clean: Mapping[int, Tensor]
+    target: Tensor
+    valid: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the coarsest native grid."""
+        rows, cols = self.target.shape[-2:]
+        return rows, cols
+
+    def pair(self, row: int, col: int, rows: int, cols: int) -> Pair:
+        """Cut a pair.
+
+        Args:
+            row: First row, in pixels of the coarsest native grid.
+            col: First column.
+            rows: Number of rows, a multiple of `scale`.
+            cols: Number of columns, likewise.
+        """
+        at = slice(row, row + rows), slice(col, col + cols)
+        inputs, mask = {}, self.valid[:, *at]
+        for gsd, image in self.degraded.items():
+            step = self.steps[gsd]
+            places = slice(row, row + rows, step), slice(col, col + cols, step)
+            inputs[gsd] = image[:, *places][None]
+            clean = self.clean[gsd][:, *places]
+            if step < self.scale:  # a guide: all bands of the target need all bands of it
+                clean = clean.all(dim=0, keepdim=True)
+            mask = mask & clean.repeat_interleave(step, dim=1).repeat_interleave(step, dim=2)
+        return Pair(inputs, self.target[:, *at][None], mask[None])
+
+    def whole(self) -> Pair:
+        """The pair of the whole scene, cropped to a multiple of the coarsest degraded pixels."""
+        rows, cols = self.shape
+        return self.pair(0, 0, rows // self.scale * self.scale, cols // self.scale * self.scale)
 
 
-def make_pair(
-    reflectance: Mapping[int, Tensor],
-    valid: Mapping[int, Tensor],
-    taps: Mapping[int, Tensor],
-    scale: int,
+def degrade_scene(
+    scene: Scene,
+    kernel: str,
+    bands_in: Mapping[int, tuple[str, ...]],
     min_measured: float = MIN_MEASURED,
-) -> Pair:
-    """Degrade a batch.
+) -> DegradedScene:
+    """Degrade a scene.
 
     Args:
-        reflectance: For each GSD, (batch, bands, rows, columns) on the native grid, filled where
-            nothing was measured. Rows and columns of the coarsest are multiples of `scale`.
-        valid: bool, the same shapes.
-        taps: From `taps_for`.
-        scale: 2 for the 20 m bands, 6 for the 60 m bands.
+        scene: With the bands of `bands_in`, in its order.
+        kernel: See `degradation`.
+        bands_in: Band names for each GSD; the coarsest are to be brought back.
         min_measured: See `MIN_MEASURED`.
     """
-    coarsest = max(reflectance)
-    inputs = {gsd: degrade(image, taps[gsd], scale) for gsd, image in reflectance.items()}
-    target, mask = reflectance[coarsest], valid[coarsest]
-    for gsd, measured in valid.items():
-        clean = degrade(measured.float(), taps[gsd], scale) >= min_measured
-        if gsd != coarsest:
-            clean = clean.all(dim=1, keepdim=True)
-        mask = mask & repeat(clean, scale * gsd // coarsest)
-    return Pair(inputs, target, mask)
+    coarsest = max(bands_in)
+    scale = coarsest // FINEST_GSD
+    degraded, clean = {}, {}
+    for gsd, names in bands_in.items():
+        taps, stride = kernel_taps(kernel, names, scale), coarsest // gsd
+        image, measured = scene.reflectance[gsd][None], scene.valid[gsd][None]
+        degraded[gsd] = degrade(image, taps, scale, stride=stride)[0]
+        clean[gsd] = degrade(measured.float(), taps, scale, stride=stride)[0] >= min_measured
+    return DegradedScene(
+        name=scene.name,
+        scale=scale,
+        steps={gsd: scale * gsd // coarsest for gsd in bands_in},
+        degraded=degraded,
+        clean=clean,
+        target=scene.reflectance[coarsest],
+        valid=scene.valid[coarsest],
+    )
 
 
-def repeat(x_bchw: Tensor, factor: int) -> Tensor:
-    """Every pixel repeated to a grid `factor` times finer."""
-    if factor == 1:
-        return x_bchw
-    return F.interpolate(x_bchw.to(torch.uint8), scale_factor=factor).bool()
+def stack_pairs(pairs: list[Pair]) -> Pair:
+    """Pairs of one size as a batch, in channels-last memory."""
+    return Pair(
+        {gsd: channels_last([p.inputs[gsd] for p in pairs]) for gsd in pairs[0].inputs},
+        channels_last([p.target for p in pairs]),
+        channels_last([p.mask for p in pairs]),
+    )
+
+
+def channels_last(parts: list[Tensor]) -> Tensor:
+    """Concatenate batches into one whose bands lie side by side in memory."""
+    return torch.cat(parts).contiguous(memory_format=torch.channels_last)

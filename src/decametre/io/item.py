@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ STAC_EXTENSIONS = [
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "https://stac-extensions.github.io/view/v1.0.0/schema.json",
 ]
+
+MISSION_SPAN = {"start_datetime": "2015-06-23T00:00:00Z", "end_datetime": "2099-12-31T00:00:00Z"}
+"""STAC wants a time. Where a source states none: since the launch of Sentinel-2A."""
 
 
 def result_item(
@@ -76,17 +79,17 @@ def result_item(
         properties["s2:mgrs_tile"] = product.tile
     if product.baseline:
         properties["s2:processing_baseline"] = product.baseline
+    when = datetime.fromisoformat(product.datetime) if product.datetime else None
+    if when is None:
+        properties = MISSION_SPAN | properties
     item = pystac.Item(
         id=output.name.removesuffix(output.suffix),
         geometry=dict(geometry),
         bbox=bbox,
-        datetime=_parse(product.datetime),
+        datetime=when,
         properties=properties,
         stac_extensions=STAC_EXTENSIONS,
     )
-    if item.datetime is None:  # STAC wants a time; the source states none
-        item.common_metadata.start_datetime = datetime(2015, 6, 23, tzinfo=UTC)
-        item.common_metadata.end_datetime = datetime(2015, 6, 23, tzinfo=UTC)
     item.add_asset(
         "data",
         pystac.Asset(
@@ -149,10 +152,6 @@ def _band(
             key: float(statistics[f"STATISTICS_{tag}"]) for key, tag in keys.items()
         }
     return described
-
-
-def _parse(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
 
 
 def _source_href(source: str, folder: Path) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.errors import NotGeoreferencedWarning
 
 from decametre.bands import ALL_BANDS, FINEST_GSD
 
@@ -77,8 +79,10 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         "width": picture.shape[2],
         "height": picture.shape[1],
     }
-    with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(picture)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture is not a map
+        with rasterio.open(path, "w", **profile) as dataset:
+            dataset.write(picture)
 
 
 def pictured(bands: Sequence[str]) -> bool:

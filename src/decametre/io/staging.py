@@ -82,7 +82,7 @@ class Staging:
     def commit(self, *names: str) -> None:
         """Move finished files into place, in this order; each move is atomic."""
         for name in names:
-            os.replace(self.folder / name, self.output.parent / name)
+            (self.folder / name).replace(self.output.parent / name)
 
     def __exit__(
         self,

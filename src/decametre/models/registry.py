@@ -17,13 +17,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from decametre.bands import bands_at
+from decametre.bands import FINEST_GSD, bands_at
 from decametre.errors import ModelError, UnknownNameError
 from decametre.models.bicubic import Bicubic
 from decametre.models.card import CARD_NAME, WEIGHTS_NAME, Card, checksum_of, read_card
+from decametre.models.dsen2 import DSen2
 from decametre.models.native import NativeTrunk
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"bicubic": Bicubic, "native": NativeTrunk}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "bicubic": Bicubic,
+    "native": NativeTrunk,
+    "dsen2": DSen2,
+}
 """Architectures. Each takes `bands_in` (number of bands for each GSD) and its own `config`."""
 
 BANDS_FOR_SCALE: dict[int, dict[int, tuple[str, ...]]] = {
@@ -149,16 +154,16 @@ def models_for(bands: Iterable[str], names: Iterable[str] = ()) -> list[Model]:
         UnknownNameError: No such model.
         ModelError: A model cannot be loaded.
     """
-    wanted = set(bands) - set(bands_at(10))
+    wanted = set(bands) - set(bands_at(FINEST_GSD))
     family = families()
-    chosen: dict[str, Model] = {}
-    for name in (DEFAULT_FAMILY, *names):
-        for member in family.get(name, [name]):
+    chosen: list[Model] = []
+    for name in (*reversed(list(names)), DEFAULT_FAMILY):
+        for member in family.get(name, [name]) if wanted else []:
             model = load_model(member)
-            for band in wanted.intersection(model.card.bands_out):
-                chosen[band] = model
-    models = {model.card.name: model for model in chosen.values()}
-    return sorted(models.values(), key=lambda model: model.card.scale)
+            if wanted.intersection(model.card.bands_out):
+                wanted.difference_update(model.card.bands_out)
+                chosen.append(model)
+    return sorted(chosen, key=lambda model: model.card.scale)
 
 
 def save_model(folder: Path, card: Card, network: nn.Module) -> Card:

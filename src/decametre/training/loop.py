@@ -20,13 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from decametre.bands import FINEST_GSD
 from decametre.evaluation import SceneScore, mean_ratio, score
 from decametre.models.card import ATTRIBUTION, Card
 from decametre.models.registry import BANDS_FOR_SCALE, build, save_model
 from decametre.sampling import PatchSampler
 from decametre.scenes import Scene
-from decametre.wald import Pair, make_pair, taps_for
+from decametre.wald import Pair, degrade_scene
 
 log = logging.getLogger(__name__)
 
@@ -116,20 +115,17 @@ def train(
     average = copy.deepcopy(network).eval()
     margin = int(network.margin)  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=settings.decay)
-    taps = taps_for(settings.kernel, bands_in, settings.scale)
-    # Two more coarse pixels on each side, cut off after the degradation, keep its border exact.
-    halo = 2
-    edge = (settings.patch + 2 * halo) * settings.scale * max(bands_in) // FINEST_GSD
-    sampler = PatchSampler(scenes, edge, settings.gain, settings.seed)
+    sampler = PatchSampler(
+        [degrade_scene(s, settings.kernel, bands_in, settings.min_measured) for s in scenes],
+        settings.patch,
+        settings.gain,
+        settings.seed,
+    )
+    held_out = [degrade_scene(s, settings.kernel, bands_in) for s in validation]
     folder.mkdir(parents=True, exist_ok=True)
     best, start, running, counted = math.inf, time.monotonic(), 0.0, 0
     for step in range(settings.steps):
-        pair = cut(
-            make_pair(*sampler.batch(settings.batch), taps, settings.scale, settings.min_measured),
-            halo,
-            settings.scale,
-        )
-        loss_sum, count = loss_of(network, pair, precision)
+        loss_sum, count = loss_of(network, sampler.batch(settings.batch), precision)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, settings)
         optimizer.zero_grad(set_to_none=True)
@@ -143,7 +139,7 @@ def train(
         running, counted = running + float(loss_sum.detach()), counted + count
         if (step + 1) % settings.validate_every and step + 1 < settings.steps:
             continue
-        scores = score(average, margin, validation, settings.kernel, bands_in)
+        scores = score(average, margin, held_out)
         ratio = mean_ratio(scores)
         record = {
             "step": step + 1,
@@ -180,21 +176,6 @@ def train(
                 average,
             )
     return card
-
-
-def cut(pair: Pair, halo: int, scale: int) -> Pair:
-    """Remove `halo` degraded coarse pixels from each side."""
-    coarsest = max(pair.inputs)
-    inputs = {}
-    for gsd, image in pair.inputs.items():
-        edge = halo * coarsest // gsd
-        inputs[gsd] = image[..., edge:-edge, edge:-edge].contiguous(
-            memory_format=torch.channels_last
-        )
-    edge = halo * scale
-    return Pair(
-        inputs, pair.target[..., edge:-edge, edge:-edge], pair.mask[..., edge:-edge, edge:-edge]
-    )
 
 
 def scores_for_card(settings: Settings, scores: Sequence[SceneScore]) -> dict[str, Any]:

@@ -1,0 +1,286 @@
+"""How long a full tile takes, where the time goes, and what a peer's network would cost.
+
+Everything is measured in one run on one machine: figures of different machines do not compare.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from decametre.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
+from decametre.bench.made_safe import make_safe
+from decametre.errors import DecametreError
+from decametre.grid import Window
+from decametre.inference.device import choose_devices, choose_precision
+from decametre.inference.pipeline import DEFAULT_TILE
+from decametre.inference.sharpener import SharpenedWindow, Sharpener
+from decametre.io.cog import CogWriter
+from decametre.io.opening import open_product
+from decametre.io.product import Product
+from decametre.io.raster import BandReader
+from decametre.models.card import Card
+from decametre.models.dsen2 import DSen2
+from decametre.models.registry import BANDS_FOR_SCALE, Model, build, models_for
+from decametre.stack import read_stack
+from decametre.tiles import split
+
+log = logging.getLogger(__name__)
+
+FULL_SIZE = 10980
+"""Rows and columns of a Sentinel-2 tile at 10 m."""
+
+PEER_EDGE = 690
+"""Edge in 10 m pixels of the windows on which our networks and the peer's are compared."""
+
+PAIRS = 3
+"""How often both are timed, in turn."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured. Times in seconds, scaled to the whole product where a sample was timed.
+
+    Attributes:
+        size: Rows and columns of the product at 10 m.
+        threads: Of torch and of GDAL.
+        device: Where the networks ran.
+        precision: Of our networks.
+        tile: Edge of a core in 10 m pixels.
+        whole: `decametre sharpen` as a process of its own, start to end.
+        peak_memory_gb: Its largest resident memory, in 1e9 bytes.
+        decode: Reading and filling every window with its margin, nothing else.
+        encode: Writing the scratch file and the COG, nothing else.
+        compute: Our networks on one window, times the number of windows.
+        whole_over_io: whole / (decode + encode).
+        peer_over_compute: Two networks of DSen2's size (one for the 20 m, one for the 60 m bands),
+            float32, over ours, as shipped and in the chosen precision; same windows, in turn.
+        peer_over_compute_float32: The same with ours in float32.
+        one_peer_over_compute: One network of DSen2's size alone, float32, over both of ours.
+    """
+
+    size: int
+    threads: int
+    device: str
+    precision: str
+    tile: int
+    whole: float
+    peak_memory_gb: float
+    decode: float
+    encode: float
+    compute: float
+    whole_over_io: float
+    peer_over_compute: float
+    peer_over_compute_float32: float
+    one_peer_over_compute: float
+
+    def to_dict(self) -> dict[str, float | str]:
+        """The figures, by name."""
+        return asdict(self)
+
+    def table(self) -> str:
+        """The figures as a Markdown table."""
+        rows = [
+            ("decoding alone", f"{self.decode:.0f} s"),
+            ("computing alone", f"{self.compute:.0f} s"),
+            ("encoding alone", f"{self.encode:.0f} s"),
+            ("**the whole**, as one process", f"**{self.whole:.0f} s**"),
+            ("peak resident memory", f"{self.peak_memory_gb:.2f} GB"),
+            ("whole / (decoding + encoding)", f"{self.whole_over_io:.2f}"),
+            ("two trunks of DSen2's size in float32 / compute", f"{self.peer_over_compute:.1f}"),
+            ("the same, ours in float32 too", f"{self.peer_over_compute_float32:.1f}"),
+            ("one trunk of DSen2's size in float32 / compute", f"{self.one_peer_over_compute:.1f}"),
+        ]
+        head = (
+            f"{self.size} x {self.size} pixels, 12 bands, {self.device} with {self.threads} "
+            f"threads, {self.precision}, tiles of {self.tile}"
+        )
+        lines = [f"| {head} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
+        return "\n".join(lines)
+
+
+def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TILE) -> Report:
+    """Measure.
+
+    Args:
+        source: A product whose pixels are mirrored to fill the tile.
+        cache: Where the made product is kept for the next time (about 1 GB at full size).
+        size: Rows and columns at 10 m, a multiple of 6.
+        tile: Edge of a core in 10 m pixels.
+    """
+    product = open_product(str(full_size_product(source, cache, size)))
+    device = choose_devices("auto")[0]
+    precision = choose_precision("auto", device)
+    sharpener = Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, precision)
+    cores = split(product.grid.window, tile, sharpener.step)
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        log.info("the whole product, as a process of its own")
+        whole, memory = whole_run(product, Path(folder) / "whole.tif", tile)
+        log.info("decoding alone")
+        decode = timed(lambda: decode_all(product, sharpener, cores))
+        log.info("computing alone: one window of %d", len(cores))
+        piece, compute = compute_one(product, sharpener, cores[len(cores) // 2], len(cores))
+        log.info("encoding alone")
+        encode = timed(lambda: encode_all(product, piece, cores, Path(folder) / "encode.tif"))
+    log.info("our networks and the peer's in turn")
+    ours, ours_float32, peer_2x, peer_6x = compare(product, device, precision)
+    return Report(
+        size=size,
+        threads=torch.get_num_threads(),
+        device=str(device),
+        precision=str(precision).removeprefix("torch."),
+        tile=tile,
+        whole=whole,
+        peak_memory_gb=memory / 1e9,
+        decode=decode,
+        encode=encode,
+        compute=compute,
+        whole_over_io=whole / (decode + encode),
+        peer_over_compute=(peer_2x + peer_6x) / ours,
+        peer_over_compute_float32=(peer_2x + peer_6x) / ours_float32,
+        one_peer_over_compute=peer_2x / ours,
+    )
+
+
+def full_size_product(source: str, cache: Path, size: int) -> Path:
+    """A SAFE product of full size, made once from a smaller product by mirroring.
+
+    Args:
+        source: The smaller product.
+        cache: Where it is kept.
+        size: Rows and columns at 10 m.
+    """
+    small = open_product(source)
+    folder = cache / f"{small.id}_{size}"
+    for made in folder.glob("*.SAFE"):
+        return made
+    log.info("making a product of %d x %d pixels (once; kept in %s)", size, size, folder)
+    bands = {}
+    with BandReader(small, BAND_NAMES) as reader:
+        for name in BAND_NAMES:
+            bands[name] = reader.read(name, small.grid.window)
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as unfinished:
+        mirrored = MirroredBands(bands, size)
+        made = make_safe(Path(unfinished), mirrored, level="L1C", baseline="05.10", offset_dn=-1000)
+        folder.mkdir(exist_ok=True)
+        return made.rename(folder / made.name)
+
+
+class MirroredBands(Mapping[str, np.ndarray]):
+    """Bands repeated by mirroring up to a full tile, one at a time: all would take 1.3 GB."""
+
+    def __init__(self, bands: Mapping[str, np.ndarray], size: int) -> None:
+        self.bands, self.size = bands, size
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        edge = self.size * FINEST_GSD // ALL_BANDS[name].gsd
+        image = self.bands[name]
+        return np.pad(image, [(0, edge - side) for side in image.shape], mode="symmetric")
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self.bands)
+
+    def __len__(self) -> int:
+        return len(self.bands)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def whole_run(product: Product, output: Path, tile: int) -> tuple[float, int]:
+    """`decametre sharpen` as users run it: seconds, and largest resident memory in bytes.
+
+    Raises:
+        DecametreError: It failed.
+    """
+    command = [sys.executable, "-m", "decametre", "sharpen", product.source, str(output)]
+    start = time.perf_counter()
+    process = subprocess.Popen([*command, "--tile", str(tile)])
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise DecametreError(
+            f"decametre sharpen failed with status {os.waitstatus_to_exitcode(status)}"
+        )
+    return seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def decode_all(product: Product, sharpener: Sharpener, cores: list[Window]) -> None:
+    """Read every window with its margin, as the job does."""
+    with BandReader(product, sharpener.inputs) as reader:
+        for core in cores:
+            window = core.padded(sharpener.halo)
+            read_stack(reader, product, sharpener.inputs, window, sharpener.reach)
+
+
+def compute_one(
+    product: Product, sharpener: Sharpener, core: Window, count: int
+) -> tuple[SharpenedWindow, float]:
+    """One core's result, and the seconds that `count` such cores take (from the median of three)."""
+    window = core.padded(sharpener.halo)
+    radiometry = {name: file.radiometry for name, file in product.bands.items()}
+    with BandReader(product, sharpener.inputs) as reader:
+        stack = read_stack(reader, product, sharpener.inputs, window, sharpener.reach)
+    piece = sharpener(stack, window, core, radiometry)
+    seconds = [timed(lambda: sharpener(stack, window, core, radiometry)) for _ in range(3)]
+    return piece, sorted(seconds)[1] * count
+
+
+def encode_all(product: Product, piece: SharpenedWindow, cores: list[Window], path: Path) -> None:
+    """Write one core's result at every core's place, and make the COG."""
+    radiometry = {name: product.bands[name].radiometry for name in BAND_NAMES}
+    with CogWriter(path, product.grid, radiometry) as writer:
+        for core in cores:
+            part = Window(0, 0, core.width, core.height).intersection(
+                Window(0, 0, piece.core.width, piece.core.height)
+            )
+            images = {name: image[part.slices] for name, image in piece.dn.items()}
+            writer.write(Window(core.col, core.row, part.width, part.height), images)
+        writer.finish({})
+
+
+def compare(
+    product: Product, device: torch.device, precision: torch.dtype
+) -> tuple[float, float, float, float]:
+    """Medians of seconds on one window: ours, ours in float32, the peer's at 2x, and at 6x."""
+    start = product.grid.width // 2 // 6 * 6
+    core = Window(start, start, PEER_EDGE, PEER_EDGE)
+    networks = [
+        Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, precision),
+        Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, torch.float32),
+        *(Sharpener([peer(scale)], BAND_NAMES, device, torch.float32) for scale in (2, 6)),
+    ]
+    inputs = networks[0].inputs
+    window = core.padded(max(network.halo for network in networks))
+    radiometry = {name: file.radiometry for name, file in product.bands.items()}
+    with BandReader(product, inputs) as reader:
+        stack = read_stack(reader, product, inputs, window, 0)
+    runs = [
+        [timed(lambda n=n: n(stack, window, core, radiometry)) for n in networks]  # type: ignore[misc]
+        for _ in range(PAIRS + 1)
+    ]
+    ours, ours_float32, peer_2x, peer_6x = np.median(np.array(runs[1:]), axis=0)
+    return float(ours), float(ours_float32), float(peer_2x), float(peer_6x)
+
+
+def peer(scale: int) -> Model:
+    """A network of DSen2's size (1.79 million weights); for timing, random weights do."""
+    bands_in = BANDS_FOR_SCALE[scale]
+    margin = DSen2({gsd: len(names) for gsd, names in bands_in.items()}).margin
+    card = Card(f"dsen2_{scale}x", "dsen2", {}, bands_in, margin, attribution="")
+    return Model(card, build(card).eval())

@@ -1,0 +1,104 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from decametre import __version__
+
+
+def decametre(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "decametre", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        **options,
+    )
+
+
+def test_version_and_help():
+    assert decametre("--version").stdout == f"decametre, version {__version__}\n"
+    said = decametre("--help").stdout
+    assert all(verb in said for verb in ("info", "sharpen", "models", "env", "bench"))
+
+
+def test_info_as_text_and_json(sample_item):
+    text = decametre("info", sample_item).stdout
+    assert "600 x 600 at 10 m, EPSG:32633" in text
+    found = json.loads(decametre("info", sample_item, "--json").stdout)
+    assert found["level"] == "L1C"
+    assert found["tile"] == "33UUB"
+    assert found["grid"]["width"] == 600
+    assert len(found["bands"]) == 12
+    assert found["bands"]["B8A"]["gsd"] == 20
+    assert found["offset"]
+    assert found["missing"] == {}
+
+
+def test_info_honours_the_offset_option(sample_item):
+    found = json.loads(decametre("info", sample_item, "--offset", "-1000", "--json").stdout)
+    assert found["bands"]["B02"]["offset_dn"] == -1000
+
+
+def test_models():
+    text = decametre("models").stdout
+    assert "native_2x" in text
+    assert "bicubic_6x" in text
+    cards = json.loads(decametre("models", "--json").stdout)
+    assert {card["id"] for card in cards} >= {"native_2x", "native_6x", "bicubic_2x"}
+    card = json.loads(decametre("models", "native_2x").stdout)
+    assert card["properties"]["decametre:margin"] > 0
+    assert card["properties"]["decametre:training"]["scenes"]
+
+
+def test_env_names_no_user_and_no_path():
+    found = json.loads(decametre("env", "--json").stdout)
+    assert found["decametre"] == __version__
+    assert found["gdal_drivers"] == {"COG": True, "JP2OpenJPEG": True}
+    assert os.path.expanduser("~") not in json.dumps(found)
+
+
+def test_sharpen(sample_item, tmp_path):
+    done = decametre(
+        "sharpen", sample_item, tmp_path / "x.tif", "--window", "1,1,100,50", "--bands", "B2,B5,B1"
+    )
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "window 1,1,100,50 snapped outward to 0,0,102,54" in done.stderr
+    assert "offset: " in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.json", "x.quality.json", "x.tif"]
+
+
+def test_quiet_says_nothing(sample_item, tmp_path):
+    done = decametre("-q", "sharpen", sample_item, tmp_path / "x.tif", "--window", "0,0,60,60")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["info", "nothing.SAFE"], "nothing.SAFE"),
+        (["sharpen", "{item}", "{out}", "--bands", "B99"], "unknown band 'B99'"),
+        (["sharpen", "{item}", "{out}", "--window", "1,2,3"], "COL,ROW,WIDTH,HEIGHT"),
+        (["sharpen", "{item}", "{out}", "--window", "a,b,c,d"], "COL,ROW,WIDTH,HEIGHT"),
+        (["sharpen", "{item}", "{out}", "--window", "0,0,9999,9"], "outside the product"),
+        (["sharpen", "{item}", "{out}", "--model", "nativ"], "did you mean native"),
+        (["sharpen", "{item}", "{out}", "--offset", "lots"], "lots"),
+        (["sharpen", "{item}", "/no/such/folder/x.tif"], "does not exist"),
+        (["sharpen", "{item}"], "Missing argument 'OUTPUT'"),
+        (["sharpen", "{item}", "{out}", "--bandz", "B05"], "No such option"),
+        (["models", "nativ_2x"], "did you mean native_2x"),
+        (["sharpn"], "sharpn"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(arguments, words, sample_item, tmp_path):
+    given = [a.format(item=sample_item, out=tmp_path / "x.tif") for a in arguments]
+    done = decametre(*given, cwd=tmp_path)
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []

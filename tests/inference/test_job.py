@@ -1,0 +1,313 @@
+"""One product in, one complete result out, or nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+from rio_cogeo.cogeo import cog_validate
+
+import decametre
+from decametre.bands import ALL_BANDS, BAND_NAMES
+from decametre.errors import (
+    DecametreError,
+    GridError,
+    MissingBandError,
+    OutputError,
+    UnknownNameError,
+)
+
+WINDOW = (120, 60, 180, 120)
+
+
+@pytest.fixture(scope="module")
+def result(sample, tmp_path_factory):
+    output = tmp_path_factory.mktemp("result") / "sharp.tif"
+    return decametre.sharpen(sample, output, window=WINDOW, quicklook=True)
+
+
+def test_the_output_is_a_valid_cog(result):
+    valid, errors, warnings = cog_validate(result.path, strict=True)
+    assert valid, errors + warnings
+    with rasterio.open(result.path) as cog:
+        assert cog.profile["compress"] == "deflate"
+        assert cog.tags(ns="IMAGE_STRUCTURE")["PREDICTOR"] == "2"
+        assert cog.block_shapes[0] == (512, 512)
+
+
+def test_bands_are_described(result):
+    with rasterio.open(result.path) as cog:
+        assert cog.descriptions == BAND_NAMES
+        assert cog.dtypes == ("uint16",) * 12
+        assert cog.nodata == 0
+        assert cog.scales == (1e-4,) * 12
+        assert cog.offsets == (0.0,) * 12
+        natural = [cog.colorinterp[BAND_NAMES.index(name)] for name in ("B04", "B03", "B02")]
+        assert natural == [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+        for index, name in enumerate(BAND_NAMES, start=1):
+            imagery = cog.tags(index, ns="IMAGERY")
+            assert float(imagery["CENTRAL_WAVELENGTH_UM"]) == ALL_BANDS[name].wavelength
+            image = cog.read(index).astype(float)
+            tags = cog.tags(index)
+            assert float(tags["STATISTICS_MINIMUM"]) == image.min()
+            assert float(tags["STATISTICS_MAXIMUM"]) == image.max()
+            assert float(tags["STATISTICS_MEAN"]) == pytest.approx(image.mean())
+            assert float(tags["STATISTICS_STDDEV"]) == pytest.approx(image.std())
+
+
+def test_ten_metre_bands_and_grid_pass_through(sample, result):
+    col, row, width, height = WINDOW
+    with rasterio.open(result.path) as cog:
+        assert cog.crs == rasterio.CRS.from_string(sample.grid.crs)
+        assert tuple(cog.transform)[:6] == (10, 0, 301200, 0, -10, 6199440)
+        for name in ("B02", "B03", "B04", "B08"):
+            with rasterio.open(sample.bands[name].path) as source:
+                expected = source.read(1)[row : row + height, col : col + width]
+            np.testing.assert_array_equal(cog.read(BAND_NAMES.index(name) + 1), expected)
+
+
+def test_the_item_is_valid_and_complete(sample, result):
+    item = pystac.Item.from_file(str(result.item_path))
+    assert item.properties["proj:code"] == "EPSG:32633"
+    assert item.properties["proj:shape"] == [120, 180]
+    assert item.properties["gsd"] == 10
+    assert item.properties["decametre:quality"] == result.quality
+    assert item.datetime.isoformat() == "2017-05-27T00:00:00+00:00"
+    bands = item.assets["data"].extra_fields["bands"]
+    assert [band["name"] for band in bands] == list(BAND_NAMES)
+    assert bands[0]["raster:scale"] == 1e-4
+    for asset in item.assets.values():
+        assert (result.path.parent / asset.href).is_file()
+    derived = item.get_single_link("derived_from").get_absolute_href()
+    assert os.path.samefile(derived, sample.source)
+    west, south, east, north = item.bbox
+    assert 11.8 < west < east < 11.9
+    assert 55.85 < south < north < 55.91
+
+
+def test_the_quality_card_says_what_was_done(result):
+    card = json.loads(result.quality_path.read_text())
+    assert card == result.quality
+    assert card["product"]["offset"]
+    assert set(card["models"]) == {"native_2x", "native_6x"}
+    for name, band in card["bands"].items():
+        assert band["valid_percent"] == 100
+        if ALL_BANDS[name].gsd == 10:
+            assert band["model"] is None
+        else:
+            factor = ALL_BANDS[name].gsd // 10
+            assert band["consistency"]["pixels"] == 180 * 120 // factor**2
+            assert 0 < band["consistency"]["relative"] < 0.2
+
+
+def test_the_consistency_figure_is_that_of_the_file(sample, tmp_path):
+    """Recomputed from the written GeoTIFF with the kernel alone."""
+    import torch
+
+    from decametre.degradation import degrade, kernel_taps
+
+    result = decametre.sharpen(sample, tmp_path / "all.tif")
+    for name in ("B05", "B12", "B01"):
+        factor = ALL_BANDS[name].gsd // 10
+        with rasterio.open(result.path) as cog, rasterio.open(sample.bands[name].path) as source:
+            fine = torch.from_numpy(cog.read(BAND_NAMES.index(name) + 1).astype(np.float64))
+            measured = source.read(1).astype(float)
+        seen = degrade(fine[None, None], kernel_taps("mtf", [name], factor), factor)[0, 0].numpy()
+        inner = (slice(4, -4), slice(4, -4))
+        rmse = np.sqrt(((seen - measured)[inner] ** 2).mean())
+        assert result.quality["bands"][name]["consistency"]["rmse_dn"] == pytest.approx(
+            rmse, rel=0.1
+        )
+
+
+def test_the_picture_shows_before_and_after(result):
+    with rasterio.open(result.quicklook_path) as picture:
+        assert picture.shape == (2 * 120 + 6, 2 * 180 + 6)
+        panels = picture.read()
+    left, right = panels[:, :120, :180], panels[:, :120, 186:]
+    assert (left[:, ::2, ::2] == left[:, 1::2, 1::2]).all()  # 20 m pixels
+    assert (right[:, ::2, ::2] != right[:, 1::2, 1::2]).any()
+
+
+def test_reflectance(sample, tmp_path):
+    result = decametre.sharpen(
+        sample, tmp_path / "r.tif", window=WINDOW, encoding="reflectance", bands=["B04", "B8A"]
+    )
+    with rasterio.open(result.path) as cog:
+        assert cog.dtypes == ("float32", "float32")
+        assert np.isnan(cog.nodata)
+        assert cog.scales == (1.0, 1.0)
+        assert 0 < cog.read(1).mean() < 0.2
+        assert 0.1 < cog.read(2).mean() < 0.6
+
+
+def test_the_same_input_gives_the_same_bytes(sample, tmp_path):
+    one, other = (
+        decametre.sharpen(sample, tmp_path / name / "sharp.tif", window=WINDOW)
+        for name in map(lambda n: (tmp_path / n).mkdir() or n, ("a", "b"))
+    )
+    for attribute in ("path", "item_path", "quality_path"):
+        assert getattr(one, attribute).read_bytes() == getattr(other, attribute).read_bytes()
+
+
+def test_a_subset_asks_only_for_what_it_needs(sample, tmp_path):
+    import dataclasses
+
+    few = {name: file for name, file in sample.bands.items() if ALL_BANDS[name].gsd < 60}
+    product = dataclasses.replace(sample, bands=few, missing={"B01": "nowhere", "B09": "nowhere"})
+    result = decametre.sharpen(product, tmp_path / "b.tif", window=WINDOW, bands=["b11", "B5"])
+    with rasterio.open(result.path) as cog:
+        assert cog.descriptions == ("B05", "B11")
+    with pytest.raises(MissingBandError, match="band B01 is missing: nowhere"):
+        decametre.sharpen(product, tmp_path / "c.tif", window=WINDOW)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.json", "b.quality.json", "b.tif"]
+
+
+def test_a_bbox_selects_the_same_ground(sample, tmp_path):
+    result = decametre.sharpen(
+        sample, tmp_path / "box.tif", bbox=(11.83, 55.87, 11.85, 55.88), bands=["B02", "B05"]
+    )
+    with rasterio.open(result.path) as cog:
+        west, south, east, north = rasterio.warp.transform_bounds(cog.crs, 4326, *cog.bounds)
+    assert west <= 11.83 < 11.85 <= east
+    assert south <= 55.87 < 55.88 <= north
+    assert east - west < 0.03
+
+
+BAD = [
+    ({"bands": ["B05", "B10"]}, UnknownNameError, "unknown band 'B10'"),
+    ({"model": ["natve"]}, UnknownNameError, "did you mean native"),
+    ({"window": (500, 500, 200, 10)}, GridError, "outside the product"),
+    ({"bbox": (0, 0, 1, 1)}, GridError, "outside the product"),
+    ({"bbox": (2, 0, 1, 1)}, GridError, "is empty"),
+    ({"bbox": (11.83, 55.87, 11.85, 55.88), "window": WINDOW}, GridError, "not both"),
+    ({"encoding": "float"}, UnknownNameError, "unknown encoding 'float'"),
+    ({"device": "cuda:99"}, DecametreError, "cuda:99"),
+    ({"precision": "half"}, UnknownNameError, "unknown precision 'half'"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "words"), BAD)
+def test_bad_input_gets_one_line_and_leaves_nothing(sample, tmp_path, options, kind, words):
+    with pytest.raises(kind, match=words) as error:
+        decametre.sharpen(sample, tmp_path / "x.tif", **options)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_output_cannot_go(sample, tmp_path):
+    (tmp_path / "there.tif").write_text("mine")
+    with pytest.raises(OutputError, match="exists already; use --overwrite"):
+        decametre.sharpen(sample, tmp_path / "there.tif", window=WINDOW)
+    assert (tmp_path / "there.tif").read_text() == "mine"
+    with pytest.raises(OutputError, match="does not exist"):
+        decametre.sharpen(sample, tmp_path / "no" / "x.tif", window=WINDOW)
+    with pytest.raises(OutputError, match="is a folder"):
+        decametre.sharpen(sample, tmp_path, window=WINDOW)
+    assert [p.name for p in tmp_path.iterdir()] == ["there.tif"]
+    decametre.sharpen(sample, tmp_path / "there.tif", window=WINDOW, bands=["B05"], overwrite=True)
+    with rasterio.open(tmp_path / "there.tif") as cog:
+        assert cog.count == 1
+
+
+def test_the_input_is_not_overwritten(sample, sample_item):
+    for name in ("B05.tif", "item.tif"):  # item.tif would put its item over the input's
+        with pytest.raises(OutputError, match="would overwrite the input"):
+            decametre.sharpen(
+                sample, os.path.join(os.path.dirname(sample_item), name), overwrite=True
+            )
+
+
+def test_a_full_disk_gets_one_line(sample, tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1, 1, 1_000_000))
+    with pytest.raises(OutputError, match=r"0.0 GB free .* needed"):
+        decametre.sharpen(sample, tmp_path / "x.tif", window=WINDOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_half_way(sample, tmp_path, monkeypatch):
+    """A limit on the size of files stands in for the disk: every write beyond it fails."""
+    code = (
+        "import resource, signal, sys, decametre\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "try:\n"
+        "    decametre.sharpen(sys.argv[1], sys.argv[2], model=['bicubic'])\n"
+        "except decametre.errors.OutputError as error:\n"
+        "    sys.exit(f'one line: {error}')\n"
+    )
+    output = tmp_path / "x.tif"
+    done = subprocess.run(
+        [sys.executable, "-c", "import decametre.errors\n" + code, sample.source, str(output)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "one line: cannot write x.tif" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def start(sample, output, *options):
+    command = [sys.executable, "-m", "decametre", "sharpen", sample.source, str(output)]
+    return subprocess.Popen(
+        [*command, "--tile", "60", "--model", "bicubic", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path):
+    for _ in range(600):
+        if path.exists() and any(p.suffix == ".tif" for p in path.iterdir()):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_a_killed_run_leaves_no_output_and_the_next_one_says_so(sample, tmp_path):
+    output = tmp_path / "x.tif"
+    partial = tmp_path / ".x.tif.partial"
+    process = start(sample, output)
+    wait_for(partial)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not output.exists()
+    assert partial.exists()
+    again = start(sample, output)
+    _, said = again.communicate()
+    assert again.returncode == 0
+    assert "an earlier run for" in said
+    assert not partial.exists()
+    assert output.exists()
+
+
+def test_a_terminated_run_cleans_up(sample, tmp_path):
+    process = start(sample, tmp_path / "x.tif")
+    wait_for(tmp_path / ".x.tif.partial")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; nothing was written" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_do_not_write_one_output(sample, tmp_path):
+    first = start(sample, tmp_path / "x.tif")
+    wait_for(tmp_path / ".x.tif.partial")
+    second = start(sample, tmp_path / "x.tif")
+    _, said = second.communicate()
+    first.communicate()
+    assert first.returncode == 0
+    assert second.returncode == 2
+    assert said.count("\n") <= 2
+    assert "another run is writing it" in said or "exists already" in said

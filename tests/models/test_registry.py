@@ -1,0 +1,114 @@
+import json
+
+import pytest
+import torch
+
+from decametre.bands import BAND_NAMES, bands_at
+from decametre.errors import ModelError, UnknownNameError
+from decametre.models.card import Card
+from decametre.models.registry import (
+    BANDS_FOR_SCALE,
+    build,
+    families,
+    load_folder,
+    load_model,
+    models_for,
+    save_model,
+    shipped_cards,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A small model, as training leaves it."""
+    card = Card("mine_2x", "native", {"width": 8, "blocks": 1}, BANDS_FOR_SCALE[2], margin=4)
+    save_model(tmp_path / "mine", card, build(card))
+    return tmp_path / "mine"
+
+
+def test_the_shipped_models_load_and_fit_their_cards():
+    for name, card in shipped_cards().items():
+        model = load_model(name)
+        assert model.card == card
+        assert model.network.margin == card.margin
+        assert not model.network.training
+
+
+def test_the_default_family_makes_every_coarse_band():
+    models = models_for(BAND_NAMES)
+    assert [m.card.name for m in models] == ["native_2x", "native_6x"]
+    made = [band for model in models for band in model.card.bands_out]
+    assert sorted(made) == sorted([*bands_at(20), *bands_at(60)])
+
+
+def test_only_models_that_are_needed():
+    assert models_for(["B02", "B08"]) == []
+    assert [m.card.name for m in models_for(["B02", "B11"])] == ["native_2x"]
+
+
+def test_a_named_model_goes_before_the_default(folder):
+    assert [m.card.name for m in models_for(BAND_NAMES, ["bicubic"])] == [
+        "bicubic_2x",
+        "bicubic_6x",
+    ]
+    assert [m.card.name for m in models_for(BAND_NAMES, ["bicubic_6x"])] == [
+        "native_2x",
+        "bicubic_6x",
+    ]
+    assert [m.card.name for m in models_for(BAND_NAMES, [str(folder)])] == ["mine_2x", "native_6x"]
+    assert [m.card.name for m in models_for(["B05"], ["bicubic", str(folder)])] == ["mine_2x"]
+
+
+def test_families():
+    assert families()["native"] == ["native_2x", "native_6x"]
+
+
+def test_an_unknown_model_is_named():
+    with pytest.raises(UnknownNameError, match="unknown model 'nativ'; did you mean native"):
+        models_for(["B05"], ["nativ"])
+
+
+def test_a_model_folder_comes_back_as_it_was_saved(folder):
+    model = load_folder(folder)
+    card = Card("mine_2x", "native", {"width": 8, "blocks": 1}, BANDS_FOR_SCALE[2], margin=4)
+    torch.manual_seed(3)
+    network = build(card)
+    saved = save_model(folder, card, network)
+    assert saved.parameters == sum(p.numel() for p in network.parameters())
+    again = load_folder(folder).network.state_dict()
+    assert all(torch.equal(again[k], v) for k, v in network.state_dict().items())
+    assert model.card.parameters == saved.parameters
+
+
+def edit(folder, **changes):
+    item = json.loads((folder / "card.json").read_text())
+    for key, value in changes.items():
+        item["properties"][key.replace("__", ":")] = value
+    (folder / "card.json").write_text(json.dumps(item))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"decametre__config": {"width": 16, "blocks": 1}}, "the card does not fit the weights"),
+        ({"decametre__config": {"depth": 16}}, "does not suit architecture native"),
+        ({"mlm__architecture": "resnet"}, "unknown architecture 'resnet'"),
+    ],
+)
+def test_a_card_that_does_not_fit_is_refused_in_one_line(folder, changes, words):
+    edit(folder, **changes)
+    with pytest.raises(ModelError, match=words) as error:
+        load_folder(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_damaged_and_missing_weights(folder):
+    weights = folder / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ModelError, match="SHA-256 differs"):
+        load_folder(folder)
+    weights.unlink()
+    with pytest.raises(ModelError, match="is missing"):
+        load_folder(folder)

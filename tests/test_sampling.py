@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from decametre.models.registry import BANDS_FOR_SCALE
+from decametre.sampling import PatchSampler
+from decametre.scenes import Scene
+from decametre.wald import degrade_scene
+
+
+def degraded(rows, cols, missing=0.0):
+    """A smooth ramp at 2x; all bands and grids show the same ground. Edges at 20 m."""
+    ramp = torch.arange(2 * rows)[:, None] * 1.0 + 100.0 * torch.arange(2 * cols)
+    coarse = (ramp[::2, ::2] + ramp[1::2, 1::2]) / 2
+    reflectance = {10: ramp.expand(4, -1, -1), 20: coarse.expand(6, -1, -1)}
+    valid = {gsd: torch.ones_like(x, dtype=torch.bool) for gsd, x in reflectance.items()}
+    for mask in valid.values():
+        mask[:, : round(missing * mask.shape[1])] = False
+    return degrade_scene(Scene(f"{rows}x{cols}", reflectance, valid), "dsen2", BANDS_FOR_SCALE[2])
+
+
+def test_inputs_and_target_show_the_same_ground():
+    pair = PatchSampler([degraded(60, 80)], 10, gain=0.0, seed=0).batch(32)
+    assert pair.inputs[10].shape == (32, 4, 20, 20)
+    assert pair.inputs[20].shape == (32, 6, 10, 10)
+    assert pair.target.shape == pair.mask.shape == (32, 6, 20, 20)
+    # On a ramp the degraded 10 m band is the 20 m band, whatever the flip and turn.
+    inner = (..., slice(2, -2), slice(2, -2))
+    torch.testing.assert_close(pair.inputs[10][inner][:, :1], pair.target[inner][:, :1])
+    means = torch.nn.functional.avg_pool2d(pair.target, 2)
+    torch.testing.assert_close(pair.inputs[20][..., 1:-1, 1:-1], means[..., 1:-1, 1:-1])
+
+
+def test_gain_brightens_inputs_and_target_alike():
+    plain, gained = (PatchSampler([degraded(60, 80)], 10, g, seed=4).batch(8) for g in (1e-9, 0.3))
+    ratio = gained.target / plain.target.clamp(min=1)
+    flat = ratio.flatten(1)[:, 200:210]
+    assert ((flat > 0.7) & (flat < 1.4)).all()
+    torch.testing.assert_close(
+        gained.inputs[10] / gained.target[:, :1], plain.inputs[10] / plain.target[:, :1]
+    )
+
+
+def test_the_same_seed_draws_the_same():
+    draws = [PatchSampler([degraded(40, 50)], 10, 0.3, seed).batch(2).target for seed in (5, 5, 6)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def test_places_and_turns_vary():
+    pair = PatchSampler([degraded(60, 80)], 10, 0.0, seed=0).batch(64)
+    assert len({tuple(patch[0, 0, :2].tolist()) for patch in pair.target}) > 50
+
+
+def test_torn_scenes_are_drawn_less_often():
+    sampler = PatchSampler([degraded(40, 40), degraded(40, 40, missing=0.5)], 10, 0.0, seed=0)
+    assert sampler.probabilities[0] == pytest.approx(16 * sampler.probabilities[1])
+
+
+def test_a_scene_smaller_than_a_patch_is_enlarged_and_masked():
+    pair = PatchSampler([degraded(12, 40)], 10, 0.0, seed=0).batch(4)
+    assert pair.target.shape == (4, 6, 20, 20)
+    assert all(int(mask.sum()) == 12 * 20 for mask in pair.mask[:, 0])
