@@ -129,7 +129,8 @@ def choose_window(
         west, south, east, north = bbox
         if not (west < east and south < north):
             raise GridError(
-                f"bbox {west},{south},{east},{north} is empty; give WEST,SOUTH,EAST,NORTH in degrees"
+                f"bbox {west},{south},{east},{north} is empty; give WEST,SOUTH,EAST,NORTH in "
+                "degrees"
             )
         bounds = transform_bounds("EPSG:4326", product.grid.crs, *bbox)
         asked = product.grid.window_of_bounds(bounds).intersection(product.grid.window)

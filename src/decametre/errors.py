@@ -59,8 +59,12 @@ class UnknownNameError(DecametreError):
     """
 
     def __init__(self, kind: str, given: str, known: Iterable[str]) -> None:
-        known = list(known)
-        near = difflib.get_close_matches(given.lower(), [k.lower() for k in known], n=3, cutoff=0.4)
-        near = [k for k in known if k.lower() in near]
-        remedy = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        by_lower = {name.lower(): name for name in known}
+        close = difflib.get_close_matches(given.lower(), by_lower, n=3, cutoff=0.4)
+        near = [by_lower[name] for name in close]
+        remedy = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"known: {', '.join(by_lower.values())}"
+        )
         super().__init__(f"unknown {kind} '{given}'; {remedy}")

@@ -1,7 +1,7 @@
 import json
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_env_names_no_user_and_no_path():
     found = json.loads(decametre("env", "--json").stdout)
     assert found["decametre"] == __version__
     assert found["gdal_drivers"] == {"COG": True, "JP2OpenJPEG": True}
-    assert os.path.expanduser("~") not in json.dumps(found)
+    assert str(Path.home()) not in json.dumps(found)
 
 
 def test_sharpen(sample_item, tmp_path):

@@ -1,11 +1,11 @@
 """One product in, one complete result out, or nothing."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pystac
@@ -86,7 +86,7 @@ def test_the_item_is_valid_and_complete(sample, result):
     for asset in item.assets.values():
         assert (result.path.parent / asset.href).is_file()
     derived = item.get_single_link("derived_from").get_absolute_href()
-    assert os.path.samefile(derived, sample.source)
+    assert Path(derived).samefile(sample.source)
     west, south, east, north = item.bbox
     assert 11.8 < west < east < 11.9
     assert 55.85 < south < north < 55.91
@@ -149,9 +149,10 @@ def test_reflectance(sample, tmp_path):
 
 
 def test_the_same_input_gives_the_same_bytes(sample, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
     one, other = (
-        decametre.sharpen(sample, tmp_path / name / "sharp.tif", window=WINDOW)
-        for name in map(lambda n: (tmp_path / n).mkdir() or n, ("a", "b"))
+        decametre.sharpen(sample, tmp_path / name / "sharp.tif", window=WINDOW) for name in "ab"
     )
     for attribute in ("path", "item_path", "quality_path"):
         assert getattr(one, attribute).read_bytes() == getattr(other, attribute).read_bytes()
@@ -220,9 +221,7 @@ def test_where_the_output_cannot_go(sample, tmp_path):
 def test_the_input_is_not_overwritten(sample, sample_item):
     for name in ("B05.tif", "item.tif"):  # item.tif would put its item over the input's
         with pytest.raises(OutputError, match="would overwrite the input"):
-            decametre.sharpen(
-                sample, os.path.join(os.path.dirname(sample_item), name), overwrite=True
-            )
+            decametre.sharpen(sample, Path(sample_item).with_name(name), overwrite=True)
 
 
 def test_a_full_disk_gets_one_line(sample, tmp_path, monkeypatch):

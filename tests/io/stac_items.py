@@ -1,4 +1,4 @@
-"""STAC items as their publishers write them, upon tiny GeoTIFFs, and a server that counts ranges."""
+"""STAC items as their publishers write them, tiny GeoTIFFs, and a server that counts ranges."""
 
 from __future__ import annotations
 
@@ -369,7 +369,7 @@ class Server:
         log: Method, path and `Range` header of each request.
         sent: Bytes of content that it sent.
         status: Paths that it answers with an error, and which.
-        page: What it answers where a path has a function instead of a file.
+        pages: Functions, from the query to the content, for paths that are no files.
     """
 
     url: str = ""
@@ -412,7 +412,7 @@ def serve(folder: Path) -> Iterator[Server]:
             place = f"bytes {start}-{end}/{len(content)}"
             return self.answer(206, content[start : end + 1], {"Content-Range": place})
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def answer(self, status: int, content: bytes, headers: Item | None = None) -> None:
             self.send_response(status)

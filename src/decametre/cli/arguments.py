@@ -18,7 +18,7 @@ offset_option = click.option(
 )
 
 
-class NumberList(click.ParamType):
+class NumberList(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
     """Numbers separated by commas, as many as the form names.
 
     Args:

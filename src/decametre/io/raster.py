@@ -23,6 +23,9 @@ GDAL_OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MAX_RETRY": 3,
     "GDAL_HTTP_RETRY_DELAY": 1,
+    # Seconds; without, a silent server holds the job for ever.
+    "GDAL_HTTP_CONNECTTIMEOUT": 20,
+    "GDAL_HTTP_TIMEOUT": 300,
     "VSI_CACHE": True,
     # JPEG 2000 tiles of one read are decoded side by side.
     "GDAL_NUM_THREADS": "ALL_CPUS",

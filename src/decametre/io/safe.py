@@ -225,7 +225,7 @@ def _main(paths: list[str], source: Path) -> str:
     found = [path for path in paths if _MAIN.fullmatch(path.rpartition("/")[2])]
     if len(found) > 1:
         raise NotAProductError(
-            f"{source}: has several product metadata files ({', '.join(found)}); give the path of one"
+            f"{source}: has several products' metadata ({', '.join(found)}); give the path of one"
         )
     if not found:
         inside = [path for path in paths if path.endswith(".SAFE")]

@@ -114,7 +114,7 @@ def parse_product_metadata(xml: bytes, where: str) -> SafeMetadata:
         level=level,
         name=_name(root),
         baseline=_text(root, "PROCESSING_BASELINE"),
-        platform=_lower(_text(root, "SPACECRAFT_NAME")),
+        platform=(_text(root, "SPACECRAFT_NAME") or "").lower() or None,
         datetime=_datetime(_text(root, "PRODUCT_START_TIME")),
         quantification=_quantification(root, level, where),
         offset_tag=_OFFSET[level],
@@ -186,10 +186,6 @@ def _all(parent: Element, *names: str) -> Iterator[Element]:
 def _text(parent: Element, *names: str) -> str | None:
     """Text of the first descendant with one of these local names, or None if absent or empty."""
     return next(((element.text or "").strip() for element in _all(parent, *names)), None) or None
-
-
-def _lower(text: str | None) -> str | None:
-    return text.lower() if text else None
 
 
 def _float(element: Element, where: str) -> float:
@@ -264,11 +260,12 @@ def _granules(root: Element, where: str) -> tuple[Granule, ...]:
     for granule in _all(root, "Granule", "Granules"):
         id = _inner_path(granule.get("granuleIdentifier") or "", where)
         paths.setdefault(id, []).extend(_image_paths(granule, f"GRANULE/{id}", where))
-    return tuple(
-        # Before December 2016, the folder has the identifier's name.
-        Granule(id, "/".join([*images, f"GRANULE/{id}"][0].split("/")[:2]), _native(images))
-        for id, images in paths.items()
-    )
+    return tuple(Granule(id, _folder(id, images), _native(images)) for id, images in paths.items())
+
+
+def _folder(id: str, paths: list[str]) -> str:
+    """A granule's folder: where its images are; before December 2016, it has the granule's name."""
+    return "/".join(paths[0].split("/")[:2]) if paths else f"GRANULE/{id}"
 
 
 def _image_paths(granule: Element, folder: str, where: str) -> Iterator[str]:
@@ -308,6 +305,6 @@ def _properties(root: Element, where: str) -> dict[str, float | int | str]:
         properties["eo:cloud_cover"] = round(_number(cloud, where), 6)
     for orbit in _all(root, "SENSING_ORBIT_NUMBER"):
         properties["sat:relative_orbit"] = int(_number(orbit, where))
-    if state := _lower(_text(root, "SENSING_ORBIT_DIRECTION")):
-        properties["sat:orbit_state"] = state
+    if state := _text(root, "SENSING_ORBIT_DIRECTION"):
+        properties["sat:orbit_state"] = state.lower()
     return properties
