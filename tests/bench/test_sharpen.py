@@ -1,0 +1,62 @@
+"""The benchmark runs and its figures follow from one another; how fast is not for tests to say."""
+
+import json
+
+import numpy as np
+import pytest
+
+from decametre.bench import sharpen as bench
+from decametre.models.registry import BANDS_FOR_SCALE, build
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def report(sample_item, cache):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench, "PEER_EDGE", 60)
+        patch.setattr(bench, "PAIRS", 1)
+        return bench.run(sample_item, cache, size=720, tile=360)
+
+
+def test_every_stage_is_measured(report):
+    assert min(report.whole, report.decode, report.encode, report.compute) > 0
+    assert report.whole_over_io == pytest.approx(report.whole / (report.decode + report.encode))
+    assert 0.1 < report.peak_memory_gb < 20
+    assert json.loads(json.dumps(report.to_dict()))["size"] == 720
+
+
+def test_the_table_shows_the_figures(report):
+    table = report.table()
+    assert f"{report.whole:.0f} s" in table
+    assert f"{report.peak_memory_gb:.2f} GB" in table
+
+
+def test_the_product_is_made_once_by_mirroring(report, sample, sample_item, cache):
+    from decametre.grid import Window
+    from decametre.io.opening import open_product
+    from decametre.io.raster import BandReader
+
+    made = bench.full_size_product(sample_item, cache, 720)
+    before = made.stat().st_mtime_ns
+    assert bench.full_size_product(sample_item, cache, 720) == made
+    assert made.stat().st_mtime_ns == before
+    product = open_product(str(made))
+    assert product.grid.shape() == (720, 720)
+    assert product.bands["B05"].radiometry.offset_dn == -1000
+    with BandReader(product, ["B05"]) as large, BandReader(sample, ["B05"]) as small:
+        image = large.read("B05", product.grid.window)
+        crop = small.read("B05", Window(0, 0, 600, 600))
+    np.testing.assert_array_equal(image[:300, :300], crop)
+    np.testing.assert_array_equal(image[300:, :300], crop[::-1][:60])
+
+
+@pytest.mark.parametrize("scale", [2, 6])
+def test_the_peer_has_the_size_that_was_published(scale):
+    model = bench.peer(scale)
+    weights = sum(p.numel() for p in build(model.card).parameters())
+    assert 1.78e6 < weights < 1.81e6
+    assert set(model.card.bands_in) == set(BANDS_FOR_SCALE[scale])
