@@ -123,7 +123,7 @@ def test_quantification_by_level(level, tag):
     assert metadata.quantification == 5000
 
 
-BY_NUMBER = "B01 B02 B03 B04 B05 B06 B07 B08 B8A B09 B11 B12".split()
+BY_NUMBER = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 
 
 def test_offsets_by_band_id():

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
 
 from decametre.bands import ALL_BANDS
 
@@ -137,35 +136,32 @@ def _names(level: str, old: bool, baseline: str, mission: str, tile: str) -> _Na
 def _write_jp2(
     path: Path, image: np.ndarray, gsd: int, crs: str, left: float, top: float, lossless: bool
 ) -> None:
-    lossy = {"QUALITY": "40"}  # percent of the uncompressed size
-    with (
-        rasterio.Env(GDAL_NUM_THREADS="ALL_CPUS", GDAL_PAM_ENABLED=False),
-        rasterio.open(
-            path,
-            "w",
-            driver="JP2OpenJPEG",
-            height=image.shape[0],
-            width=image.shape[1],
-            count=1,
-            dtype="uint16",
-            crs=crs,
-            transform=from_origin(left, top, gsd, gsd),
-            tiled=True,  # without it, rasterio drops the block size
-            blockxsize=_TILE_PIXELS[gsd],
-            blockysize=_TILE_PIXELS[gsd],
-            **({"QUALITY": "100", "REVERSIBLE": "YES"} if lossless else lossy),
-        ) as dataset,
-    ):
+    lossy, whole = {"QUALITY": "40"}, {"QUALITY": "100", "REVERSIBLE": "YES"}  # percent of the size
+    options = {
+        "GDAL_NUM_THREADS": "ALL_CPUS",
+        "GDAL_PAM_ENABLED": False,
+        # Without `tiled`, rasterio drops the block size; with it, GDAL warns about the option.
+        "GDAL_VALIDATE_CREATION_OPTIONS": False,
+    }
+    profile = {
+        "driver": "JP2OpenJPEG",
+        "height": image.shape[0],
+        "width": image.shape[1],
+        "count": 1,
+        "dtype": "uint16",
+        "crs": crs,
+        "transform": (gsd, 0, left, 0, -gsd, top),
+        "tiled": True,
+        "blockxsize": _TILE_PIXELS[gsd],
+        "blockysize": _TILE_PIXELS[gsd],
+        **(whole if lossless else lossy),
+    }
+    with rasterio.Env(**options), rasterio.open(path, "w", **profile) as dataset:
         dataset.write(image, 1)
 
 
 def _product_xml(
-    names: _Names,
-    level: str,
-    old: bool,
-    baseline: str,
-    offsets: Mapping[str, int],
-    platform: str,
+    names: _Names, level: str, old: bool, baseline: str, offsets: Mapping[str, int], platform: str
 ) -> str:
     kind = level[1:]
     prefix = "L2A_" if old and level == "L2A" else ""

@@ -53,6 +53,15 @@ def gdal_path(href: str) -> str:
     return f"/vsicurl/{href}" if href.startswith(("http://", "https://")) else href
 
 
+def driver_of(path: str) -> str:
+    """The one GDAL driver that a band file is opened with: JPEG 2000 by its name, else GeoTIFF.
+
+    GDAL left to itself knows a virtual raster by its content, and one in a stranger's product could
+    make it read any file or host.
+    """
+    return "JP2OpenJPEG" if ".jp2" in path.lower() else "GTiff"
+
+
 def read_grid(name: str, path: str) -> BandGrid:
     """Open a band file and read its grid; no pixel is read.
 
@@ -64,7 +73,7 @@ def read_grid(name: str, path: str) -> BandGrid:
         CorruptDataError: GDAL cannot open the file, or it has no georeference.
     """
     try:
-        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as dataset:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path, driver=driver_of(path)) as dataset:
             if dataset.crs is None:
                 raise CorruptDataError(f"band {name}: {path} has no georeference")
             epsg = dataset.crs.to_epsg()
@@ -144,7 +153,9 @@ class BandReader:
         self._stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
         for name, file in self._files.items():
             try:
-                self._datasets[name] = self._stack.enter_context(rasterio.open(file.path))
+                self._datasets[name] = self._stack.enter_context(
+                    rasterio.open(file.path, driver=driver_of(file.path))
+                )
             except RasterioError as error:
                 self._stack.close()
                 raise CorruptDataError(f"band {name}: cannot open {file.path} ({error})") from error
