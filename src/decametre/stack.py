@@ -16,7 +16,7 @@ from scipy import ndimage
 from decametre.bands import ALL_BANDS, FINEST_GSD
 from decametre.grid import Window
 from decametre.io.product import Product
-from decametre.io.raster import BandReader
+from decametre.io.raster import WindowReader
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def by_gsd(names: Sequence[str]) -> dict[int, tuple[str, ...]]:
 
 
 def read_stack(
-    reader: BandReader, product: Product, names: Sequence[str], window: Window, reach: int
+    reader: WindowReader, product: Product, names: Sequence[str], window: Window, reach: int
 ) -> Stack:
     """Read a window of several bands and fill what is not measured.
 
@@ -62,6 +62,7 @@ def read_stack(
     """
     inside = window.intersection(product.grid.window)
     groups = by_gsd(names)
+    read = reader.read_all(names, inside)
     dn, reflectance, valid = {}, {}, {}
     for gsd, group in groups.items():
         factor = gsd // FINEST_GSD
@@ -73,8 +74,7 @@ def read_stack(
         ]
         planes = []
         for name in group:
-            radiometry = product.bands[name].radiometry
-            plane = reader.read(name, inside)
+            plane, radiometry = read[name], product.bands[name].radiometry
             measured = radiometry.valid(plane)
             values = fill_gaps(radiometry.to_reflectance(plane), measured, reach // factor)
             planes.append(

@@ -28,7 +28,7 @@ from decametre.inference.sharpener import SharpenedWindow, Sharpener
 from decametre.io.cog import CogWriter
 from decametre.io.opening import open_product
 from decametre.io.product import Product
-from decametre.io.raster import BandReader
+from decametre.io.raster import BandReader, StripReader
 from decametre.models.card import Card
 from decametre.models.dsen2 import DSen2
 from decametre.models.registry import BANDS_FOR_SCALE, Model, build, models_for
@@ -222,7 +222,8 @@ def whole_run(product: Product, output: Path, tile: int) -> tuple[float, int]:
 
 def decode_all(product: Product, sharpener: Sharpener, cores: list[Window]) -> None:
     """Read every window with its margin, as the job does."""
-    with BandReader(product, sharpener.inputs) as reader:
+    with BandReader(product, sharpener.inputs) as bands:
+        reader = StripReader(bands, product.grid.window)
         for core in cores:
             window = core.padded(sharpener.halo)
             read_stack(reader, product, sharpener.inputs, window, sharpener.reach)

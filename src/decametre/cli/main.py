@@ -18,7 +18,7 @@ from decametre import __version__
 from decametre.cli.console import STDERR, StderrHandler
 from decametre.errors import DecametreError
 
-VERBS = ("info", "sharpen", "models", "env", "bench")
+VERBS = ("info", "sharpen", "evaluate", "models", "env", "bench")
 """Each is a module of this package with a command of the same name."""
 
 

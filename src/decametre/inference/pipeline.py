@@ -12,7 +12,7 @@ from typing import TypeVar
 from decametre.grid import Window
 from decametre.inference.sharpener import SharpenedWindow, Sharpener
 from decametre.io.product import Product
-from decametre.io.raster import BandReader
+from decametre.io.raster import BandReader, StripReader
 from decametre.stack import Stack, read_stack
 from decametre.tiles import split
 
@@ -50,7 +50,9 @@ def sharpen_windows(
     radiometry = {name: file.radiometry for name, file in product.bands.items()}
 
     def stacks() -> Iterator[tuple[Window, Window, Stack]]:
-        with BandReader(product, first.inputs) as reader:
+        with BandReader(product, first.inputs) as bands:
+            extent = window.padded(first.halo).intersection(product.grid.window)
+            reader = StripReader(bands, extent)
             for core in cores:
                 outer = core.padded(first.halo)
                 yield core, outer, read_stack(reader, product, first.inputs, outer, first.reach)

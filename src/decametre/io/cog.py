@@ -119,7 +119,8 @@ class CogWriter:
             "interleave": "band",
             "bigtiff": "IF_SAFER",
         }
-        self._env = rasterio.Env(**GDAL_OPTIONS)
+        # Unlike decoding, compressing in GDAL's threads reports its errors.
+        self._env = rasterio.Env(**{**GDAL_OPTIONS, "GDAL_NUM_THREADS": "ALL_CPUS"})
 
     @property
     def bands(self) -> Sequence[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import rasterio
@@ -26,13 +28,13 @@ GDAL_OPTIONS = {
     # Seconds; without, a silent server holds the job for ever.
     "GDAL_HTTP_CONNECTTIMEOUT": 20,
     "GDAL_HTTP_TIMEOUT": 300,
-    "VSI_CACHE": True,
-    # JPEG 2000 tiles of one read are decoded side by side.
-    "GDAL_NUM_THREADS": "ALL_CPUS",
-    # GDAL's default of 5 % of the machine's memory is unbounded on large machines.
-    "GDAL_CACHEMAX": 384,
+    # With more, GDAL decodes JPEG 2000 tiles in threads whose errors never arrive: a truncated file
+    # reads as garbage. Bands are read side by side in threads of our own instead.
+    "GDAL_NUM_THREADS": 1,
+    # Bytes. GDAL's default of 5 % of the machine's memory is unbounded on large machines.
+    "GDAL_CACHEMAX": 256 << 20,
 }
-"""GDAL settings for every read and write, with sizes in MB."""
+"""GDAL settings for every read and write."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,17 @@ def common_grid(source: str, grids: Mapping[str, BandGrid]) -> Grid:
     return grid
 
 
-class BandReader:
-    """Reads windows of several bands of a product; a context manager.
+class WindowReader(Protocol):
+    """Whatever reads the DN of several bands in a window."""
 
-    A reader belongs to one thread, as GDAL's datasets do.
+    def read_all(self, names: Iterable[str], window: Window) -> dict[str, np.ndarray]:
+        """See `BandReader.read_all`."""
+
+
+class BandReader:
+    """Reads windows of several bands of a product, side by side; a context manager.
+
+    A reader belongs to one thread. Each band's dataset is used by one thread at a time.
 
     Args:
         product: The product.
@@ -148,6 +157,11 @@ class BandReader:
         self._files = {file.band.name: file for file in product.band_files(names)}
         self._stack = ExitStack()
         self._datasets: dict[str, rasterio.DatasetReader] = {}
+        # GDAL's settings hold for a thread, so every thread of the pool makes them anew.
+        self._pool = ThreadPoolExecutor(
+            min(len(self._files) or 1, os.cpu_count() or 1),
+            initializer=lambda: rasterio.Env(**GDAL_OPTIONS).__enter__(),
+        )
 
     def __enter__(self) -> Self:
         self._stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
@@ -167,7 +181,17 @@ class BandReader:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._pool.shutdown()
         self._stack.close()
+
+    def map(self, read: Callable[[str], np.ndarray], names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Read several bands side by side, each by `read`."""
+        names = list(names)
+        return dict(zip(names, self._pool.map(read, names), strict=True))
+
+    def read_all(self, names: Iterable[str], window: Window) -> dict[str, np.ndarray]:
+        """The DN of several bands in a window; see `read`."""
+        return self.map(lambda name: self.read(name, window), names)
 
     def read(self, name: str, window: Window) -> np.ndarray:
         """The DN of one band in a window.
@@ -182,13 +206,57 @@ class BandReader:
         Raises:
             CorruptDataError: The file cannot be decoded there.
         """
-        file = self._files[name]
-        native = window.coarsened(file.band.gsd // FINEST_GSD)
-        at = rasterio.windows.Window(native.col, native.row, native.width, native.height)
+        return self.read_native(name, window.coarsened(ALL_BANDS[name].gsd // FINEST_GSD))
+
+    def read_native(self, name: str, window: Window) -> np.ndarray:
+        """Like `read`, with a window in the band's own pixels."""
+        at = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         try:
             return self._datasets[name].read(1, window=at)
         except RasterioError as error:
             raise CorruptDataError(
-                f"band {name}: cannot read {file.path} at 10 m window {window} ({error}); the file "
-                "is truncated or corrupt, download it again"
+                f"band {name}: cannot read {self._files[name].path} at pixels {window} "
+                f"({error.__cause__ or error}); the file is truncated or corrupt, download it again"
             ) from error
+
+    def block_rows(self, name: str) -> int:
+        """Rows of one band's blocks (JPEG 2000 tiles), in its own pixels."""
+        return int(self._datasets[name].block_shapes[0][0])
+
+
+class StripReader:
+    """Reads windows in reading order, and decodes every block of a file once.
+
+    Windows with margins overlap, and GDAL keeps no JPEG 2000 tiles from one read to the next. This
+    reader keeps the rows that later windows can still ask for, over the full width of the extent:
+    some 350 MB for a full tile and usual windows.
+
+    Args:
+        reader: Open on the product.
+        extent: What all windows together cover, in 10 m pixels, a multiple of 6.
+    """
+
+    def __init__(self, reader: BandReader, extent: Window) -> None:
+        self._reader, self._extent = reader, extent
+        self._strips: dict[str, tuple[int, np.ndarray]] = {}
+
+    def read_all(self, names: Iterable[str], window: Window) -> dict[str, np.ndarray]:
+        """Like `BandReader.read_all`, for windows inside the extent; never modify the results."""
+        return self._reader.map(lambda name: self.read(name, window), names)
+
+    def read(self, name: str, window: Window) -> np.ndarray:
+        """Like `BandReader.read`, for windows inside the extent; never modify the result."""
+        factor = ALL_BANDS[name].gsd // FINEST_GSD
+        at, extent = window.coarsened(factor), self._extent.coarsened(factor)
+        top, strip = self._strips.get(name, (at.row, np.empty((0, extent.width), np.uint16)))
+        if at.row < top:  # an earlier row again: start anew
+            top, strip = at.row, strip[:0]
+        strip, top = strip[at.row - top :], max(at.row, top)
+        if at.bottom > top + len(strip):
+            start, step = top + len(strip), self._reader.block_rows(name)
+            stop = min(-(-at.bottom // step) * step, extent.bottom)
+            rows = Window(extent.col, start, extent.width, stop - start)
+            strip = np.concatenate([strip, self._reader.read_native(name, rows)])
+        self._strips[name] = top, strip
+        left = at.col - extent.col
+        return strip[: at.height, left : left + at.width]

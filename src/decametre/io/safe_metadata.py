@@ -286,7 +286,7 @@ def _native(paths: Iterable[str]) -> dict[str, str]:
         match = _IMAGE_NAME.search(path.removesuffix(".jp2"))
         band = ALL_BANDS.get(match["band"]) if match else None
         if match and band and match["gsd"] in (None, str(band.gsd)):
-            images.setdefault(band.name, path)
+            images[band.name] = path
     return images
 
 
