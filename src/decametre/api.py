@@ -14,7 +14,6 @@ from decametre.errors import GridError
 from decametre.grid import Window
 from decametre.inference.job import Options, Progress, Result, run
 from decametre.inference.pipeline import DEFAULT_TILE
-from decametre.inference.sharpener import inputs_of, step_of
 from decametre.io.opening import open_product
 from decametre.io.product import Product
 from decametre.models.registry import models_for
@@ -22,6 +21,9 @@ from decametre.models.registry import models_for
 log = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
+
+COARSEST = 6
+"""Edge of a 60 m pixel in 10 m pixels."""
 
 
 def open(source: PathLike, offset: str | float = "auto") -> Product:
@@ -70,7 +72,7 @@ def sharpen(
         output: The GeoTIFF. The item is `NAME.json`, the card `NAME.quality.json`.
         bands: Bands of the output; all twelve by default.
         window: Part of the product as (column, row, width, height) in 10 m pixels; snapped
-            outward to whole pixels of the coarsest band.
+            outward to whole pixels of 60 m.
         bbox: Part of the product as (west, south, east, north) in degrees of longitude and
             latitude; snapped likewise.
         offset: See `open`; only where `product` is not open yet.
@@ -98,7 +100,7 @@ def sharpen(
     names = parse_bands(bands)
     models = models_for(names, model)
     log.info("offset: %s", product.offset_reason)
-    part = choose_window(product, window, bbox, step_of(inputs_of(models, names)))
+    part = choose_window(product, window, bbox)
     options = Options(
         device=device,
         precision=precision,
@@ -116,9 +118,8 @@ def choose_window(
     product: Product,
     window: Window | tuple[int, int, int, int] | None,
     bbox: tuple[float, float, float, float] | None,
-    step: int,
 ) -> Window:
-    """The part of a product that was asked for, snapped outward to multiples of `step` pixels.
+    """The part of a product that was asked for, snapped outward to whole pixels of 60 m.
 
     Raises:
         GridError: Both a window and a bbox were given, or it is empty or outside the product.
@@ -143,11 +144,9 @@ def choose_window(
         asked = window if isinstance(window, Window) else Window(*window)
     else:
         return product.grid.window
-    snapped = product.grid.checked_window(asked, step)
+    snapped = product.grid.checked_window(asked, COARSEST)
     if snapped != asked:
-        log.info(
-            "window %s snapped outward to %s (whole pixels of %d m)", asked, snapped, step * 10
-        )
+        log.info("window %s snapped outward to %s (whole pixels of 60 m)", asked, snapped)
     return snapped
 
 

@@ -23,6 +23,7 @@ from decametre.errors import (
     OutputError,
     UnknownNameError,
 )
+from decametre.grid import Window
 
 WINDOW = (120, 60, 180, 120)
 
@@ -222,6 +223,24 @@ def test_the_input_is_not_overwritten(sample, sample_item):
     for name in ("B05.tif", "item.tif"):  # item.tif would put its item over the input's
         with pytest.raises(OutputError, match="would overwrite the input"):
             decametre.sharpen(sample, Path(sample_item).with_name(name), overwrite=True)
+
+
+def test_the_input_s_folder_is_not_written_into(sample, tmp_path):
+    from decametre.bench.made_safe import make_safe
+    from decametre.io.raster import BandReader
+
+    with BandReader(sample, BAND_NAMES) as reader:
+        window = Window(0, 0, 120, 120)
+        bands = reader.read_all(BAND_NAMES, window)
+    safe = make_safe(tmp_path, bands)
+    before = sorted(safe.rglob("*"))
+    with pytest.raises(OutputError, match="lies inside the input"):
+        decametre.sharpen(safe, safe / "GRANULE" / "sharp.tif")
+    assert sorted(safe.rglob("*")) == before
+    decametre.sharpen(safe, tmp_path / "beside.tif")
+    with rasterio.open(tmp_path / "beside.tif") as cog:
+        assert cog.offsets == (-0.1,) * 12
+        np.testing.assert_array_equal(cog.read(2), bands["B02"])
 
 
 def test_a_full_disk_gets_one_line(sample, tmp_path, monkeypatch):

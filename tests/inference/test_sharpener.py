@@ -70,6 +70,16 @@ def whole(scene):
     return sharpen_all(scene, 10_000)
 
 
+def test_several_devices_share_the_windows(scene, whole):
+    models = models_for(BAND_NAMES)
+    both = [Sharpener(models, BAND_NAMES, CPU, torch.float32) for _ in range(2)]
+    pieces = list(sharpen_windows(scene, scene.grid.window, both, 102))
+    assert len(pieces) == len({piece.core for piece in pieces}) == 12
+    for piece in pieces:
+        for name, image in piece.reflectance.items():
+            np.testing.assert_allclose(image, whole[1][name][piece.core.slices], atol=2e-6)
+
+
 @pytest.mark.parametrize("tile", [60, 102, 150])
 def test_tiled_equals_untiled(scene, whole, tile):
     dn, reflectance, squares = sharpen_all(scene, tile)
