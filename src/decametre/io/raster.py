@@ -227,9 +227,10 @@ class BandReader:
 class StripReader:
     """Reads windows in reading order, and decodes every block of a file once.
 
-    Windows with margins overlap, and GDAL keeps no JPEG 2000 tiles from one read to the next. This
-    reader keeps the rows that later windows can still ask for, over the full width of the extent:
-    some 350 MB for a full tile and usual windows.
+    Windows with margins overlap, and a JPEG 2000 tile lies under many of them. GDAL's block cache,
+    shared with what is written meanwhile, would have lost it by the time that the next row of
+    windows comes. This reader keeps the rows that later windows can still ask for, over the full
+    width of the extent: some 350 MB for a full tile and usual windows.
 
     Args:
         reader: Open on the product.

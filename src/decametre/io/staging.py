@@ -49,8 +49,8 @@ class Staging:
         free = shutil.disk_usage(output.parent).free
         if free < needed:
             raise OutputError(
-                f"{output}: {free / 1e9:.1f} GB free in {output.parent}, up to "
-                f"{needed / 1e9:.1f} GB needed; free some space or write elsewhere"
+                f"{output}: {free / 1e6:,.0f} MB free in {output.parent}, up to "
+                f"{needed / 1e6:,.0f} MB needed; free some space or write elsewhere"
             )
 
     def __enter__(self) -> Self:
