@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from decametre.version import __version__
+
 if TYPE_CHECKING:
     from decametre.api import open as open
     from decametre.api import sharpen as sharpen
 
-__version__ = "0.1.0"
+
 __all__ = ["__version__", "open", "sharpen"]
 
 

@@ -17,7 +17,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 from decametre.bands import ALL_BANDS, BAND_NAMES
-from decametre.io.stac import EARTH_SEARCH_NAMES
+from decametre.io.stac_metadata import EARTH_SEARCH_NAMES
 
 SIDE = 600
 """Side of the little scene, in metres: 60, 30 and 10 pixels."""

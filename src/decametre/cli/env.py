@@ -13,8 +13,8 @@ import click
 import rasterio
 import torch
 
-from decametre import __version__
 from decametre.inference.device import bfloat16_gain
+from decametre.version import __version__
 
 PACKAGES = ("click", "numpy", "pystac", "rasterio", "rich", "safetensors", "scipy", "torch")
 

@@ -14,9 +14,9 @@ from types import FrameType
 import click
 from rich.logging import RichHandler
 
-from decametre import __version__
 from decametre.cli.console import STDERR, StderrHandler
 from decametre.errors import DecametreError
+from decametre.version import __version__
 
 VERBS = ("info", "sharpen", "evaluate", "models", "env", "bench")
 """Each is a module of this package with a command of the same name."""

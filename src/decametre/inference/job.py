@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from decametre import __version__
 from decametre.errors import OutputError, UnknownNameError
 from decametre.grid import Window
 from decametre.inference.consistency import ResidualSums
 from decametre.inference.device import choose_devices, choose_precision
 from decametre.inference.pipeline import DEFAULT_TILE, sharpen_windows
+from decametre.inference.quality import quality_card
 from decametre.inference.sharpener import SharpenedWindow, Sharpener
 from decametre.io import quicklook as picture
 from decametre.io.cog import CogWriter, bytes_needed
@@ -25,8 +25,8 @@ from decametre.io.product import Product
 from decametre.io.raster import BandReader
 from decametre.io.staging import Staging
 from decametre.models.registry import Model
-from decametre.quality import quality_card
 from decametre.radiometry import Radiometry
+from decametre.version import __version__
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from typing import Any
 import pystac
 from rasterio.warp import transform_bounds, transform_geom
 
-from decametre import __version__
 from decametre.bands import ALL_BANDS, FINEST_GSD
 from decametre.grid import Grid
 from decametre.io.product import Product
 from decametre.radiometry import Radiometry
+from decametre.version import __version__
 
 STAC_EXTENSIONS = [
     "https://stac-extensions.github.io/eo/v2.0.0/schema.json",

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from decametre import __version__
 from decametre.bands import ALL_BANDS
 from decametre.grid import Window
 from decametre.inference.consistency import KERNEL, STEPS, ResidualSums
 from decametre.io.cog import BandStatistics
 from decametre.io.product import Product
 from decametre.models.card import Card
+from decametre.version import __version__
 
 VERSION = "1"
 """Version of the card's own layout."""
