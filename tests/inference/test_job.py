@@ -130,11 +130,13 @@ def test_the_consistency_figure_is_that_of_the_file(sample, tmp_path):
 
 def test_the_picture_shows_before_and_after(result):
     with rasterio.open(result.quicklook_path) as picture:
-        assert picture.shape == (2 * 120 + 6, 2 * 180 + 6)
+        assert picture.shape == (2 * 240 + 6, 2 * 360 + 6)
         panels = picture.read()
-    left, right = panels[:, :120, :180], panels[:, :120, 186:]
-    assert (left[:, ::2, ::2] == left[:, 1::2, 1::2]).all()  # 20 m pixels
-    assert (right[:, ::2, ::2] != right[:, 1::2, 1::2]).any()
+    left, right = panels[:, :240, :360], panels[:, :240, 366:]
+    # Two picture pixels are 10 m, four are 20 m.
+    assert (left[:, ::4, ::4] == left[:, 2::4, 2::4]).all()
+    assert (right[:, ::2, ::2] == right[:, 1::2, 1::2]).all()
+    assert (right[:, ::4, ::4] != right[:, 2::4, 2::4]).any()
 
 
 def test_reflectance(sample, tmp_path):

@@ -141,6 +141,8 @@ def run(
         if shot and (drawn := shot.draw()) is not None:
             files["thumbnail"] = f"{output.stem}.quicklook.png"
             picture.write_png(staging.path(files["thumbnail"]), drawn)
+        elif shot:
+            log.warning("no picture: it needs B05, B8A and B12, or B01 and B09, among --bands")
         tags = {name: statistics.tags for name, statistics in writer.statistics.items()}
         item = result_item(product, grid, output, radiometry, tags, quality, files, dtype)
         item_name = f"{output.stem}.json"

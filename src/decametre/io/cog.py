@@ -83,7 +83,7 @@ class CogWriter:
     Args:
         path: The COG. A scratch file stands beside it meanwhile.
         grid: The 10 m grid of the output.
-        radiometry: Scale and offset of each band; also says which bands, in which order.
+        radiometry: Scale, offset and nodata of each band; also says which bands, in which order.
         dtype: `uint16` for DN, `float32` for reflectance.
         compression: `deflate` or `zstd`.
 
@@ -102,7 +102,8 @@ class CogWriter:
         self.path, self.grid, self.radiometry = path, grid, radiometry
         self.compression = compression
         self.scratch = path.with_suffix(".scratch.tif")
-        self.nodata = np.nan if dtype == "float32" else 0
+        own = next(iter(radiometry.values())).nodata
+        self.nodata = np.nan if dtype == "float32" else own
         self.statistics = {name: BandStatistics() for name in radiometry}
         self._profile = {
             "driver": "GTiff",

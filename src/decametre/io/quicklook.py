@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,11 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from decametre.bands import ALL_BANDS, FINEST_GSD
 
-EDGE = 360
+EDGE = 180
 """Edge of the pictured square in 10 m pixels, at most."""
+
+ZOOM = 2
+"""Picture pixels for each 10 m pixel."""
 
 GAP = 6
 """White columns and rows between panels."""
@@ -40,7 +43,7 @@ def draw(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> n
         left = np.stack([repeated(before[n], ALL_BANDS[n].gsd // FINEST_GSD) for n in names])
         right = np.stack([after[n] for n in names])
         low, high = stretch(left)
-        gap = np.full((3, right.shape[1], GAP), 255, np.uint8)
+        gap = np.full((3, right.shape[1] * ZOOM, GAP), 255, np.uint8)
         rows.append(
             np.concatenate([to_bytes(left, low, high), gap, to_bytes(right, low, high)], axis=2)
         )
@@ -53,7 +56,7 @@ def draw(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> n
 
 def repeated(image: np.ndarray, factor: int) -> np.ndarray:
     """Every pixel repeated, as a viewer shows a coarse band."""
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+    return image.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
 def stretch(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -66,8 +69,9 @@ def stretch(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_bytes(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Stretched to 0..255; NaN is black."""
-    return (np.nan_to_num((image - low) / (high - low)).clip(0, 1) * 255).astype(np.uint8)
+    """Stretched to 0..255 and enlarged; NaN is black."""
+    scaled = np.nan_to_num((image - low) / (high - low)).clip(0, 1) * 255
+    return repeated(scaled.astype(np.uint8), ZOOM)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
@@ -83,8 +87,3 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture is not a map
         with rasterio.open(path, "w", **profile) as dataset:
             dataset.write(picture)
-
-
-def pictured(bands: Sequence[str]) -> bool:
-    """Whether these bands suffice for a composite."""
-    return any(set(names) <= set(bands) for names in COMPOSITES)
