@@ -60,7 +60,7 @@ def sharpen(
     quicklook: bool = False,
     overwrite: bool = False,
     tile: int = DEFAULT_TILE,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = lambda done, total, pixels: None,
 ) -> Result:
     """Bring the bands of a Sentinel-2 product to ten metres.
 
@@ -87,7 +87,7 @@ def sharpen(
         quicklook: Also write a before/after picture, `NAME.quicklook.png`.
         overwrite: Replace an existing output.
         tile: Edge in 10 m pixels of what is computed at once; less takes less memory.
-        progress: Called with the 10 m pixels done and the total.
+        progress: Called with the windows done, all windows, and the 10 m pixels done.
 
     Returns:
         The paths written, and the quality card.

@@ -8,14 +8,14 @@ def test_where_there_is_no_terminal_one_line_per_interval(monkeypatch, caplog):
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
     caplog.set_level(logging.INFO)
     with console.progress_of("sharpening") as progress:
-        for done in range(0, 101, 10):
-            progress(done * 10_000, 1_000_000)
+        for done in range(0, 11):
+            progress(done, 10, done * 100_000)
             now[0] += 10
     # 30 s a line, 10 s a call: at 30, 60 and 90 s.
     assert [record.message for record in caplog.records] == [
-        "sharpening: 30 % done, 0.01 Mpixel/s, 70 s left",
-        "sharpening: 60 % done, 0.01 Mpixel/s, 40 s left",
-        "sharpening: 90 % done, 0.01 Mpixel/s, 10 s left",
+        "sharpening: 3 of 10 windows, 0.01 Mpixel/s, 70 s left",
+        "sharpening: 6 of 10 windows, 0.01 Mpixel/s, 40 s left",
+        "sharpening: 9 of 10 windows, 0.01 Mpixel/s, 10 s left",
     ]
 
 

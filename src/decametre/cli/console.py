@@ -39,14 +39,14 @@ class StderrHandler(logging.Handler):
 
 
 @contextmanager
-def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_of(what: str) -> Iterator[Callable[[int, int, int], None]]:
     """Show how far a job is.
 
     Args:
         what: The job, for the bar's label.
 
     Yields:
-        A function of the 10 m pixels done and of all.
+        A function of the windows done, of all windows, and of the 10 m pixels done.
     """
     if not STDERR.is_terminal:
         yield _Lines(what)
@@ -54,7 +54,7 @@ def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.completed}/{task.total} windows"),
         TextColumn("{task.fields[rate]:.2f} Mpixel/s"),
         TimeElapsedColumn(),
         TextColumn("left"),
@@ -63,30 +63,31 @@ def progress_of(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=STDERR, transient=True) as bar:
         task = bar.add_task(what, total=None, rate=0.0)
 
-        def update(done: int, total: int) -> None:
-            rate = bar.tasks[0].speed or 0.0
-            bar.update(task, completed=done, total=total, rate=rate / 1e6)
+        def update(done: int, total: int, pixels: int) -> None:
+            seconds = bar.tasks[0].elapsed or 1.0
+            bar.update(task, completed=done, total=total, rate=pixels / seconds / 1e6)
 
         yield update
 
 
 class _Lines:
-    """One log line per interval: share done, rate, time left."""
+    """One log line per interval: windows done, rate, time left."""
 
     def __init__(self, what: str) -> None:
         self.what = what
         self.start = self.last = time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, pixels: int) -> None:
         now = time.monotonic()
         if now - self.last < INTERVAL or not done:
             return
         self.last = now
-        rate = done / (now - self.start)
+        seconds = now - self.start
         log.info(
-            "%s: %.0f %% done, %.2f Mpixel/s, %.0f s left",
+            "%s: %d of %d windows, %.2f Mpixel/s, %.0f s left",
             self.what,
-            100 * done / total,
-            rate / 1e6,
-            (total - done) / rate,
+            done,
+            total,
+            pixels / seconds / 1e6,
+            seconds / done * (total - done),
         )

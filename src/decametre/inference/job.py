@@ -26,6 +26,7 @@ from decametre.io.raster import BandReader
 from decametre.io.staging import Staging
 from decametre.models.registry import Model
 from decametre.radiometry import Radiometry
+from decametre.tiles import split
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ log = logging.getLogger(__name__)
 ENCODINGS = {"dn": "uint16", "reflectance": "float32"}
 """Encodings of the output, and their data types."""
 
-Progress = Callable[[int, int], None]
-"""Called with the number of 10 m pixels done and of all."""
+Progress = Callable[[int, int, int], None]
+"""Called with the number of windows done, of all windows, and of 10 m pixels done."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +110,22 @@ def run(
         output, overwrite=options.overwrite, needed=bytes_needed(grid, len(bands), dtype)
     ) as staging:
         shot = Snapshot(product, window, bands) if options.quicklook else None
-        done, total = 0, window.width * window.height
-        progress(done, total)
+        total = len(split(window, options.tile, sharpeners[0].step))
+        pixels = 0
+        progress(0, total, pixels)
         with CogWriter(
             staging.path(output.name), grid, radiometry, dtype, options.compression
         ) as writer:
-            for piece in sharpen_windows(product, window, sharpeners, options.tile):
+            pieces = sharpen_windows(product, window, sharpeners, options.tile)
+            for done, piece in enumerate(pieces, start=1):
                 images = piece.dn if dtype == "uint16" else reflectance_of(piece, radiometry)
                 writer.write(piece.core.relative_to(window), images)
                 for name, sums in piece.residuals.items():
                     residuals[name] += sums
                 if shot:
                     shot.add(piece)
-                done += piece.core.width * piece.core.height
-                progress(done, total)
+                pixels += piece.core.width * piece.core.height
+                progress(done, total, pixels)
             log.info("writing the Cloud-Optimized GeoTIFF")
             writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": product.id})
         quality = quality_card(
