@@ -76,7 +76,7 @@ def read_stack(
         for name in group:
             plane, radiometry = read[name], product.bands[name].radiometry
             measured = radiometry.valid(plane)
-            values = fill_gaps(radiometry.to_reflectance(plane), measured, reach // factor)
+            values = fill_gaps(radiometry.to_reflectance(plane), measured, -(-reach // factor))
             planes.append(
                 (
                     np.pad(plane, border, constant_values=radiometry.nodata),
