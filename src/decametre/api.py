@@ -51,7 +51,7 @@ def sharpen(
     window: Window | tuple[int, int, int, int] | None = None,
     bbox: tuple[float, float, float, float] | None = None,
     offset: str | float = "auto",
-    model: Sequence[str] = (),
+    model: str | Sequence[str] = (),
     device: str = "auto",
     precision: str = "auto",
     consistent: bool = False,
@@ -98,7 +98,7 @@ def sharpen(
     if not isinstance(product, Product):
         product = open(product, offset)
     names = parse_bands(bands)
-    models = models_for(names, model)
+    models = models_for(names, [model] if isinstance(model, str) else model)
     log.info("offset: %s", product.offset_reason)
     part = choose_window(product, window, bbox)
     options = Options(

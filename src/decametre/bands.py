@@ -87,4 +87,6 @@ def parse_bands(names: Iterable[str]) -> tuple[str, ...]:
         if name not in ALL_BANDS:
             raise UnknownNameError("band", given, BAND_NAMES)
         wanted.add(name)
+    if not wanted:
+        raise UnknownNameError("band", "", BAND_NAMES)
     return tuple(name for name in ALL_BANDS if name in wanted)

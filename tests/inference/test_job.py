@@ -192,6 +192,9 @@ BAD = [
     ({"bbox": (0, 0, 1, 1)}, GridError, "outside the product"),
     ({"bbox": (2, 0, 1, 1)}, GridError, "is empty"),
     ({"bbox": (11.83, 55.87, 11.85, 55.88), "window": WINDOW}, GridError, "not both"),
+    ({"bands": ["B02"], "model": ["nonsense"]}, UnknownNameError, "unknown model 'nonsense'"),
+    ({"bands": []}, UnknownNameError, "unknown band ''"),
+    ({"compression": "lzma"}, UnknownNameError, "unknown compression 'lzma'"),
     ({"encoding": "float"}, UnknownNameError, "unknown encoding 'float'"),
     ({"device": "cuda:99"}, DecametreError, "cuda:99"),
     ({"precision": "half"}, UnknownNameError, "unknown precision 'half'"),
@@ -255,26 +258,59 @@ def test_a_full_disk_gets_one_line(sample, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_disk_that_fills_up_half_way(sample, tmp_path, monkeypatch):
-    """A limit on the size of files stands in for the disk: every write beyond it fails."""
+@pytest.mark.parametrize("limit", [300_000, 8_800_000, 10_000_000])
+def test_a_disk_that_fills_up_half_way(tmp_path, limit):
+    """A limit on the size of files stands in for the disk: every write beyond it fails.
+
+    Noise does not compress, so the COG with its overviews (11 MB) is larger than the scratch file
+    (8.64 MB): the first limit stops the scratch file, the others the COG, of which libtiff tells
+    nobody.
+    """
+    from decametre.bench.made_safe import make_safe
+
+    rng = np.random.default_rng(0)
+    bands = {
+        name: rng.integers(1, 65535, (6000 // band.gsd, 6000 // band.gsd), np.uint16)
+        for name, band in ALL_BANDS.items()
+    }
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    source = make_safe(tmp_path / "in", bands)
     code = (
         "import resource, signal, sys, decametre\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "try:\n"
         "    decametre.sharpen(sys.argv[1], sys.argv[2], model=['bicubic'])\n"
         "except decametre.errors.OutputError as error:\n"
         "    sys.exit(f'one line: {error}')\n"
     )
-    output = tmp_path / "x.tif"
+    output = tmp_path / "out" / "x.tif"
     done = subprocess.run(
-        [sys.executable, "-c", "import decametre.errors\n" + code, sample.source, str(output)],
+        [sys.executable, "-c", "import decametre.errors\n" + code, str(source), str(output)],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1
     assert "one line: cannot write x.tif" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_neighbours_are_not_replaced(sample, tmp_path):
+    (tmp_path / "x.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"x.json exists already; use --overwrite"):
+        decametre.sharpen(sample, tmp_path / "x.tif", window=WINDOW)
+    assert (tmp_path / "x.json").read_text() == "mine"
+    with pytest.raises(OutputError, match=r"ends in .tif"):
+        decametre.sharpen(sample, tmp_path / "y.json", window=WINDOW)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_an_old_picture_does_not_stay_beside_a_new_result(sample, tmp_path):
+    options = {"window": WINDOW, "model": "bicubic", "overwrite": True}
+    decametre.sharpen(sample, tmp_path / "x.tif", quicklook=True, **options)
+    decametre.sharpen(sample, tmp_path / "x.tif", **options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.json", "x.quality.json", "x.tif"]
 
 
 def start(sample, output, *options):

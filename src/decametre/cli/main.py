@@ -63,6 +63,9 @@ def _status() -> int:
         cli.main(standalone_mode=False)
     except DecametreError as error:
         return _complain(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         return _complain(error.format_message())
     except (click.Abort, KeyboardInterrupt):

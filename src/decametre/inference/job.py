@@ -19,7 +19,7 @@ from decametre.inference.pipeline import DEFAULT_TILE, sharpen_windows
 from decametre.inference.quality import quality_card
 from decametre.inference.sharpener import SharpenedWindow, Sharpener
 from decametre.io import quicklook as picture
-from decametre.io.cog import CogWriter, bytes_needed
+from decametre.io.cog import COMPRESSIONS, CogWriter, bytes_needed
 from decametre.io.item import result_item
 from decametre.io.product import Product
 from decametre.io.raster import BandReader
@@ -96,6 +96,10 @@ def run(
     """
     if options.encoding not in ENCODINGS:
         raise UnknownNameError("encoding", options.encoding, ENCODINGS)
+    if options.compression not in COMPRESSIONS:
+        raise UnknownNameError("compression", options.compression, COMPRESSIONS)
+    if not output.is_dir() and output.suffix.lower() not in (".tif", ".tiff"):
+        raise OutputError(f"{output}: give a name that ends in .tif; a GeoTIFF is written")
     dtype = ENCODINGS[options.encoding]
     devices = choose_devices(options.device)
     precision = choose_precision(options.precision, devices[0])
@@ -107,7 +111,10 @@ def run(
     check_apart(product, output)
 
     with Staging(
-        output, overwrite=options.overwrite, needed=bytes_needed(grid, len(bands), dtype)
+        output,
+        (f"{output.stem}.json", f"{output.stem}.quality.json", f"{output.stem}.quicklook.png"),
+        overwrite=options.overwrite,
+        needed=bytes_needed(grid, len(bands), dtype),
     ) as staging:
         shot = Snapshot(product, window, bands) if options.quicklook else None
         total = len(split(window, options.tile, sharpeners[0].step))
@@ -150,8 +157,6 @@ def run(
         item = result_item(product, grid, output, radiometry, tags, quality, files, dtype)
         item_name = f"{output.stem}.json"
         dump(staging.path(item_name), item.to_dict(include_self_link=False))
-        # The item means "done": the one of an earlier result goes first, the new one comes last.
-        (output.parent / item_name).unlink(missing_ok=True)
         staging.commit(output.name, *files.values(), item_name)
     return Result(
         output,

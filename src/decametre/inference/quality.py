@@ -53,6 +53,8 @@ def quality_card(
     for card in cards:
         sums = residuals[card.name]
         for index, name in enumerate(card.bands_out):
+            if name in made:
+                continue
             made[name] = card
             consistency[name] = _residual(sums, index, product.bands[name].radiometry.scale)
     entries = {}

@@ -134,7 +134,7 @@ class Sharpener:
                 fine = np.zeros((len(names), core.height, core.width), np.float32)
                 residuals[model.card.name] = ResidualSums.zeros(names)
             for name, image in zip(names, fine, strict=True):
-                if name in self.bands:
+                if name in self.bands and name not in dn:  # the earlier model's word counts
                     coarse = native(stack.dn, stack, name)[at]
                     lost = ~native(stack.valid, stack, name)[at]
                     reflectance[name], dn[name] = restore(

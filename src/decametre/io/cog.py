@@ -6,6 +6,7 @@ scratch file is an uncompressed GeoTIFF on disk; GDAL's COG driver makes the res
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,10 +168,32 @@ class CogWriter:
             self._describe(tags)
             self._dataset.close()
             rasterio.shutil.copy(self.scratch, self.path, **options)
+            self._check_complete()
         except RasterioError as error:
             raise self._failure(error) from error
         finally:
             self.scratch.unlink(missing_ok=True)
+
+    def _check_complete(self) -> None:
+        """Make sure that every block lies inside the file.
+
+        libtiff tells nobody when the disk fills up while the COG driver writes.
+
+        Raises:
+            RasterioError: A block is missing or beyond the end of the file.
+        """
+        size = self.path.stat().st_size
+        with rasterio.open(self.path) as cog:
+            for level in (None, *range(len(cog.overviews(1)))):
+                shrink = 1 if level is None else cog.overviews(1)[level]
+                rows, cols = (math.ceil(side / shrink / BLOCK) for side in cog.shape)
+                for block in (f"{col}_{row}" for row in range(rows) for col in range(cols)):
+                    start, length = (
+                        cog.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", bidx=1, ovr=level)
+                        for what in ("OFFSET", "SIZE")
+                    )
+                    if start is None or int(start) + int(length) > size:
+                        raise RasterioError(f"block {block} was not written")
 
     def _describe(self, tags: Mapping[str, str]) -> None:
         dataset, bands = self._dataset, self.bands

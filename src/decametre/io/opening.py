@@ -41,7 +41,7 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
     elif "://" in text:
         raise NotAProductError(f"{text}: only file, http and https URLs can be opened")
     path = Path(text)
-    if not path.exists():
+    if not _exists(path):
         raise NotAProductError(f"{text}: no such file or folder{_near(path)}")
     if path.is_dir():
         if not _is_safe(path) and (path / "item.json").is_file():
@@ -117,3 +117,13 @@ def _listing(folder: Path) -> list[str]:
         return sorted(each.name for each in folder.iterdir())
     except OSError:
         return []
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder, as far as we may see."""
+    try:
+        return path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise NotAProductError(
+            f"{path}: cannot be looked at ({error.strerror or error})"
+        ) from error

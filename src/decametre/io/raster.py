@@ -78,6 +78,11 @@ def read_grid(name: str, path: str) -> BandGrid:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path, driver=driver_of(path)) as dataset:
             if dataset.crs is None:
                 raise CorruptDataError(f"band {name}: {path} has no georeference")
+            if dataset.dtypes != ("uint16",):
+                raise CorruptDataError(
+                    f"band {name}: {path} holds {dataset.count} x {dataset.dtypes[0]}, expected "
+                    "one band of uint16 DN as the agency publishes it"
+                )
             epsg = dataset.crs.to_epsg()
             return BandGrid(
                 crs=f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt(),

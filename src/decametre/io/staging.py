@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -26,7 +27,8 @@ class Staging:
 
     Args:
         output: The file that the run is to make.
-        overwrite: Allow the output to exist.
+        companions: Names of the files that may stand beside it.
+        overwrite: Allow the output and its companions to exist.
         needed: Bytes that the run will need at most.
 
     Raises:
@@ -34,8 +36,10 @@ class Staging:
             run is at work on it, or there is too little space.
     """
 
-    def __init__(self, output: Path, *, overwrite: bool, needed: int) -> None:
-        self.output = output
+    def __init__(
+        self, output: Path, companions: Sequence[str] = (), *, overwrite: bool, needed: int
+    ) -> None:
+        self.output, self.companions = output, companions
         self.folder = output.parent / f".{output.name}.partial"
         self._lock: IO[str] | None = None
         if output.is_dir():
@@ -44,8 +48,11 @@ class Staging:
             raise OutputError(f"{output}: folder {output.parent} does not exist; make it first")
         if not os.access(output.parent, os.W_OK):
             raise OutputError(f"{output}: folder {output.parent} is not writable")
-        if output.exists() and not overwrite:
-            raise OutputError(f"{output} exists already; use --overwrite to replace it")
+        for path in (output, *(output.parent / name for name in companions)):
+            if path.is_dir():
+                raise OutputError(f"{path} is a folder, and a file of that name is to be written")
+            if path.exists() and not overwrite:
+                raise OutputError(f"{path} exists already; use --overwrite to replace it")
         free = shutil.disk_usage(output.parent).free
         if free < needed:
             raise OutputError(
@@ -80,7 +87,12 @@ class Staging:
         return self.folder / name
 
     def commit(self, *names: str) -> None:
-        """Move finished files into place, in this order; each move is atomic."""
+        """Move finished files into place, in this order; each move is atomic.
+
+        Companions of an earlier result go first: none may describe the new one.
+        """
+        for name in self.companions:
+            (self.output.parent / name).unlink(missing_ok=True)
         for name in names:
             (self.folder / name).replace(self.output.parent / name)
 
@@ -93,3 +105,5 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
+        if isinstance(error, OSError):
+            raise OutputError(f"{self.output}: cannot write ({error.strerror or error})") from error

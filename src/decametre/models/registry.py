@@ -154,10 +154,13 @@ def models_for(bands: Iterable[str], names: Iterable[str] = ()) -> list[Model]:
         UnknownNameError: No such model.
         ModelError: A model cannot be loaded.
     """
-    wanted = set(bands) - set(bands_at(FINEST_GSD))
+    names, wanted = list(names), set(bands) - set(bands_at(FINEST_GSD))
     family = families()
+    for name in names:
+        if name not in family and name not in shipped_cards() and not Path(name).is_dir():
+            raise UnknownNameError("model", name, [*family, *shipped_cards()])
     chosen: list[Model] = []
-    for name in (*reversed(list(names)), DEFAULT_FAMILY):
+    for name in (*reversed(names), DEFAULT_FAMILY):
         for member in family.get(name, [name]) if wanted else []:
             model = load_model(member)
             if wanted.intersection(model.card.bands_out):
