@@ -92,6 +92,7 @@ def edit(folder, **changes):
     [
         ({"decametre__config": {"width": 16, "blocks": 1}}, "the card does not fit the weights"),
         ({"decametre__config": {"depth": 16}}, "does not suit architecture native"),
+        ({"decametre__margin": 3}, "margin 3 is less than the network's receptive field 4"),
         ({"mlm__architecture": "resnet"}, "unknown architecture 'resnet'"),
     ],
 )

@@ -177,7 +177,8 @@ def check_apart(product: Product, output: Path) -> None:
         return
     source, target = Path(product.source).resolve(), output.resolve()
     for folder in (source, *source.parents):
-        if folder.suffix == ".SAFE" and folder in target.parents:
+        inside = folder.suffix == ".SAFE" or (folder == source and source.is_dir())
+        if inside and folder in target.parents:
             raise OutputError(f"{output} lies inside the input {folder}; write it elsewhere")
     inputs = {Path(file.path).resolve() for file in product.bands.values()}
     beside = {target.with_name(f"{target.stem}{end}") for end in (".json", ".quality.json")}

@@ -15,7 +15,7 @@ import pystac
 
 from decametre.bands import ALL_BANDS, Band
 from decametre.errors import RadiometryError
-from decametre.radiometry import NODATA, Radiometry
+from decametre.radiometry import NODATA, SATURATED, Radiometry
 
 EARTH_SEARCH_NAMES = {
     "B01": "coastal",
@@ -113,7 +113,7 @@ def stated_radiometry(key: str, asset: pystac.Asset) -> Stated:
         if value is not None and (not number or (what == "scale" and value <= 0)):
             raise RadiometryError(f"asset {key}: raster:{what} is {value!r}, no usable number")
     nodata = look("nodata")  # may be the text "nan", which says nothing of whole numbers
-    whole = isinstance(nodata, int | float) and math.isfinite(nodata)
+    whole = isinstance(nodata, int | float) and math.isfinite(nodata) and 0 <= nodata <= SATURATED
     return Stated(key, scale, offset, nodata if whole else None)
 
 

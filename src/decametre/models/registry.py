@@ -119,6 +119,11 @@ def load_folder(folder: Path) -> Model:
         raise ModelError(
             f"model {card.name}: the card does not fit the weights: {error}"
         ) from error
+    if card.margin < int(network.margin):  # type: ignore[arg-type]
+        raise ModelError(
+            f"model {card.name}: the card's margin {card.margin} is less than the network's "
+            f"receptive field {network.margin}; results would depend on the tiling"
+        )
     return Model(card, network.eval())
 
 
