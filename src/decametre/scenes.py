@@ -17,7 +17,7 @@ from decametre.stack import read_stack
 log = logging.getLogger(__name__)
 
 FILL_REACH = 240
-"""How far gaps are filled, in 10 m pixels; the widest receptive field with its diagonal."""
+"""How far gaps are filled, in 10 m pixels: some seven degraded pixels at 6x. Deeper ones are 0."""
 
 
 @dataclass(frozen=True)

@@ -53,12 +53,7 @@ class Staging:
                 raise OutputError(f"{path} is a folder, and a file of that name is to be written")
             if path.exists() and not overwrite:
                 raise OutputError(f"{path} exists already; use --overwrite to replace it")
-        free = shutil.disk_usage(output.parent).free
-        if free < needed:
-            raise OutputError(
-                f"{output}: {free / 1e6:,.0f} MB free in {output.parent}, up to "
-                f"{needed / 1e6:,.0f} MB needed; free some space or write elsewhere"
-            )
+        self._needed = needed
 
     def __enter__(self) -> Self:
         leftover = self.folder.exists()
@@ -80,6 +75,14 @@ class Staging:
             for path in self.folder.iterdir():
                 if path.name != LOCK_NAME:
                     path.unlink()
+        # Only now: what a killed run left may be what fills the disk.
+        free = shutil.disk_usage(self.folder).free
+        if free < self._needed:
+            self.__exit__(None, None, None)
+            raise OutputError(
+                f"{self.output}: {free / 1e6:,.0f} MB free in {self.output.parent}, up to "
+                f"{self._needed / 1e6:,.0f} MB needed; free some space or write elsewhere"
+            )
         return self
 
     def path(self, name: str) -> Path:
