@@ -12,7 +12,8 @@ from decametre.grid import Window
 from decametre.inference.pipeline import sharpen_windows
 from decametre.inference.sharpener import Sharpener
 from decametre.io.product import BandFile, Product
-from decametre.models.registry import models_for
+from decametre.models.card import Card
+from decametre.models.registry import BANDS_FOR_SCALE, build, models_for, save_model
 from decametre.radiometry import NODATA, SATURATED, Radiometry
 
 CPU = torch.device("cpu")
@@ -97,6 +98,53 @@ def test_tiled_equals_untiled_when_projected(scene):
         np.testing.assert_allclose(image, other[1][name], atol=3e-6)
 
 
+@pytest.fixture(scope="module")
+def attentive(tmp_path_factory):
+    """Networks with attention for both scales, of random weights: folders by scale."""
+    folders = {}
+    for scale, window in ((2, 8), (6, 3)):
+        config = {"width": 16, "blocks": 2, "key_width": 4, "window": window}
+        card = Card(f"s{scale}x", "rsa", config, BANDS_FOR_SCALE[scale], margin=0)
+        torch.manual_seed(scale)
+        network = build(card)
+        torch.nn.init.constant_(network.trunk[1].gamma, 1)
+        folders[scale] = tmp_path_factory.mktemp("attentive")
+        save_model(folders[scale], card, network)
+    return folders
+
+
+@pytest.mark.parametrize("scale", [2, 6])
+@pytest.mark.parametrize("consistent", [False, True])
+def test_tiled_equals_untiled_with_attention(sample, tmp_path, attentive, scale, consistent):
+    """Neither tiles nor product are whole windows, and a swath's edge runs through it."""
+    product = crop(sample, tmp_path, Window(60, 120, 150, 114), swath_of(40))
+    bands = BANDS_FOR_SCALE[scale][10 * scale]
+    model = [str(attentive[scale])]
+
+    def run(tile):
+        return sharpen_all(product, tile, models=model, consistent=consistent, bands=bands)[1]
+
+    one = run(10_000)
+    for tile in (54, 66):
+        for name, image in run(tile).items():
+            np.testing.assert_allclose(image, one[name], atol=3e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 6])
+def test_attention_is_what_makes_the_difference(sample, tmp_path, attentive, scale):
+    """Without gamma the test above would hold for a network that ignores its windows."""
+    product = crop(sample, tmp_path, Window(60, 120, 150, 114))
+    bands = BANDS_FOR_SCALE[scale][10 * scale]
+    models = models_for(bands, [str(attentive[scale])])
+    found = []
+    for gamma in (1.0, 0.0):
+        torch.nn.init.constant_(models[0].network.trunk[1].gamma, gamma)
+        sharpener = Sharpener(models, bands, CPU, torch.float32)
+        (piece,) = sharpen_windows(product, product.grid.window, [sharpener])
+        found.append(piece.reflectance[bands[0]])
+    assert np.abs(found[0] - found[1]).mean() > 1e-3
+
+
 def test_ten_metre_bands_pass_bit_for_bit(scene, whole):
     for name in ("B02", "B03", "B04", "B08"):
         with rasterio.open(scene.bands[name].path) as source:
@@ -136,11 +184,18 @@ def hole(name, dn):
     dn[96 // factor : 102 // factor, 120 // factor : 126 // factor] = NODATA
 
 
-def swath(name, dn):
-    """Nothing below a diagonal, as at the edge of a swath."""
-    step = ALL_BANDS[name].gsd
-    rows, cols = np.indices(dn.shape)
-    dn[(rows + 0.5) * step > 1300 + 0.3 * (cols + 0.5) * step] = NODATA
+def swath_of(top):
+    """Nothing below a diagonal from `top` on the left, in 10 m pixels: the edge of a swath."""
+
+    def spoil(name, dn):
+        step = ALL_BANDS[name].gsd
+        rows, cols = np.indices(dn.shape)
+        dn[(rows + 0.5) * step > 10 * top + 0.3 * (cols + 0.5) * step] = NODATA
+
+    return spoil
+
+
+swath = swath_of(130)
 
 
 @pytest.mark.parametrize("spoil", [hole, swath])

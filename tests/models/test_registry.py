@@ -10,6 +10,7 @@ from decametre.models.registry import (
     BANDS_FOR_SCALE,
     build,
     families,
+    families_of,
     load_folder,
     load_model,
     models_for,
@@ -31,6 +32,7 @@ def test_the_shipped_models_load_and_fit_their_cards():
         model = load_model(name)
         assert model.card == card
         assert model.network.margin == card.margin
+        assert model.network.alignment == card.alignment
         assert not model.network.training
 
 
@@ -61,6 +63,14 @@ def test_a_named_model_goes_before_the_default(folder):
 
 def test_families():
     assert families()["native"] == ["native_2x", "native_6x"]
+    names = ["s2x", "s6x", "mine-2x", "2x", "other"]
+    cards = {n: Card(n, "rsa", {}, BANDS_FOR_SCALE[6 if "6" in n else 2], margin=0) for n in names}
+    assert families_of(cards) == {
+        "s": ["s2x", "s6x"],
+        "mine": ["mine-2x"],
+        "2x": ["2x"],
+        "other": ["other"],
+    }
 
 
 def test_an_unknown_model_is_named():
@@ -80,6 +90,19 @@ def test_a_model_folder_comes_back_as_it_was_saved(folder):
     assert model.card.parameters == saved.parameters
 
 
+def test_margin_and_alignment_are_the_network_s(tmp_path):
+    config = {"width": 8, "blocks": 2, "key_width": 2, "window": 4}
+    card = Card("s2x", "rsa", config, BANDS_FOR_SCALE[2], margin=0)
+    saved = save_model(tmp_path / "s2x", card, build(card))
+    assert (saved.margin, saved.alignment) == (8, 4)
+    assert load_folder(tmp_path / "s2x").card == saved
+    edit(tmp_path / "s2x", decametre__alignment=8)
+    assert load_folder(tmp_path / "s2x").card.alignment == 8
+    edit(tmp_path / "s2x", decametre__alignment=6)
+    with pytest.raises(ModelError, match="alignment 6 is no multiple of the network's attention"):
+        load_folder(tmp_path / "s2x")
+
+
 def edit(folder, **changes):
     item = json.loads((folder / "card.json").read_text())
     for key, value in changes.items():
@@ -92,6 +115,10 @@ def edit(folder, **changes):
     [
         ({"decametre__config": {"width": 16, "blocks": 1}}, "the card does not fit the weights"),
         ({"decametre__config": {"depth": 16}}, "does not suit architecture native"),
+        (
+            {"mlm__architecture": "rsa", "decametre__config": {"means": [0.1]}},
+            "does not suit architecture rsa .1 means for 10 bands",
+        ),
         ({"decametre__margin": 3}, "margin 3 is less than the network's receptive field 4"),
         ({"mlm__architecture": "resnet"}, "unknown architecture 'resnet'"),
     ],

@@ -25,6 +25,9 @@ class Bicubic(nn.Module):
     margin = 2
     """Receptive field in pixels of the coarsest grid."""
 
+    alignment = 1
+    """Inputs begin at any pixel of the coarsest grid."""
+
     def __init__(self, bands_in: Mapping[int, int]) -> None:
         super().__init__()
         self.coarsest = max(bands_in)

@@ -16,13 +16,22 @@ from decametre.bands import FINEST_GSD
 RESIDUAL_SCALING = 0.1
 
 
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    """A 3 x 3 convolution with zeros around the image, weights He uniform as DSen2 starts them."""
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
 class DSen2Block(nn.Module):
     """x + 0.1 conv(relu(conv(x)))."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv1 = conv3x3(width, width)
+        self.conv2 = conv3x3(width, width)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(batch, width, rows, columns) to the same."""
@@ -39,6 +48,9 @@ class DSen2(nn.Module):
         gain: Factor on the reflectance before the first convolution: DN / 2000.
     """
 
+    alignment = 1
+    """Inputs begin at any pixel of the coarsest grid."""
+
     def __init__(
         self, bands_in: Mapping[int, int], width: int = 128, blocks: int = 6, gain: float = 5.0
     ) -> None:
@@ -47,9 +59,9 @@ class DSen2(nn.Module):
         self.coarsest = self.gsds[-1]
         self.blocks_count = blocks
         self.gain = gain
-        self.head = nn.Conv2d(sum(bands_in.values()), width, 3, padding=1)
+        self.head = conv3x3(sum(bands_in.values()), width)
         self.trunk = nn.Sequential(*(DSen2Block(width) for _ in range(blocks)))
-        self.tail = nn.Conv2d(width, bands_in[self.coarsest], 3, padding=1)
+        self.tail = conv3x3(width, bands_in[self.coarsest])
 
     @property
     def margin(self) -> int:

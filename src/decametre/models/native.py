@@ -45,6 +45,9 @@ class NativeTrunk(nn.Module):
             Lanaras et al. (2018).
     """
 
+    alignment = 1
+    """Inputs begin at any pixel of the coarsest grid."""
+
     def __init__(
         self, bands_in: Mapping[int, int], width: int, blocks: int, gain: float = 5.0
     ) -> None:

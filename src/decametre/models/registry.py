@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,16 @@ from decametre.models.bicubic import Bicubic
 from decametre.models.card import CARD_NAME, WEIGHTS_NAME, Card, checksum_of, read_card
 from decametre.models.dsen2 import DSen2
 from decametre.models.native import NativeTrunk
+from decametre.models.rsa import ResidualSelfAttention
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "bicubic": Bicubic,
     "native": NativeTrunk,
     "dsen2": DSen2,
+    "rsa": ResidualSelfAttention,
 }
-"""Architectures. Each takes `bands_in` (number of bands for each GSD) and its own `config`."""
+"""Architectures. Each takes `bands_in` (number of bands for each GSD) and its own `config`, and has
+a `margin` and an `alignment`; see `card.Card`."""
 
 BANDS_FOR_SCALE: dict[int, dict[int, tuple[str, ...]]] = {
     2: {10: bands_at(10), 20: bands_at(20)},
@@ -68,10 +71,19 @@ def shipped_cards() -> dict[str, Card]:
 
 
 def families() -> dict[str, list[str]]:
-    """Shipped models that go together: `native` is `native_2x` and `native_6x`."""
+    """Shipped models that go together, by what their names share beside the scale.
+
+    `native` is `native_2x` and `native_6x`; `s` is `s2x` and `s6x`.
+    """
+    return families_of(shipped_cards())
+
+
+def families_of(cards: Mapping[str, Card]) -> dict[str, list[str]]:
+    """Names that differ in nothing but their model's scale; see `families`."""
     found: dict[str, list[str]] = {}
-    for name in shipped_cards():
-        found.setdefault(name.rpartition("_")[0], []).append(name)
+    for name, card in cards.items():
+        family = name.removesuffix(f"{card.scale}x").rstrip("_-") or name
+        found.setdefault(family, []).append(name)
     return found
 
 
@@ -89,7 +101,7 @@ def build(card: Card) -> nn.Module:
     bands_in = {gsd: len(names) for gsd, names in card.bands_in.items()}
     try:
         return NETWORKS[card.network](bands_in=bands_in, **card.config)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ModelError(
             f"model {card.name}: configuration {dict(card.config)} does not suit "
             f"architecture {card.network} ({error})"
@@ -123,6 +135,11 @@ def load_folder(folder: Path) -> Model:
         raise ModelError(
             f"model {card.name}: the card's margin {card.margin} is less than the network's "
             f"receptive field {network.margin}; results would depend on the tiling"
+        )
+    if card.alignment % int(network.alignment):  # type: ignore[arg-type]
+        raise ModelError(
+            f"model {card.name}: the card's alignment {card.alignment} is no multiple of the "
+            f"network's attention window {network.alignment}; results would depend on the tiling"
         )
     return Model(card, network.eval())
 
@@ -179,7 +196,8 @@ def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
 
     Args:
         folder: The model folder.
-        card: Everything but parameters and checksum, which are taken from the network.
+        card: Everything but margin, alignment, parameters and checksum, which are taken from the
+            network.
         network: In float32.
 
     Returns:
@@ -191,6 +209,8 @@ def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
     save_file(state, weights)
     card = dataclasses.replace(
         card,
+        margin=int(network.margin),  # type: ignore[arg-type]
+        alignment=int(network.alignment),  # type: ignore[arg-type]
         parameters=sum(tensor.numel() for tensor in state.values()),
         checksum=checksum_of(weights),
     )

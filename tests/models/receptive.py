@@ -1,0 +1,34 @@
+"""The receptive field of a network, measured by gradients."""
+
+import torch
+
+
+def images(size, counts, batch=1):
+    """Random reflectance on every grid, `size` pixels square on the coarsest."""
+    coarsest = max(counts)
+    return {
+        gsd: torch.rand(batch, n, size * coarsest // gsd, size * coarsest // gsd)
+        for gsd, n in counts.items()
+    }
+
+
+def randomize(network, std=0.3):
+    """Weights that let every pixel of the receptive field through."""
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=std)
+
+
+def reach_of(network, counts, size, at):
+    """How far, in coarse pixels, the result on coarse pixel (at, at) looks in any direction."""
+    coarsest = max(counts)
+    factor = coarsest // 10
+    inputs = {g: x.requires_grad_() for g, x in images(size, counts).items()}
+    cell = slice(at * factor, (at + 1) * factor)
+    network(inputs)[..., cell, cell].sum().backward()
+    found = 0
+    for gsd, image in inputs.items():
+        seen = image.grad.abs().sum(dim=(0, 1)) > 0
+        for axis in (0, 1):
+            places = torch.nonzero(seen.any(dim=axis)).ravel() // (coarsest // gsd) - at
+            found = max(found, -int(places.min()), int(places.max()))
+    return found
