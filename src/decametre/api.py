@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rasterio.warp import transform_bounds
 
 from decametre.bands import BAND_NAMES, parse_bands
-from decametre.errors import GridError
+from decametre.degradation import KERNELS
+from decametre.errors import EvaluationError, GridError, UnknownNameError
 from decametre.grid import Window
-from decametre.inference.job import Options, Progress, Result, run
+from decametre.inference.device import choose_devices
+from decametre.inference.job import Options, Progress, Result, check_apart, run
 from decametre.inference.pipeline import DEFAULT_TILE
 from decametre.io.opening import open_product
 from decametre.io.product import Product
-from decametre.models.registry import models_for
+from decametre.models.registry import BANDS_FOR_SCALE, models_for
+
+if TYPE_CHECKING:
+    from decametre.evaluation.output import ResultFolder
+    from decametre.evaluation.results import Evaluation
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +121,137 @@ def sharpen(
         tile=tile,
     )
     return run(product, Path(output), models, names, part, options, progress)
+
+
+def evaluate(
+    products: Product | PathLike | Sequence[Product | PathLike],
+    *,
+    scale: int = 2,
+    model: str | Sequence[str] = (),
+    protocol: str = "dsen2",
+    window: Window | tuple[int, int, int, int] | None = None,
+    offset: str | float = "auto",
+    device: str = "auto",
+    full_scale: bool = False,
+    out: PathLike | None = None,
+    overwrite: bool = False,
+) -> Evaluation:
+    """Score models beside bicubic interpolation by Wald's protocol; docs/metrics.md defines all.
+
+    Every product is degraded, each model brings the coarsest bands back to the grid on which they
+    were measured, and all are scored on the same pixels. That is not the error at 10 m. One
+    degraded product is in memory at a time: some 100 bytes for each of its 10 m pixels.
+
+    Args:
+        products: Open products, or what `open` takes.
+        scale: 2: the 20 m bands, 40 to 20 m. 6: the 60 m bands, 360 to 60 m.
+        model: Names of models or of families, or model folders; the default family without.
+        protocol: Kernel that degrades the products, `dsen2` or `mtf`.
+        window: Part of every product, as in `sharpen`.
+        offset: See `open`; only where a product is not open yet.
+        device: As in `sharpen`; of several GPUs the first.
+        full_scale: Also sharpen the products to 10 m and take the indices that need no truth.
+        out: A folder to make, with `scores.json`, `scores.csv`, `scores.md` and `figures/`.
+        overwrite: Replace an earlier evaluation in `out`.
+
+    Returns:
+        All scores; `decametre.evaluation.tables` shows them.
+
+    Raises:
+        EvaluationError: No product has a pixel that can be scored.
+        DecametreError: Another of its subclasses says what the user can mend.
+    """
+    # torchmetrics takes a second to import, which `sharpen` should not wait for.
+    from decametre.evaluation.comparison import Part, compare
+    from decametre.evaluation.full_scale import full_scale_scores
+    from decametre.evaluation.methods import methods_for
+    from decametre.evaluation.results import Evaluation
+
+    if scale not in BANDS_FOR_SCALE:
+        raise UnknownNameError("scale", str(scale), map(str, BANDS_FOR_SCALE))
+    if protocol not in KERNELS:
+        raise UnknownNameError("degradation kernel", protocol, KERNELS)
+    given = [products] if isinstance(products, Product | str | os.PathLike) else list(products)
+    names = [model] if isinstance(model, str) else list(model)
+    chosen = choose_devices(device)[0]
+    methods = methods_for(names, scale, chosen)
+    bands_in = BANDS_FOR_SCALE[scale]
+    opened = [p if isinstance(p, Product) else open(p, offset) for p in given]
+    for product in opened:
+        product.band_files(name for bands in bands_in.values() for name in bands)
+        if out is not None:
+            check_apart(product, Path(out) / "scores.json")
+    parts = [
+        Part(name, product, choose_window(product, window, None))
+        for name, product in zip(unique(p.id for p in opened), opened, strict=True)
+    ]
+    staged: AbstractContextManager[ResultFolder | None] = nullcontext()
+    if out is not None:
+        from decametre.evaluation.output import result_folder  # matplotlib
+
+        staged = result_folder(Path(out), overwrite=overwrite)
+    with staged as folder:
+        scenes, skipped = compare(
+            parts, methods, scale, protocol, folder.draw if folder else lambda crop: None
+        )
+        if not scenes:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+            raise EvaluationError(f"nothing to score at scale {scale}: {reasons}")
+        evaluation = Evaluation(
+            command=evaluation_command(
+                opened, scale, names, protocol, window, offset, full_scale=full_scale, out=out
+            ),
+            scale=scale,
+            kernel=protocol,
+            bands=bands_in[max(bands_in)],
+            methods=tuple(method.info for method in methods),
+            scenes=tuple(scenes),
+            skipped=skipped,
+            full_scale=tuple(
+                full_scale_scores(part, methods, scale, chosen) for part in parts if full_scale
+            ),
+        )
+        if folder:
+            folder.finish(evaluation)
+    return evaluation
+
+
+def evaluation_command(
+    products: Sequence[Product],
+    scale: int,
+    models: Sequence[str],
+    protocol: str,
+    window: Window | tuple[int, int, int, int] | None,
+    offset: str | float,
+    *,
+    full_scale: bool,
+    out: PathLike | None,
+) -> str:
+    """The command line that makes an evaluation again."""
+    words = ["decametre", "evaluate", *(product.source for product in products)]
+    words += ["--scale", str(scale), "--protocol", protocol]
+    for name in models:
+        words += ["--model", name]
+    if window is not None:
+        part = window if isinstance(window, Window) else Window(*window)
+        words += ["--window", str(part)]
+    if offset != "auto":
+        words += ["--offset", str(offset)]
+    if full_scale:
+        words.append("--full-scale")
+    if out is not None:
+        words += ["--out", os.fspath(out)]
+    return shlex.join(words)
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """The names, those that come again with a number: parts of one product share its name."""
+    counts: dict[str, int] = {}
+    found = []
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+        found.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return found
 
 
 def choose_window(

@@ -45,6 +45,10 @@ class ModelError(DecametreError):
     """A model's card or weights cannot be used."""
 
 
+class EvaluationError(DecametreError):
+    """No product of an evaluation has a pixel that can be scored."""
+
+
 class DeviceError(DecametreError):
     """The device that was asked for is not there."""
 

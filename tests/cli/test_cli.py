@@ -102,15 +102,3 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, words, sample_item, tmp
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
-
-
-def test_evaluate(sample_item):
-    text = decametre("evaluate", sample_item, "--scale", "2").stdout
-    assert "kernel dsen2, scale 2" in text
-    assert "| dsen2_T33UUB |" in text
-    found = json.loads(
-        decametre("evaluate", sample_item, "--model", "bicubic", "--scale", "6", "--json").stdout
-    )
-    bicubic = found["models"]["bicubic_6x"]
-    assert bicubic["ratio_to_bicubic"] == pytest.approx(1, rel=1e-5)
-    assert set(bicubic["scenes"]["dsen2_T33UUB"]["rmse_dn"]) == {"B01", "B09"}

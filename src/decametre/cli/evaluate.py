@@ -1,21 +1,15 @@
-"""`decametre evaluate`: scores at degraded scale, where truth exists."""
+"""`decametre evaluate`: scores at degraded scale, where truth exists, and indices where not."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from pathlib import Path
 
 import click
 
-from decametre.bands import bands_at
-from decametre.cli.arguments import offset_option
+from decametre import api
+from decametre.cli.arguments import NumberList, offset_option
 from decametre.degradation import KERNELS
-from decametre.evaluation import SceneScore, mean_ratio, score
-from decametre.io.opening import open_product
-from decametre.models.card import Card
-from decametre.models.registry import models_for
-from decametre.scenes import load_scene
-from decametre.wald import degrade_scene
+from decametre.grid import Window
 
 
 @click.command()
@@ -31,7 +25,7 @@ from decametre.wald import degrade_scene
     "--model",
     multiple=True,
     metavar="NAME|FOLDER",
-    help="Model, family or model folder; the default family without.",
+    help="Model, family or model folder, repeatable; the default family without.",
 )
 @click.option(
     "--protocol",
@@ -40,75 +34,61 @@ from decametre.wald import degrade_scene
     show_default=True,
     help="Kernel that degrades the products.",
 )
+@click.option(
+    "--window",
+    type=NumberList("COL,ROW,WIDTH,HEIGHT", int),
+    help="Part of every product in 10 m pixels; snapped outward to whole pixels of 60 m.",
+)
 @offset_option
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N",
+    help="auto: the first GPU of the machine, else the processor.",
+)
+@click.option(
+    "--full-scale", is_flag=True, help="Also sharpen to 10 m: indices that need no truth."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write scores.json, scores.csv, scores.md and figures into this folder.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an earlier evaluation in FOLDER.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def evaluate(
     products: tuple[str, ...],
     scale: str,
     model: tuple[str, ...],
     protocol: str,
+    window: tuple[int, int, int, int] | None,
     offset: str,
+    device: str,
+    full_scale: bool,
+    out: Path | None,
+    overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Score a model on PRODUCTs by Wald's protocol, beside bicubic interpolation.
+    """Score models on PRODUCTs by Wald's protocol, beside bicubic interpolation.
 
-    Every band is made coarser by the kernel, the model brings the coarsest bands back to the grid
-    on which they were measured, and the RMSE is taken over measured pixels, in DN of 10000 a
-    reflectance of 1. That is not the error at 10 m.
+    Every band is made coarser by the kernel, each model brings the coarsest bands back to the grid
+    on which they were measured, and all are scored on the same measured pixels: RMSE, SRE, SAM,
+    ERGAS, SSIM, PSNR and UIQ. That is not the error at 10 m.
     """
-    cards: list[Card] = []
-    scores: list[list[SceneScore]] = []
-    for chosen in models_for(bands_at(10 * int(scale)), model):
-        card = chosen.card
-        scenes = (load_scene(open_product(product, offset), card.bands) for product in products)
-        degraded = [degrade_scene(scene, protocol, card.bands_in) for scene in scenes]
-        cards.append(card)
-        scores.append(score(chosen.network, card.margin, degraded))
-    if as_json:
-        click.echo(json.dumps(document(cards, scores, protocol, scale), indent=2))
-        return
-    for card, found in zip(cards, scores, strict=True):
-        click.echo(table(card, found, protocol, scale))
+    from decametre.evaluation import tables  # torchmetrics takes a second to import
 
-
-def document(
-    cards: list[Card], scores: list[list[SceneScore]], protocol: str, scale: str
-) -> dict[str, Any]:
-    """All scores as JSON."""
-    return {
-        "protocol": f"Wald, kernel {protocol}, scale {scale}, masked",
-        "models": {
-            card.name: {
-                "ratio_to_bicubic": mean_ratio(found) if found else None,
-                "scenes": {
-                    s.scene: {
-                        "pixels": s.pixels,
-                        "ratio_to_bicubic": s.ratio,
-                        "rmse_dn": dict(zip(card.bands_out, s.rmse, strict=True)),
-                        "bicubic_rmse_dn": dict(zip(card.bands_out, s.rmse_bicubic, strict=True)),
-                    }
-                    for s in found
-                },
-            }
-            for card, found in zip(cards, scores, strict=True)
-        },
-    }
-
-
-def table(card: Card, scores: list[SceneScore], protocol: str, scale: str) -> str:
-    """One model's scores as a Markdown table: RMSE of the model, and of bicubic in brackets."""
-    lines = [
-        f"{card.name}: RMSE in DN (bicubic); Wald's protocol, kernel {protocol}, scale {scale}",
-        "",
-        f"| scene | {' | '.join(card.bands_out)} | RMSE / bicubic |",
-        f"|---|{'---|' * (len(card.bands_out) + 1)}",
-    ]
-    for s in scores:
-        cells = [f"{a:.1f} ({b:.1f})" for a, b in zip(s.rmse, s.rmse_bicubic, strict=True)]
-        lines.append(f"| {s.scene} | {' | '.join(cells)} | {s.ratio:.3f} |")
-    if not scores:
-        return "\n".join([*lines, "", "no scene has a pixel to score: too small, or too many gaps"])
-    ratio = f"{mean_ratio(scores):.3f}"
-    return "\n".join(
-        [*lines, f"| **mean** | {' | '.join('' for _ in card.bands_out)} | **{ratio}** |"]
+    result = api.evaluate(
+        products,
+        scale=int(scale),
+        model=model,
+        protocol=protocol,
+        window=Window(*window) if window else None,
+        offset=offset,
+        device=device,
+        full_scale=full_scale,
+        out=out,
+        overwrite=overwrite,
     )
+    click.echo(tables.json_text(result) if as_json else tables.text(result))
