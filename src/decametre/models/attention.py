@@ -47,7 +47,7 @@ class WindowAttention(nn.Module):
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(batch, width, rows, columns) to the same; rows and columns are whole windows."""
         # One row of windows after another: the arrays below are as large as their images.
-        strips = x_bchw.split(self.window, dim=2)
+        strips = x_bchw.chunk(x_bchw.shape[2] // self.window, dim=2)
         return torch.cat([x + self.gamma * self._attend(x) for x in strips], dim=2)
 
     def _attend(self, x_bchw: Tensor) -> Tensor:

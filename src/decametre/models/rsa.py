@@ -119,7 +119,7 @@ class ResidualSelfAttention(nn.Module):
             F.interpolate(reflectance[gsd].float(), scale_factor=gsd // FINEST_GSD, mode="bilinear")
             for gsd in self.gsds
         ]
-        means = self.means.split([image.shape[1] for image in fine])
+        means = self.means.split_with_sizes([image.shape[1] for image in fine])
         fused = [
             F.relu(branch((image - mean) * self.gain))
             for branch, image, mean in zip(self.branches, fine, means, strict=True)
