@@ -11,8 +11,9 @@ PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
     {"bands", "grid", "tiles", "errors", "radiometry", "version"},
+    {"degradation", "back_projection"},
     {"models", "io"},
-    {"degradation", "wald", "stack", "scenes", "sampling"},
+    {"wald", "stack", "scenes", "sampling"},
     {"inference", "training", "evaluation"},
     {"bench"},
     {"api", "cli", "__main__"},
@@ -25,7 +26,10 @@ FORBIDDEN = {
     "tiles": {"torch", "rasterio"},
     "errors": {"torch", "rasterio"},
     "radiometry": {"torch", "rasterio"},
-    "io": {"torch", "decametre.models"},
+    "degradation": {"rasterio"},
+    "back_projection": {"rasterio"},
+    # `degradation` lies below, but brings torch.
+    "io": {"torch", "decametre.models", "decametre.degradation", "decametre.back_projection"},
     "models": {"rasterio", "decametre.io"},
 }
 

@@ -32,6 +32,10 @@ KERNELS = ("dsen2", "mtf")
 TRUNCATE = 4.0
 """Gaussians are cut off at this many standard deviations."""
 
+INVERSE_RADIUS = 4
+"""Reach of `inverse_taps` in coarse pixels. With 4, a back-projection step leaves at most 5 % of
+the residual at any frequency, in any band at its own scale."""
+
 
 def kernel_taps(kernel: str, bands: Sequence[str], scale: int) -> Tensor:
     """The one-dimensional weights that make one coarse pixel from the fine pixels around it.
@@ -119,7 +123,7 @@ def spread(x_bchw: Tensor, taps: Tensor, scale: int) -> Tensor:
     return F.conv_transpose2d(rows, taps[:, None, None, :], stride=(1, scale), groups=bands)
 
 
-def inverse_taps(taps: Tensor, scale: int, radius: int = 4) -> Tensor:
+def inverse_taps(taps: Tensor, scale: int, radius: int = INVERSE_RADIUS) -> Tensor:
     """One-dimensional weights on the coarse grid that undo `degrade(spread(.))`.
 
     Applied along rows and columns between `degrade` and `spread` they make one back-projection
@@ -129,8 +133,7 @@ def inverse_taps(taps: Tensor, scale: int, radius: int = 4) -> Tensor:
     Args:
         taps: From `kernel_taps`.
         scale: Ratio of the grids.
-        radius: Weights beyond so many coarse pixels are dropped. With 4, a step leaves at most 5 %
-            of the residual at any frequency, in any band at its own scale.
+        radius: Weights beyond so many coarse pixels are dropped.
 
     Returns:
         (bands, 2 radius + 1), float64.

@@ -131,6 +131,24 @@ def test_tiled_equals_untiled_with_attention(sample, tmp_path, attentive, scale,
 
 
 @pytest.mark.parametrize("scale", [2, 6])
+def test_tiled_equals_untiled_with_a_projection_in_the_network(sample, tmp_path, scale):
+    product = crop(sample, tmp_path, Window(60, 120, 150, 114), swath_of(40))
+    bands = BANDS_FOR_SCALE[scale][10 * scale]
+    config = {"width": 16, "blocks": 1}
+    card = Card("mine", "native", config, BANDS_FOR_SCALE[scale], margin=0, projection="mtf")
+    save_model(tmp_path / "mine", card, build(card))
+    one, other = (
+        sharpen_all(product, tile, models=[str(tmp_path / "mine")], bands=bands)
+        for tile in (10_000, 54)
+    )
+    for name, image in one[1].items():
+        np.testing.assert_allclose(image, other[1][name], atol=2e-6)
+    plain = sharpen_all(product, 10_000, models=["bicubic"], bands=bands)
+    for name in one[2]:
+        assert (one[2][name] < 0.1 * plain[2][f"bicubic_{scale}x"]).all()
+
+
+@pytest.mark.parametrize("scale", [2, 6])
 def test_attention_is_what_makes_the_difference(sample, tmp_path, attentive, scale):
     """Without gamma the test above would hold for a network that ignores its windows."""
     product = crop(sample, tmp_path, Window(60, 120, 150, 114))

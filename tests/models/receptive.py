@@ -18,11 +18,11 @@ def randomize(network, std=0.3):
         torch.nn.init.normal_(parameter, std=std)
 
 
-def reach_of(network, counts, size, at):
+def reach_of(network, counts, size, at, dtype=torch.float32):
     """How far, in coarse pixels, the result on coarse pixel (at, at) looks in any direction."""
     coarsest = max(counts)
     factor = coarsest // 10
-    inputs = {g: x.requires_grad_() for g, x in images(size, counts).items()}
+    inputs = {g: x.to(dtype).requires_grad_() for g, x in images(size, counts).items()}
     cell = slice(at * factor, (at + 1) * factor)
     network(inputs)[..., cell, cell].sum().backward()
     found = 0

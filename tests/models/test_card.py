@@ -12,6 +12,7 @@ CARD = Card(
     config={"width": 8, "blocks": 1},
     bands_in=BANDS_FOR_SCALE[2],
     margin=4,
+    projection="mtf",
     training={"kernel": "dsen2"},
     scores={"ratio": 0.3},
     parameters=7,

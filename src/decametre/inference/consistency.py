@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from decametre.degradation import degrade, inverse_taps, kernel_taps, radius_of, spread
+from decametre.back_projection import margin_of, project, reach_of, residual_of
+from decametre.degradation import inverse_taps, kernel_taps
 
 KERNEL = "mtf"
 STEPS = 2
@@ -38,55 +38,24 @@ class Consistency:
         """The MTF kernel of each band."""
         return kernel_taps(KERNEL, self.bands, self.scale)
 
-    @property
-    def reach(self) -> int:
-        """How far the kernel reaches beyond a coarse pixel, in whole coarse pixels."""
-        return -(-radius_of(self.taps, self.scale) // self.scale)
-
     def margin(self, steps: int) -> int:
         """Coarse pixels around a window that `steps` back-projections and the residual need."""
-        step = 2 * self.reach + (inverse_taps(self.taps, self.scale).shape[1] - 1) // 2
-        return steps * step + self.reach
+        return margin_of(self.taps, self.scale, steps) + reach_of(self.taps, self.scale)
 
     def residual(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """What the coarse bands have and the degraded fine bands lack.
 
-        Args:
-            fine: (batch, bands, rows, columns) on the 10 m grid.
-            coarse: The same ground on the coarse grid.
-
-        Returns:
-            The shape of `coarse`; within `reach` of the edge it is not exact.
+        Args and result as in `back_projection.residual_of`.
         """
-        return coarse - degrade(fine, self.taps, self.scale)
+        return residual_of(fine, coarse, self.taps, self.scale)
 
     def project(self, fine: Tensor, coarse: Tensor, valid: Tensor, steps: int = STEPS) -> Tensor:
         """Change the fine bands as little as needed for the residual to vanish.
 
-        Args:
-            fine: (batch, bands, rows, columns) on the 10 m grid.
-            coarse: The same ground on the coarse grid.
-            valid: bool, the shape of `coarse`; elsewhere nothing is asked of the fine bands.
-            steps: Number of steps.
-
-        Returns:
-            The shape of `fine`; within `margin(steps)` of the edge it is not exact.
+        Args and result as in `back_projection.project`.
         """
-        taps = self.taps
-        inverse = inverse_taps(taps, self.scale).to(fine)
-        edge = radius_of(taps, self.scale)
-        for _ in range(steps):
-            residual = self.residual(fine, coarse) * valid
-            correction = spread(_filter(residual, inverse), taps, self.scale)
-            fine = fine + correction[..., edge:-edge, edge:-edge]
-        return fine
-
-
-def _filter(x_bchw: Tensor, weights: Tensor) -> Tensor:
-    """Filter rows and columns of each band with its own weights; outside is 0."""
-    bands, radius = x_bchw.shape[1], weights.shape[1] // 2
-    rows = F.conv2d(x_bchw, weights[:, None, :, None], padding=(radius, 0), groups=bands)
-    return F.conv2d(rows, weights[:, None, None, :], padding=(0, radius), groups=bands)
+        inverse = inverse_taps(self.taps, self.scale)
+        return project(fine, coarse, self.taps, inverse, self.scale, steps, valid)
 
 
 @dataclass

@@ -88,6 +88,7 @@ def quality_card(
                 "checksum_sha256": card.checksum,
                 "parameters": card.parameters,
                 "attribution": card.attribution,
+                "projection": card.projection,
                 "scores_at_degraded_scale": {
                     key: value for key, value in card.scores.items() if key != "scenes"
                 },

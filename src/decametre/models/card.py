@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from decametre.bands import ALL_BANDS, FINEST_GSD
+from decametre.degradation import KERNELS
 from decametre.errors import ModelError
 
 CARD_NAME = "card.json"
@@ -40,6 +41,8 @@ class Card:
         margin: Receptive field in pixels of the coarsest grid.
         alignment: Windows start at multiples of so many pixels of the coarsest grid, counted
             from the product's origin; 1 for a purely convolutional network.
+        projection: Degradation kernel of the consistency layer behind the network, `dsen2` or
+            `mtf`; None where there is no such layer.
         training: How it was trained: kernel, scenes, steps, and so on.
         scores: How it scored, and where.
         datetime: When the weights were made, ISO 8601.
@@ -55,6 +58,7 @@ class Card:
     bands_in: Mapping[int, tuple[str, ...]]
     margin: int
     alignment: int = 1
+    projection: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] = field(default_factory=dict)
     datetime: str = "2026-01-01T00:00:00Z"
@@ -124,6 +128,7 @@ class Card:
                 "decametre:scale": self.scale,
                 "decametre:margin": self.margin,
                 "decametre:alignment": self.alignment,
+                "decametre:projection": self.projection,
                 "decametre:training": dict(self.training),
                 "decametre:scores": dict(self.scores),
             },
@@ -155,6 +160,7 @@ class Card:
                 bands_in=dict(sorted(bands_in.items())),
                 margin=int(properties["decametre:margin"]),
                 alignment=int(properties["decametre:alignment"]),
+                projection=properties.get("decametre:projection"),  # absent from older cards
                 training=properties["decametre:training"],
                 scores=properties["decametre:scores"],
                 datetime=properties["datetime"],
@@ -175,6 +181,11 @@ class Card:
             raise ModelError(
                 f"{where}: margin {card.margin} and alignment {card.alignment} must be at least "
                 "0 and 1"
+            )
+        if card.projection not in (None, *KERNELS):
+            raise ModelError(
+                f"{where}: projection '{card.projection}' is no degradation kernel; known: "
+                f"{', '.join(KERNELS)}, or null for none"
             )
         return card
 

@@ -23,6 +23,7 @@ from decametre.models.bicubic import Bicubic
 from decametre.models.card import CARD_NAME, WEIGHTS_NAME, Card, checksum_of, read_card
 from decametre.models.dsen2 import DSen2
 from decametre.models.native import NativeTrunk
+from decametre.models.projected import Projected
 from decametre.models.rsa import ResidualSelfAttention
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
@@ -90,8 +91,11 @@ def families_of(cards: Mapping[str, Card]) -> dict[str, list[str]]:
 def build(card: Card) -> nn.Module:
     """A network of the card's architecture, with weights as they start.
 
+    With a `projection` in the card, the consistency layer stands behind it.
+
     Raises:
         ModelError: The registry has no such architecture, or the configuration does not suit it.
+        UnknownNameError: There is no degradation kernel of the projection's name.
     """
     if card.network not in NETWORKS:
         raise ModelError(
@@ -100,12 +104,15 @@ def build(card: Card) -> nn.Module:
         )
     bands_in = {gsd: len(names) for gsd, names in card.bands_in.items()}
     try:
-        return NETWORKS[card.network](bands_in=bands_in, **card.config)
+        network = NETWORKS[card.network](bands_in=bands_in, **card.config)
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"model {card.name}: configuration {dict(card.config)} does not suit "
             f"architecture {card.network} ({error})"
         ) from error
+    if card.projection:
+        return Projected(network, card.projection, card.bands_out, card.scale)
+    return network
 
 
 def load_folder(folder: Path) -> Model:
