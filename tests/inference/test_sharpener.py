@@ -98,15 +98,20 @@ def test_tiled_equals_untiled_when_projected(scene):
         np.testing.assert_allclose(image, other[1][name], atol=3e-6)
 
 
-@pytest.fixture(scope="module")
-def attentive(tmp_path_factory):
+@pytest.fixture(scope="module", params=["rsa", "native"])
+def attentive(request, tmp_path_factory):
     """Networks with attention for both scales, of random weights: folders by scale."""
     folders = {}
     for scale, window in ((2, 8), (6, 3)):
-        config = {"width": 16, "blocks": 2, "key_width": 4, "window": window}
-        card = Card(f"s{scale}x", "rsa", config, BANDS_FOR_SCALE[scale], margin=0)
+        own = {
+            "rsa": {"key_width": 4, "window": window},
+            "native": {"attention": window, "bias": False},
+        }
+        config = {"width": 16, "blocks": 2} | own[request.param]
+        card = Card(f"s{scale}x", request.param, config, BANDS_FOR_SCALE[scale], margin=0)
         torch.manual_seed(scale)
         network = build(card)
+        torch.nn.init.normal_(network.tail.weight, std=0.1)
         torch.nn.init.constant_(network.trunk[1].gamma, 1)
         folders[scale] = tmp_path_factory.mktemp("attentive")
         save_model(folders[scale], card, network)

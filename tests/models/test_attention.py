@@ -33,6 +33,34 @@ def test_it_is_sagan_s_layer_in_each_window():
                 torch.testing.assert_close(found[item][at], expected)
 
 
+def test_each_head_is_an_attention_of_its_own():
+    torch.manual_seed(2)
+    layer, image = WindowAttention(8, 4, 4, heads=2), torch.randn(1, 8, 4, 8)
+    torch.nn.init.constant_(layer.gamma, 1.0)
+    for head in range(2):
+        alone = WindowAttention(8, 2, 4)
+        torch.nn.init.constant_(alone.gamma, 1.0)
+        keys, values = slice(2 * head, 2 * head + 2), slice(4 * head, 4 * head + 4)
+        with torch.no_grad():
+            alone.key.weight.copy_(layer.key.weight[keys])
+            alone.query.weight.copy_(layer.query.weight[keys])
+            alone.query.bias.copy_(layer.query.bias[keys])
+            alone.value.weight.copy_(layer.value.weight)
+            alone.value.bias.copy_(layer.value.bias)
+        torch.testing.assert_close(layer(image)[:, values], alone(image)[:, values])
+
+
+def test_directions_do_not_change_with_brightness():
+    torch.manual_seed(3)
+    layer, image = WindowAttention(8, 8, 4, 2, bias=False, cosine=True), torch.randn(1, 8, 4, 4)
+    torch.nn.init.constant_(layer.gamma, 1.0)
+    torch.testing.assert_close(layer(image * 1024), layer(image) * 1024)
+    key, query, value = (f(image).reshape(2, 4, 16) for f in (layer.key, layer.query, layer.value))
+    cosines = torch.cosine_similarity(key[:, :, :, None], query[:, :, None], dim=1)
+    expected = image + (value @ (10 * cosines).softmax(dim=1)).reshape(image.shape)
+    torch.testing.assert_close(layer(image), expected)
+
+
 def test_it_starts_as_identity():
     image = torch.randn(1, 8, 4, 8)
     torch.testing.assert_close(WindowAttention(8, 2, 4)(image), image, rtol=0, atol=0)
@@ -60,6 +88,8 @@ def test_sizes_that_make_no_sense():
         WindowAttention(8, 2, 0)
     with pytest.raises(ValueError, match=r"key width of 1 to 8 \(got 9\)"):
         WindowAttention(8, 9, 4)
+    with pytest.raises(ValueError, match="3 heads do not divide 8 channels and 6 of keys"):
+        WindowAttention(8, 6, 4, heads=3)
     with pytest.raises(ValueError, match="30 x 32 pixels; this network attends in windows of 16"):
         check_whole_windows(torch.zeros(1, 1, 30, 32), 16)
     check_whole_windows(torch.zeros(1, 1, 48, 16), 16)

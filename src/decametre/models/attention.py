@@ -9,9 +9,14 @@ every tile.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+START_FACTOR, MAX_FACTOR = 10.0, 100.0
+"""Of the logits in cosine attention, where it starts and what it may not exceed."""
 
 
 class WindowAttention(nn.Module):
@@ -28,21 +33,46 @@ class WindowAttention(nn.Module):
         width: Channels of the image.
         key_width: Channels of f and g, at most `width`.
         window: Edge of a window in pixels of the image.
+        heads: The channels are divided into so many groups, each with a softmax of its own
+            (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2).
+        bias: Whether g and h have biases.
+        cosine: Compare directions: f(x_i) and g(x_j) at unit length, times a learned factor for
+            each head, which starts at 10 and stays below 100 (Liu et al. 2022, arXiv 2111.09883,
+            section 3.3). The weights of the sum are then the same in a brighter image.
+
+    Raises:
+        ValueError: The sizes make no sense.
     """
 
-    def __init__(self, width: int, key_width: int, window: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        key_width: int,
+        window: int,
+        heads: int = 1,
+        *,
+        bias: bool = True,
+        cosine: bool = False,
+    ) -> None:
         super().__init__()
         if window < 1 or not 1 <= key_width <= width:
             raise ValueError(
                 f"attention needs a window of at least 1 (got {window}) and a key width of 1 to "
                 f"{width} (got {key_width})"
             )
-        self.window = window
+        if heads < 1 or width % heads or key_width % heads:
+            raise ValueError(
+                f"{heads} heads do not divide {width} channels and {key_width} of keys"
+            )
+        self.window, self.heads = window, heads
         # A bias of the keys would move all logits of a position alike and change nothing.
         self.key = nn.Conv2d(width, key_width, 1, bias=False)
-        self.query = nn.Conv2d(width, key_width, 1)
-        self.value = nn.Conv2d(width, width, 1)
+        self.query = nn.Conv2d(width, key_width, 1, bias=bias)
+        self.value = nn.Conv2d(width, width, 1, bias=bias)
         self.gamma = nn.Parameter(torch.zeros(()))
+        self.log_factor = (
+            nn.Parameter(torch.full((heads, 1, 1), math.log(START_FACTOR))) if cosine else None
+        )
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(batch, width, rows, columns) to the same; rows and columns are whole windows."""
@@ -52,21 +82,29 @@ class WindowAttention(nn.Module):
 
     def _attend(self, x_bchw: Tensor) -> Tensor:
         """The sum over each window's positions, for one row of windows."""
-        value = self._windows(self.value(x_bchw))
+        key, query, value = (self._windows(f(x_bchw)) for f in (self.key, self.query, self.value))
+        if self.log_factor is not None:
+            factor = self.log_factor.exp().clamp(max=MAX_FACTOR)
+            key = F.normalize(key, dim=-1).to(value.dtype)
+            query = (factor * F.normalize(query, dim=-1)).to(value.dtype)
         # Kernels that do without a matrix of positions x positions want one width for all three.
         # Channels of 0 change no product, and on a CPU that is six times faster, too.
-        spare = (0, value.shape[-1] - self.key.out_channels)
-        key, query = (F.pad(self._windows(f(x_bchw)), spare) for f in (self.key, self.query))
-        out = F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        spare = (0, value.shape[-1] - key.shape[-1])
+        out = F.scaled_dot_product_attention(
+            F.pad(query, spare), F.pad(key, spare), value, scale=1.0
+        )
         batch, width, rows, _ = x_bchw.shape
-        images = out.reshape(batch, -1, rows, self.window, width).permute(0, 4, 2, 1, 3)
-        return images.reshape(x_bchw.shape)
+        images = out.transpose(1, 2).reshape(batch, -1, rows, self.window, width)
+        return images.permute(0, 4, 2, 1, 3).reshape(x_bchw.shape)
 
     def _windows(self, x_bchw: Tensor) -> Tensor:
-        """One row of windows to (batch x windows, 1, positions of a window, channels)."""
+        """One row of windows to (batch x windows, heads, positions of a window, channels)."""
         batch, width, rows, cols = x_bchw.shape
         windows = x_bchw.reshape(batch, width, rows, cols // self.window, self.window)
-        return windows.permute(0, 3, 2, 4, 1).reshape(-1, 1, rows * self.window, width)
+        positions = windows.permute(0, 3, 2, 4, 1).reshape(
+            -1, rows * self.window, self.heads, width // self.heads
+        )
+        return positions.transpose(1, 2)
 
 
 def check_whole_windows(image: Tensor, window: int) -> None:

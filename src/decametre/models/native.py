@@ -15,16 +15,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decametre.bands import FINEST_GSD
+from decametre.models.attention import WindowAttention, check_whole_windows
 from decametre.models.bicubic import bicubic
 
 
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))). The second convolution starts at zero, the block as identity."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, bias: bool = True) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x_bchw: Tensor) -> Tensor:
@@ -43,13 +44,27 @@ class NativeTrunk(nn.Module):
         blocks: Number of residual blocks.
         gain: Factor on the reflectance before the first convolution; 5 is the DN / 2000 of
             Lanaras et al. (2018).
+        attention: Edge in pixels of the coarsest grid of the windows in which a layer of
+            self-attention amid the blocks looks around; 0 for no such layer. It compares
+            directions, see `WindowAttention`, and starts as identity.
+        heads: Of the attention; a divisor of `width`.
+        bias: Whether convolutions have biases. Without, the network is exactly equivariant to
+            gain: twice the reflectance gives twice the result (Mohan et al. 2020, arXiv
+            1906.05478, section 4).
+
+    Raises:
+        ValueError: The attention's sizes make no sense.
     """
 
-    alignment = 1
-    """Inputs begin at any pixel of the coarsest grid."""
-
     def __init__(
-        self, bands_in: Mapping[int, int], width: int, blocks: int, gain: float = 5.0
+        self,
+        bands_in: Mapping[int, int],
+        width: int,
+        blocks: int,
+        gain: float = 5.0,
+        attention: int = 0,
+        heads: int = 1,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.gsds = tuple(sorted(bands_in))
@@ -57,21 +72,35 @@ class NativeTrunk(nn.Module):
         self.factor = self.coarsest // FINEST_GSD
         self.blocks_count = blocks
         self.gain = gain
+        self.attention = attention
         channels = sum(bands_in[gsd] * (self.coarsest // gsd) ** 2 for gsd in self.gsds)
-        self.head = nn.Conv2d(channels, width, 3, padding=1)
-        self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
-        self.tail = nn.Conv2d(width, bands_in[self.coarsest] * self.factor**2, 3, padding=1)
+        self.head = nn.Conv2d(channels, width, 3, padding=1, bias=bias)
+        layers: list[nn.Module] = [ResidualBlock(width, bias) for _ in range(blocks)]
+        if attention:
+            layers.insert(
+                blocks // 2,
+                WindowAttention(width, width, attention, heads, bias=bias, cosine=True),
+            )
+        self.trunk = nn.Sequential(*layers)
+        outputs = bands_in[self.coarsest] * self.factor**2
+        self.tail = nn.Conv2d(width, outputs, 3, padding=1, bias=bias)
         nn.init.zeros_(self.tail.weight)
-        assert self.tail.bias is not None
-        nn.init.zeros_(self.tail.bias)
+        if self.tail.bias is not None:
+            nn.init.zeros_(self.tail.bias)
+
+    @property
+    def alignment(self) -> int:
+        """Inputs begin at multiples of so many pixels of the coarsest grid."""
+        return max(1, self.attention)
 
     @property
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid, on each side of a pixel.
 
-        Each 3 x 3 convolution reaches one pixel; bicubic interpolation reaches two.
+        Each 3 x 3 convolution reaches one pixel, attention from the first pixel of a window to its
+        last; bicubic interpolation reaches two.
         """
-        return max(2, 2 + 2 * self.blocks_count)
+        return max(2, 2 + 2 * self.blocks_count + self.alignment - 1)
 
     def forward(self, reflectance: Mapping[int, Tensor]) -> Tensor:
         """Bring the coarsest bands to 10 m.
@@ -82,8 +111,12 @@ class NativeTrunk(nn.Module):
 
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
+
+        Raises:
+            ValueError: With attention, the images are not a whole number of its windows.
         """
         coarse = reflectance[self.coarsest]
+        check_whole_windows(coarse, self.alignment)
         folded = [F.pixel_unshuffle(reflectance[g], self.coarsest // g) for g in self.gsds]
         features = self.head(torch.cat(folded, dim=1) * self.gain)
         features = self.tail(self.trunk(features))
