@@ -1,13 +1,15 @@
+import dataclasses
+
 import pytest
 import torch
 
 from decametre.models.registry import BANDS_FOR_SCALE
-from decametre.sampling import PatchSampler
+from decametre.sampling import Patches
 from decametre.scenes import Scene
-from decametre.wald import degrade_scene
+from decametre.wald import degrade_scene, stack_pairs
 
 
-def degraded(rows, cols, missing=0.0):
+def degraded(rows, cols, missing=0.0, kernel="dsen2"):
     """A smooth ramp at 2x; all bands and grids show the same ground. Edges at 20 m."""
     ramp = torch.arange(2 * rows)[:, None] * 1.0 + 100.0 * torch.arange(2 * cols)
     coarse = (ramp[::2, ::2] + ramp[1::2, 1::2]) / 2
@@ -15,11 +17,16 @@ def degraded(rows, cols, missing=0.0):
     valid = {gsd: torch.ones_like(x, dtype=torch.bool) for gsd, x in reflectance.items()}
     for mask in valid.values():
         mask[:, : round(missing * mask.shape[1])] = False
-    return degrade_scene(Scene(f"{rows}x{cols}", reflectance, valid), "dsen2", BANDS_FOR_SCALE[2])
+    return degrade_scene(Scene(f"{rows}x{cols}", reflectance, valid), kernel, BANDS_FOR_SCALE[2])
+
+
+def batch(scenes, count, gain=0.0, seed=0):
+    patches = Patches({"dsen2": scenes}, 10, gain, seed)
+    return stack_pairs([patches[index] for index in range(count)])
 
 
 def test_inputs_and_target_show_the_same_ground():
-    pair = PatchSampler([degraded(60, 80)], 10, gain=0.0, seed=0).batch(32)
+    pair = batch([degraded(60, 80)], 32)
     assert pair.inputs[10].shape == (32, 4, 20, 20)
     assert pair.inputs[20].shape == (32, 6, 10, 10)
     assert pair.target.shape == pair.mask.shape == (32, 6, 20, 20)
@@ -31,7 +38,7 @@ def test_inputs_and_target_show_the_same_ground():
 
 
 def test_gain_brightens_inputs_and_target_alike():
-    plain, gained = (PatchSampler([degraded(60, 80)], 10, g, seed=4).batch(8) for g in (1e-9, 0.3))
+    plain, gained = (batch([degraded(60, 80)], 8, gain, seed=4) for gain in (1e-9, 0.3))
     ratio = gained.target / plain.target.clamp(min=1)
     flat = ratio.flatten(1)[:, 200:210]
     assert ((flat > 0.7) & (flat < 1.4)).all()
@@ -40,23 +47,36 @@ def test_gain_brightens_inputs_and_target_alike():
     )
 
 
-def test_the_same_seed_draws_the_same():
-    draws = [PatchSampler([degraded(40, 50)], 10, 0.3, seed).batch(2).target for seed in (5, 5, 6)]
-    assert torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
+def test_a_patch_depends_on_seed_and_number_alone():
+    scenes = {"dsen2": [degraded(40, 50)]}
+    patches = [Patches(scenes, 10, 0.3, seed) for seed in (5, 5, 6)]
+    patches[0][3], patches[0][8]
+    first, second, other = (p[7].target for p in patches)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, patches[0][8].target)
 
 
 def test_places_and_turns_vary():
-    pair = PatchSampler([degraded(60, 80)], 10, 0.0, seed=0).batch(64)
+    pair = batch([degraded(60, 80)], 64)
     assert len({tuple(patch[0, 0, :2].tolist()) for patch in pair.target}) > 50
 
 
 def test_torn_scenes_are_drawn_less_often():
-    sampler = PatchSampler([degraded(40, 40), degraded(40, 40, missing=0.5)], 10, 0.0, seed=0)
-    assert sampler.probabilities[0] == pytest.approx(16 * sampler.probabilities[1])
+    scenes = [degraded(40, 40), degraded(40, 40, missing=0.5)]
+    probabilities = Patches({"dsen2": scenes}, 10, 0.0, seed=0).probabilities
+    assert probabilities[0] == pytest.approx(16 * probabilities[1])
 
 
 def test_a_scene_smaller_than_a_patch_is_enlarged_and_masked():
-    pair = PatchSampler([degraded(12, 40)], 10, 0.0, seed=0).batch(4)
+    pair = batch([degraded(12, 40)], 4)
     assert pair.target.shape == (4, 6, 20, 20)
     assert all(int(mask.sum()) == 12 * 20 for mask in pair.mask[:, 0])
+
+
+def test_kernels_take_turns():
+    dark = degraded(40, 50)
+    bright = dataclasses.replace(dark, target=dark.target + 1e6)
+    patches = Patches({"dsen2": [dark], "mtf": [bright]}, 10, 0.0, seed=0)
+    turns = [bool((patches[index].target > 1e5).all()) for index in range(4)]
+    assert turns == [False, True, False, True]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rasterio.warp import transform_bounds
 
@@ -26,6 +26,7 @@ from decametre.models.registry import BANDS_FOR_SCALE, models_for
 if TYPE_CHECKING:
     from decametre.evaluation.output import ResultFolder
     from decametre.evaluation.results import Evaluation
+    from decametre.training.job import TrainingResult
 
 log = logging.getLogger(__name__)
 
@@ -252,6 +253,51 @@ def unique(names: Iterable[str]) -> list[str]:
         counts[name] = counts.get(name, 0) + 1
         found.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
     return found
+
+
+def train(
+    recipe: PathLike,
+    out: PathLike | None = None,
+    *,
+    train: Sequence[str] = (),
+    validation: Sequence[str] = (),
+    init: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: Progress = lambda done, total, samples: None,
+) -> TrainingResult:
+    """Train a network by a recipe, or go on where a run in the same folder stopped.
+
+    Args:
+        recipe: A YAML file, or the name of a shipped recipe such as `native_2x`.
+        out: The run's folder: the model with the best validation score, the checkpoint, a log,
+            TensorBoard events and pictures. The recipe's name without.
+        train: Products, or patterns of paths, to train on, in place of the recipe's.
+        validation: Products, or patterns, to choose the weights by, in place of the recipe's.
+        init: Name or folder of a model whose weights the network starts with.
+        settings: Other values for keys of the recipe, such as `{"optimization.steps": 2000}`.
+        device: `auto` (a GPU, else the processor), `cpu`, `cuda` or `cuda:N`.
+        precision: `auto` (bfloat16 where the device is fast at it), `float32` or `bfloat16`.
+        progress: Called with the steps done, all steps, and the samples seen.
+
+    Returns:
+        The model's folder and its card.
+
+    Raises:
+        DecametreError: One of its subclasses says what the user can mend.
+    """
+    # pydantic and TensorBoard take a second to import, which `sharpen` should not wait for.
+    from decametre.training import job
+    from decametre.training.recipe import read_recipe
+
+    changes = dict(settings or {})
+    for part, sources in (("train", train), ("validation", validation)):
+        if sources:
+            changes[f"data.{part}"] = list(sources)
+    checked = read_recipe(os.fspath(recipe), changes)
+    folder = Path(checked.name if out is None else out)
+    return job.run(checked, folder, init, device, precision, progress)
 
 
 def choose_window(

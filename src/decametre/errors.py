@@ -45,6 +45,14 @@ class ModelError(DecametreError):
     """A model's card or weights cannot be used."""
 
 
+class RecipeError(DecametreError):
+    """A training recipe cannot be read, or a value in it makes no sense."""
+
+
+class TrainingError(DecametreError):
+    """A training run cannot start or go on."""
+
+
 class EvaluationError(DecametreError):
     """No product of an evaluation has a pixel that can be scored."""
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from decametre.wald import DegradedScene, Pair, stack_pairs
+from decametre.wald import DegradedScene, Pair
 
 
-class PatchSampler:
-    """Draws square pairs from scenes at random places, flipped, turned and brightened.
+class Patches(Dataset[Pair]):
+    """Square pairs from scenes at random places, flipped, turned and brightened.
+
+    Patch number i depends on the seed and on i alone: not on the patches drawn before, not on the
+    process that draws it. So a run can go on at any step, and a batch can be drawn by any number
+    of processes.
 
     Places are any pixel of the coarsest native grid, so the cells of the degraded grid fall
     differently in each draw. A scene is drawn with a probability that grows with its edge length
@@ -21,17 +26,19 @@ class PatchSampler:
     different ground are worth more than one large scene.
 
     Args:
-        scenes: The scenes, all degraded at one scale.
+        scenes: For each kernel, the scenes degraded by it, all at one scale and in the same order.
+            Kernels take turns.
         size: Edge of a patch in pixels of the coarsest degraded grid (40 m or 360 m).
         gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain].
         seed: Of the random numbers.
     """
 
-    def __init__(self, scenes: Sequence[DegradedScene], size: int, gain: float, seed: int) -> None:
-        self.scenes, self.gain = scenes, gain
-        self.edge = size * scenes[0].scale
-        self.random = np.random.default_rng(seed)
-        weights = np.array([self._weight(scene) for scene in scenes])
+    def __init__(
+        self, scenes: Mapping[str, Sequence[DegradedScene]], size: int, gain: float, seed: int
+    ) -> None:
+        self.scenes, self.gain, self.seed = list(scenes.values()), gain, seed
+        self.edge = size * self.scenes[0][0].scale
+        weights = np.array([self._weight(scene) for scene in self.scenes[0]])
         self.probabilities = weights / weights.sum()
 
     @staticmethod
@@ -41,18 +48,17 @@ class PatchSampler:
         measured = float(scene.valid.float().mean()) ** 4
         return float(np.sqrt(rows * cols)) * measured
 
-    def batch(self, count: int) -> Pair:
-        """Draw a batch of pairs."""
-        return stack_pairs([self._patch() for _ in range(count)])
-
-    def _patch(self) -> Pair:
-        scene = self.scenes[self.random.choice(len(self.scenes), p=self.probabilities)]
+    def __getitem__(self, index: int) -> Pair:
+        """Draw patch number `index`, any integer from 0."""
+        random = np.random.default_rng((self.seed, index))
+        scenes = self.scenes[index % len(self.scenes)]
+        scene = scenes[random.choice(len(scenes), p=self.probabilities)]
         rows, cols = (min(self.edge, side // scene.scale * scene.scale) for side in scene.shape)
-        row = int(self.random.integers(scene.shape[0] - rows + 1))
-        col = int(self.random.integers(scene.shape[1] - cols + 1))
+        row = int(random.integers(scene.shape[0] - rows + 1))
+        col = int(random.integers(scene.shape[1] - cols + 1))
         pair = scene.pair(row, col, rows, cols)
-        turns, flip = int(self.random.integers(4)), bool(self.random.integers(2))
-        gain = float(np.exp(self.random.uniform(-self.gain, self.gain)))
+        turns, flip = int(random.integers(4)), bool(random.integers(2))
+        gain = float(np.exp(random.uniform(-self.gain, self.gain)))
 
         def varied(x_bchw: Tensor) -> Tensor:
             share = x_bchw.shape[-2] / rows

@@ -37,6 +37,20 @@ class Pair:
     target: Tensor
     mask: Tensor
 
+    def to(self, device: torch.device) -> Pair:
+        """The pair on a device; from pinned memory without waiting."""
+
+        def moved(x_bchw: Tensor) -> Tensor:
+            return x_bchw.to(device, non_blocking=True)
+
+        inputs = {gsd: moved(image) for gsd, image in self.inputs.items()}
+        return Pair(inputs, moved(self.target), moved(self.mask))
+
+    def pin_memory(self) -> Pair:
+        """The pair in page-locked memory, from which a GPU fetches on its own."""
+        inputs = {gsd: image.pin_memory() for gsd, image in self.inputs.items()}
+        return Pair(inputs, self.target.pin_memory(), self.mask.pin_memory())
+
 
 @dataclass(frozen=True)
 class DegradedScene:

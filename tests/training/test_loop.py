@@ -1,80 +1,174 @@
-import dataclasses
 import json
-import math
 
 import pytest
 import torch
+from torch import nn
 
-from decametre.models.card import Card
-from decametre.models.registry import BANDS_FOR_SCALE, build, load_folder
-from decametre.scenes import load_scene
-from decametre.training.loop import Settings, learning_rate, loss_of, train
-from decametre.training.presets import PRESETS
-from decametre.wald import Pair
-
-TINY = Settings(
-    scale=2,
-    network="native",
-    config={"width": 16, "blocks": 1},
-    steps=200,
-    batch=4,
-    patch=12,
-    rate=1e-2,
-    warmup=5,
-    average=0.9,
-    validate_every=100,
-)
+from decametre.errors import TrainingError
+from decametre.training.checkpoint import CHECKPOINT_NAME, first_difference, load_state
+from decametre.training.gradient import backward
+from decametre.training.loop import fit, start, step_once
+from decametre.training.recipe import read_recipe
+from decametre.training.task import Validation
 
 
-@pytest.fixture(scope="module")
-def scenes(sample):
-    bands = [name for names in BANDS_FOR_SCALE[2].values() for name in names]
-    return [load_scene(sample, bands)]
+def recipe(**changes):
+    return read_recipe(
+        "native_2x",
+        {
+            "optimization.steps": 12,
+            "optimization.batch": 2,
+            "optimization.schedule": {"rule": "plateau", "rate": 0.05, "patience": 0},
+            "validate_every": 4,
+        }
+        | changes,
+    )
 
 
-def test_it_learns_and_leaves_a_model_that_loads(scenes, tmp_path):
-    card = train("tiny_2x", TINY, scenes, scenes, tmp_path)
-    model = load_folder(tmp_path)
-    assert model.card == card
-    assert card.scores["rmse_ratio_to_bicubic"] < 0.9
-    assert card.training["scenes"] == [scenes[0].name]
-    assert card.training["settings"]["kernel"] == "dsen2"
-    assert "Copernicus" in card.attribution
-    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [record["step"] for record in records] == [100, 200]
-    assert card.scores["rmse_ratio_to_bicubic"] == min(record["ratio"] for record in records)
+class Line:
+    """Fits a line to points: small enough to follow by hand."""
+
+    def __init__(self, stop_at=None, scores=None):
+        torch.manual_seed(0)
+        self.network = nn.Linear(1, 1)
+        self.stop_at, self.scores, self.saved = stop_at, scores, []
+
+    def batches(self, first, end):
+        for step in range(first, end):
+            if step == self.stop_at:
+                raise KeyboardInterrupt
+            yield torch.randn(2, 1, generator=torch.Generator().manual_seed(step))
+
+    def loss(self, network, batch):
+        return (network(batch) - 3 * batch - 1).abs().sum(), torch.tensor(len(batch))
+
+    def validate(self, network):
+        off = float((network.weight.detach() - 3).abs().sum())
+        score = off if self.scores is None else self.scores.pop(0)
+        return Validation(score, {"score": score}, None)
+
+    def save(self, folder, network, validation, step):
+        self.saved.append(step)
+        (folder / "weights.txt").write_text(repr(network.weight.tolist()))
 
 
-def test_the_same_seed_gives_the_same_weights(scenes, tmp_path):
-    settings = dataclasses.replace(TINY, steps=3)
-    cards = [train("tiny_2x", settings, scenes, scenes, tmp_path / name) for name in "ab"]
-    assert cards[0].checksum == cards[1].checksum
+def silent(done, total, samples):
+    pass
 
 
-def test_the_loss_is_a_sum_and_a_count_over_the_mask():
-    card = Card("x", "bicubic", {}, BANDS_FOR_SCALE[2], 2)
-    inputs = {10: torch.zeros(1, 4, 8, 8), 20: torch.full((1, 6, 4, 4), 0.5)}
-    target = torch.full((1, 6, 8, 8), 0.2)
-    target[..., 0, 0] = 1e6
-    mask = torch.ones_like(target, dtype=torch.bool)
-    mask[..., 0, 0] = False
-    total, count = loss_of(build(card), Pair(inputs, target, mask), torch.float32)
-    assert count == 6 * 63
-    assert float(total) == pytest.approx(0.3 * count, rel=1e-5)
+def test_a_killed_run_ends_with_the_weights_of_one_left_alone(tmp_path):
+    whole, first, second = Line(), Line(stop_at=10), Line()
+    alone, resumed = tmp_path / "alone", tmp_path / "resumed"
+    alone.mkdir(), resumed.mkdir()
+    fit(whole, recipe(), alone, silent)
+    with pytest.raises(KeyboardInterrupt):
+        fit(first, recipe(), resumed, silent)
+    fit(second, recipe(), resumed, silent)
+    assert torch.equal(whole.network.weight, second.network.weight)
+    assert torch.equal(whole.network.bias, second.network.bias)
+    for name in (CHECKPOINT_NAME, "weights.txt"):
+        assert (alone / name).read_bytes() == (resumed / name).read_bytes()
+    scores = [
+        [json.loads(line)["score"] for line in (folder / "log.jsonl").read_text().splitlines()]
+        for folder in (alone, resumed)
+    ]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 3
 
 
-def test_the_learning_rate_rises_and_falls_to_zero():
-    settings = dataclasses.replace(TINY, steps=105, warmup=5, rate=1.0)
-    assert learning_rate(0, settings) == pytest.approx(0.2)
-    assert learning_rate(5, settings) == 1.0
-    assert learning_rate(55, settings) == pytest.approx(0.5)
-    assert math.isclose(learning_rate(105, settings), 0, abs_tol=1e-12)
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    fit(Line(), recipe(), tmp_path, silent)
+    before = (tmp_path / CHECKPOINT_NAME).read_bytes()
+    again = Line()
+    fit(again, recipe(), tmp_path, silent)
+    assert (tmp_path / CHECKPOINT_NAME).read_bytes() == before
+    assert not again.saved
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_build_the_shipped_networks(name):
-    from decametre.models.registry import shipped_cards
+def test_lines_of_the_log_after_the_checkpoint_are_taken_back(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(stop_at=6), recipe(), tmp_path, silent)
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"step": 8, "score": 0}\n{"step": 12, "sc')
+    fit(Line(), recipe(), tmp_path, silent)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [4, 8, 12]
 
-    settings, card = PRESETS[name], shipped_cards()[name]
-    assert (settings.network, settings.config) == (card.network, card.config)
-    assert settings.scale == card.scale
+
+def test_another_recipe_in_the_folder_is_refused(tmp_path):
+    fit(Line(), recipe(), tmp_path, silent)
+    with pytest.raises(TrainingError, match=r"optimization\.batch was 2 and is now 4"):
+        fit(Line(), recipe(**{"optimization.batch": 4}), tmp_path, silent)
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path):
+    (tmp_path / CHECKPOINT_NAME).write_bytes(b"not a checkpoint")
+    task = Line()
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        load_state(start(task.network, recipe().optimization), tmp_path, {})
+
+
+def test_the_best_weights_are_kept(tmp_path):
+    task = Line(scores=[0.5, 0.7, 0.4])
+    fit(task, recipe(), tmp_path, silent)
+    assert task.saved == [4, 12]
+
+
+def test_the_gradient_is_of_the_mean_over_what_counts():
+    weight = nn.Parameter(torch.tensor(2.0))
+    backward((weight * torch.tensor([1.0, 2.0, 6.0])).sum(), torch.tensor(3))
+    assert weight.grad == 3
+    nothing = nn.Parameter(torch.tensor(2.0))
+    backward((nothing * torch.zeros(3)).sum(), torch.tensor(0))
+    assert nothing.grad == 0
+
+
+def test_a_step_follows_adam_by_hand():
+    """The first step of Adam is one rate in the direction of the gradient's sign."""
+    changed = recipe(**{"optimization.schedule": {"rule": "plateau", "rate": 0.25}})
+    task = Line()
+    before = task.network.weight.item()
+    state = start(task.network, changed.optimization)
+    step_once(task, state, changed.optimization, torch.tensor([[1.0], [2.0]]))
+    assert task.network.weight.item() == pytest.approx(before + 0.25, abs=1e-6)
+    assert state.step == 1
+
+
+def test_the_average_follows_the_weights():
+    changed = recipe(**{"optimization.average": 0.0})
+    task = Line()
+    state = start(task.network, changed.optimization)
+    for batch in task.batches(0, 3):
+        step_once(task, state, changed.optimization, batch)
+    assert torch.equal(state.average.module.weight, task.network.weight)
+    slow = start(task.network, recipe(**{"optimization.average": 0.9}).optimization)
+    was = task.network.weight.clone()
+    step_once(task, slow, changed.optimization, torch.ones(2, 1))
+    first = slow.average.module.weight.clone()
+    assert torch.equal(first, task.network.weight)  # the first one is taken as it is
+    step_once(task, slow, changed.optimization, torch.ones(2, 1))
+    middle = slow.average.module.weight
+    assert bool((middle - first).abs() < (task.network.weight - was).abs())
+
+
+def test_clipping_bounds_the_step_of_the_moments():
+    changed = recipe(**{"optimization.clip": 1e-3})
+    task = Line()
+    state = start(task.network, changed.optimization)
+    step_once(task, state, changed.optimization, torch.tensor([[1.0], [2.0]]))
+    norm = torch.stack([p.grad.norm() for p in task.network.parameters()]).norm()
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_first_difference_has_its_place():
+    a = {"data": {"patch": 3, "gain": 0.1}, "seed": 0}
+    assert first_difference(a, a) == ""
+    assert first_difference(a, {**a, "seed": 1}) == "seed was 0 and is now 1"
+    b = {"data": {"patch": 4, "gain": 0.1}, "seed": 0}
+    assert first_difference(a, b).startswith("data.patch")
+
+
+def test_weight_decay_leaves_biases_alone():
+    decayed = start(nn.Linear(2, 2), recipe(**{"optimization.weight_decay": 0.1}).optimization)
+    groups = decayed.optimizer.param_groups
+    assert [(g["weight_decay"], g["params"][0].ndim) for g in groups] == [(0.1, 2), (0.0, 1)]

@@ -39,23 +39,28 @@ class StderrHandler(logging.Handler):
 
 
 @contextmanager
-def progress_of(what: str) -> Iterator[Callable[[int, int, int], None]]:
+def progress_of(
+    what: str, unit: str = "windows", amount: str = "Mpixel"
+) -> Iterator[Callable[[int, int, int], None]]:
     """Show how far a job is.
 
     Args:
         what: The job, for the bar's label.
+        unit: What is counted.
+        amount: What the rate is of; millions of them where it begins with `M`.
 
     Yields:
-        A function of the windows done, of all windows, and of the 10 m pixels done.
+        A function of the units done, of all units, and of the amount done.
     """
     if not STDERR.is_terminal:
-        yield _Lines(what)
+        yield _Lines(what, unit, amount)
         return
+    scale = 1e6 if amount.startswith("M") else 1.0
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed}/{task.total} windows"),
-        TextColumn("{task.fields[rate]:.2f} Mpixel/s"),
+        TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
+        TextColumn(f"{{task.fields[rate]:.2f}} {amount}/s"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -63,31 +68,37 @@ def progress_of(what: str) -> Iterator[Callable[[int, int, int], None]]:
     with Progress(*columns, console=STDERR, transient=True) as bar:
         task = bar.add_task(what, total=None, rate=0.0)
 
-        def update(done: int, total: int, pixels: int) -> None:
+        def update(done: int, total: int, count: int) -> None:
             seconds = bar.tasks[0].elapsed or 1.0
-            bar.update(task, completed=done, total=total, rate=pixels / seconds / 1e6)
+            bar.update(task, completed=done, total=total, rate=count / seconds / scale)
 
         yield update
 
 
 class _Lines:
-    """One log line per interval: windows done, rate, time left."""
+    """One log line per interval: units done, rate, time left."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
+    def __init__(self, what: str, unit: str, amount: str) -> None:
+        self.what, self.unit, self.amount = what, unit, amount
+        self.scale = 1e6 if amount.startswith("M") else 1.0
         self.start = self.last = time.monotonic()
+        self.first: int | None = None
 
-    def __call__(self, done: int, total: int, pixels: int) -> None:
+    def __call__(self, done: int, total: int, count: int) -> None:
+        if self.first is None:  # a resumed job does not begin at 0
+            self.first = done - 1
         now = time.monotonic()
         if now - self.last < INTERVAL or not done:
             return
         self.last = now
         seconds = now - self.start
         log.info(
-            "%s: %d of %d windows, %.2f Mpixel/s, %.0f s left",
+            "%s: %d of %d %s, %.2f %s/s, %.0f s left",
             self.what,
             done,
             total,
-            pixels / seconds / 1e6,
-            seconds / done * (total - done),
+            self.unit,
+            count / seconds / self.scale,
+            self.amount,
+            seconds / (done - self.first) * (total - done),
         )

@@ -18,7 +18,7 @@ from decametre.cli.console import STDERR, StderrHandler
 from decametre.errors import DecametreError
 from decametre.version import __version__
 
-VERBS = ("info", "sharpen", "evaluate", "models", "env", "bench")
+VERBS = ("info", "sharpen", "train", "evaluate", "models", "env", "bench")
 """Each is a module of this package with a command of the same name."""
 
 
@@ -69,7 +69,7 @@ def _status() -> int:
     except click.ClickException as error:
         return _complain(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("decametre: interrupted; nothing was written", err=True)
+        click.echo("decametre: interrupted; nothing half-written was left", err=True)
         return 130
     except BrokenPipeError:
         return 0

@@ -1,1 +1,1 @@
-"""Training of super-resolution networks."""
+"""Training: recipes, the loop, and the tasks that it trains."""

@@ -1,0 +1,87 @@
+"""What a run leaves for people: a log of lines, TensorBoard events, pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger(__name__)
+
+LOG_NAME = "log.jsonl"
+
+
+class Journal:
+    """Writes `log.jsonl`, TensorBoard events and `pictures/` into a run's folder.
+
+    Args:
+        folder: The run's folder.
+        step: Where the run goes on; what was written of later steps is taken back.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.folder = folder
+        self.path = folder / LOG_NAME
+        if self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if _step_of(line) <= step]
+            self.path.write_text("".join(kept), encoding="utf-8")
+        self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.events.close()
+
+    def write(self, step: int, record: dict[str, Any], picture: np.ndarray | None = None) -> None:
+        """Note a validation.
+
+        Args:
+            step: Steps done.
+            record: Numbers become curves; all of it becomes a line of the log.
+            picture: uint8, (rows, columns, 3).
+        """
+        line = {"step": step, **record}
+        log.info("%s", " ".join(f"{key} {value}" for key, value in line.items() if key != "scenes"))
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+        for key, value in _flat(record).items():
+            self.events.add_scalar(key, value, step)
+        if picture is not None:
+            path = self.folder / "pictures" / f"step-{step:06d}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(picture).save(path)
+            self.events.add_image("validation", picture, step, dataformats="HWC")
+        self.events.flush()
+
+
+def _step_of(line: str) -> float:
+    """The step of a log line; infinite where a killed run left half a line."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers of a nested record by path."""
+    found: dict[str, float] = {}
+    for key, value in record.items():
+        if isinstance(value, dict):
+            found |= _flat(value, f"{prefix}{key}/")
+        elif isinstance(value, int | float):
+            found[f"{prefix}{key}"] = value
+    return found

@@ -1,0 +1,254 @@
+"""Recipes: everything that a training run is made of, read from YAML and checked strictly.
+
+An unknown key, a missing one or a value of the wrong kind is an error that names the place and the
+nearest right key; nothing is ignored. The recipes of the shipped networks lie in `recipes/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from decametre.errors import RecipeError, UnknownNameError
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+Kernel = Literal["dsen2", "mtf"]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkRecipe(Section):
+    """What is trained.
+
+    Attributes:
+        architecture: Name in `models.registry.NETWORKS`.
+        scale: 2 for the 20 m bands, 6 for the 60 m bands.
+        config: Arguments of the architecture.
+        projection: Kernel of the consistency layer behind the network; none without.
+    """
+
+    architecture: str
+    scale: Literal[2, 6]
+    config: dict[str, Any] = Field(default_factory=dict)
+    projection: Kernel | None = None
+
+
+class DataRecipe(Section):
+    """What it is trained on.
+
+    Attributes:
+        train: Products to train on: paths, patterns such as `scenes/*/item.json`, or URLs;
+            relative ones begin at the recipe's folder.
+        validation: Products never trained on; the weights that score best there are kept.
+        kernels: Degradation kernels. Patches are drawn from all of them in equal parts; the first
+            one degrades the validation products.
+        patch: Edge of a patch in pixels of the degraded coarsest grid (40 m or 360 m).
+        gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain], patch by patch.
+        min_measured: See `wald.MIN_MEASURED`; less lets more of torn scenes teach.
+        window: Edge, in 10 m pixels, of the windows into which a product is cut for training.
+        windows: At most so many windows are taken from a product, spread at random; the rest of
+            it is not read. Memory is about 60 bytes for each 10 m pixel that is taken.
+        workers: Processes that draw patches; 0 draws in the training process.
+    """
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    kernels: tuple[Kernel, ...] = Field(min_length=1)
+    patch: int = Field(gt=0)
+    gain: float = Field(default=0.3, ge=0, le=1)
+    min_measured: float = Field(default=0.9, gt=0, le=1)
+    window: int = Field(default=1380, gt=0, multiple_of=60)
+    windows: int = Field(default=8, gt=0)
+    workers: int = Field(default=0, ge=0)
+
+
+class Cosine(Section):
+    """Linear rise over `warmup` steps to `rate`, then half a cosine down to 0."""
+
+    rule: Literal["cosine"]
+    rate: float = Field(gt=0)
+    warmup: int = Field(default=200, ge=0)
+
+
+class ModifiedLinear(Section):
+    """The modified linear rule of Zhang et al. (2020), section 3.2.
+
+    With a batch k times `reference_batch`, the first rate is k times `rate`, and it is halved
+    every `halve_every` / k steps.
+    """
+
+    rule: Literal["modified_linear"]
+    rate: float = Field(default=1e-4, gt=0)
+    reference_batch: int = Field(gt=0)
+    halve_every: int = Field(default=64000, gt=0)
+
+
+class Plateau(Section):
+    """Halved when the validation score has not improved `patience` times running."""
+
+    rule: Literal["plateau"]
+    rate: float = Field(gt=0)
+    patience: int = Field(default=5, ge=0)
+
+
+class OptimizationRecipe(Section):
+    """How it is trained.
+
+    Attributes:
+        steps: Optimizer steps.
+        batch: Patches a step, over all devices.
+        loss: `l1`, or `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a round tip.
+        schedule: The learning rate of Adam.
+        betas: Adam's.
+        eps: Adam's.
+        weight_decay: Decoupled from the gradient (AdamW), on weights and not on biases.
+        clip: Gradients of a greater norm are scaled down to it; none without.
+        average: Decay a step of the moving average of the weights, which is what is validated and
+            kept; 0 keeps the weights themselves.
+    """
+
+    steps: int = Field(gt=0)
+    batch: int = Field(gt=0)
+    schedule: Annotated[Cosine | ModifiedLinear | Plateau, Field(discriminator="rule")]
+    loss: Literal["l1", "charbonnier"] = "l1"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip: float | None = Field(default=None, gt=0)
+    average: float = Field(default=0.999, ge=0, lt=1)
+
+
+class Recipe(Section):
+    """A training run.
+
+    Attributes:
+        name: The model's name, such as `native_2x`.
+        task: What the network learns.
+        network: See `NetworkRecipe`.
+        data: See `DataRecipe`.
+        optimization: See `OptimizationRecipe`.
+        validate_every: Steps between validations, each of which saves a checkpoint.
+        seed: Of weights and patches.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    task: Literal["super-resolution"]
+    network: NetworkRecipe
+    data: DataRecipe
+    optimization: OptimizationRecipe
+    validate_every: int = Field(gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+
+
+def read_recipe(source: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """Read and check a recipe.
+
+    Args:
+        source: The path of a YAML file, or the name of a shipped recipe.
+        changes: Values to replace, by dotted key such as `optimization.steps`.
+
+    Returns:
+        The recipe; relative product paths of a file are resolved against its folder.
+
+    Raises:
+        UnknownNameError: There is no such recipe or key; names the nearest.
+        RecipeError: It is not YAML, or a value is missing or wrong.
+    """
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        shipped = shipped_recipes()
+        if source not in shipped:
+            raise UnknownNameError("recipe", source, shipped)
+        path = shipped[source]
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"{source}: no such file; shipped recipes: {', '.join(shipped_recipes())}"
+        ) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path}: not readable as YAML ({error})") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {tree!r:.40}")
+    for key, value in (changes or {}).items():
+        _replace(tree, key, value)
+    recipe = check_recipe(tree, str(path))
+    data = recipe.data.model_copy(
+        update={
+            part: tuple(_beside(path, source) for source in getattr(recipe.data, part))
+            for part in ("train", "validation")
+            if part not in {key.removeprefix("data.") for key in changes or {}}
+        }
+    )
+    return recipe.model_copy(update={"data": data})
+
+
+def check_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
+    """Check a recipe.
+
+    Args:
+        tree: As read from YAML.
+        where: The file it came from, for messages.
+
+    Raises:
+        UnknownNameError: A key is unknown; names the nearest.
+        RecipeError: A value is missing or wrong.
+    """
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        # The first fault is enough: the next run shows the next.
+        fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        # A schedule's rule is part of the place for pydantic, not for the reader of the file.
+        rules = {"cosine", "modified_linear", "plateau"}
+        place = [str(part) for part in fault["loc"] if part not in rules]
+        if fault["type"] == "extra_forbidden":
+            section = ".".join(place[:-1])
+            kind = f"key in {section} of {where}" if section else f"key in {where}"
+            raise UnknownNameError(kind, place[-1], _keys_beside(fault["loc"])) from error
+        seen = "" if fault["type"] == "missing" else f", not {fault['input']!r:.60}"
+        raise RecipeError(f"{where}: {'.'.join(place)}: {fault['msg']}{seen}") from error
+
+
+def _keys_beside(loc: tuple[int | str, ...]) -> Iterable[str]:
+    """The right keys where an unknown one stands."""
+    sections: dict[int | str, type[Section]] = {
+        "network": NetworkRecipe,
+        "data": DataRecipe,
+        "optimization": OptimizationRecipe,
+        "cosine": Cosine,
+        "modified_linear": ModifiedLinear,
+        "plateau": Plateau,
+    }
+    section = next((sections[part] for part in reversed(loc[:-1]) if part in sections), Recipe)
+    return section.model_fields
+
+
+def _replace(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value by its dotted key."""
+    *sections, last = key.split(".")
+    for name in sections:
+        branch = tree.setdefault(name, {})
+        if not isinstance(branch, dict):
+            raise RecipeError(f"{key}: {name} is a value, not a section of the recipe")
+        tree = branch
+    tree[last] = value
+
+
+def _beside(recipe: Path, source: str) -> str:
+    """A path relative to the recipe's folder; URLs and absolute paths as they are."""
+    return source if "://" in source else str(recipe.parent / source)

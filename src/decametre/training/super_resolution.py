@@ -1,0 +1,271 @@
+"""The task of super-resolution: degraded pairs, masked errors, RMSE on held-out scenes."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from decametre.errors import ModelError, TrainingError
+from decametre.evaluation import SceneScore, mean_ratio, predict, score
+from decametre.io.product import Product
+from decametre.io.quicklook import stretch, to_bytes
+from decametre.models.bicubic import bicubic
+from decametre.models.card import ATTRIBUTION, Card
+from decametre.models.registry import BANDS_FOR_SCALE, build, load_model, save_model
+from decametre.sampling import Patches
+from decametre.scenes import load_scenes
+from decametre.training.recipe import Recipe
+from decametre.training.task import Validation
+from decametre.version import __version__
+from decametre.wald import DegradedScene, Pair, degrade_scene, stack_pairs
+
+log = logging.getLogger(__name__)
+
+PICTURE_EDGE = 120
+"""Edge of a panel of the validation picture, in pixels of the coarsest native grid."""
+
+CHARBONNIER = 1e-3
+"""Errors below this many units of reflectance are punished less than in proportion."""
+
+
+class SuperResolution:
+    """Brings the coarsest bands of degraded scenes back to the grid they were measured on.
+
+    Args:
+        recipe: The run.
+        init: Name or folder of a model whose weights the network starts with; random without.
+        device: Where it is trained.
+        precision: `torch.float32`, or `torch.bfloat16` for autocast.
+
+    Raises:
+        ModelError: The recipe's network cannot be built, or `init` is another one.
+        TrainingError: There is nothing to train on, or nothing to validate on.
+    """
+
+    def __init__(
+        self, recipe: Recipe, init: str | None, device: torch.device, precision: torch.dtype
+    ) -> None:
+        self.recipe, self.init, self.device, self.precision = recipe, init, device, precision
+        self.card = card_of(recipe)
+        torch.manual_seed(recipe.seed)
+        network = build(self.card) if init is None else same_network(init, self.card)
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        data = recipe.data
+        products, scenes = self._read(data.train, "train", data.min_measured, data.kernels)
+        self.products = list({product.id: product for product in products}.values())
+        if data.patch % self.card.alignment:
+            raise TrainingError(
+                f"data.patch {data.patch} is no multiple of the attention window "
+                f"{self.card.alignment}; patches are a whole number of windows"
+            )
+        self.patches = Patches(scenes, data.patch, data.gain, recipe.seed)
+        _, held_out = self._read(data.validation, "validation", None, data.kernels[:1])
+        self.held_out = [s for s in held_out[data.kernels[0]] if s.whole().mask.any()]
+        if not self.held_out:
+            raise TrainingError(
+                "no product under data.validation has a pixel to score at scale "
+                f"{recipe.network.scale}: too small, or too many gaps; give others"
+            )
+
+    def _read(
+        self,
+        patterns: Sequence[str],
+        part: str,
+        min_measured: float | None,
+        kernels: Sequence[str],
+    ) -> tuple[list[Product], dict[str, list[DegradedScene]]]:
+        """Read and degrade the products of one part of the recipe's data."""
+        bands_in, data = self.card.bands_in, self.recipe.data
+        limit = {} if min_measured is None else {"min_measured": min_measured}
+        products: list[Product] = []
+        scenes: dict[str, list[DegradedScene]] = {kernel: [] for kernel in kernels}
+        sources = expand(patterns, part)
+        for product, scene in load_scenes(sources, self.card.bands, data.window, data.windows):
+            if min(scene.reflectance[self.card.coarsest].shape[1:]) < 2 * self.card.scale:
+                log.warning("%s is too small for scale %d; left out", scene.name, self.card.scale)
+                continue
+            products.append(product)
+            for kernel, found in scenes.items():
+                found.append(degrade_scene(scene, kernel, bands_in, **limit))
+        if not products:
+            raise TrainingError(f"no product under data.{part} is large enough to learn from")
+        log.info("%s: %d scenes of %d products", part, len(products), len(set(sources)))
+        return products, scenes
+
+    def batches(self, first: int, end: int) -> Iterator[Pair]:
+        """The batches of some steps, drawn ahead of time where the recipe asks for workers."""
+        batch, workers = self.recipe.optimization.batch, self.recipe.data.workers
+        loader = DataLoader(
+            self.patches,
+            batch_size=batch,
+            sampler=range(first * batch, end * batch),
+            num_workers=workers,
+            collate_fn=stack_pairs,
+            pin_memory=self.device.type == "cuda",
+            prefetch_factor=4 if workers else None,
+        )
+        for pair in loader:
+            yield pair.to(self.device)
+
+    def loss(self, network: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
+        """Sum of the errors' costs over the mask, and the number of pixels in it."""
+        with self._autocast():
+            predicted = network(batch.inputs)
+        errors = predicted.float() - batch.target
+        if self.recipe.optimization.loss == "charbonnier":
+            costs = (errors.square() + CHARBONNIER**2).sqrt()
+        else:
+            costs = errors.abs()
+        return (costs * batch.mask).sum(), batch.mask.sum()
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
+
+    def validate(self, network: nn.Module) -> Validation:
+        """RMSE on the held-out scenes, averaged over bands and scenes, over that of bicubic."""
+        margin, alignment = self.card.margin, self.card.alignment
+        scores = score(network, margin, self.held_out, alignment)
+        ratio = mean_ratio(scores)
+        record = {"rmse_ratio_to_bicubic": round(ratio, 5), "scenes": by_scene(scores)}
+        return Validation(ratio, record, self._picture(network))
+
+    def _picture(self, network: nn.Module) -> np.ndarray:
+        """Truth, bicubic and network side by side: the middle of the first held-out scene."""
+        scene = self.held_out[0]
+        rows, cols = (min(PICTURE_EDGE, s) // scene.scale * scene.scale for s in scene.shape)
+        row, col = (scene.shape[0] - rows) // 2, (scene.shape[1] - cols) // 2
+        pair = scene.pair(row, col, rows, cols)
+        start = bicubic(pair.inputs[self.card.coarsest], scene.scale)
+        result = predict(network, pair.inputs, self.card.margin, self.card.alignment)
+        # Three bands far apart where there are three: short-wave infrared, near infrared, red edge.
+        shown = [-1, len(self.card.bands_out) // 2, 0]
+        panels = [image[0, shown].cpu().numpy() for image in (pair.target, start, result)]
+        low, high = stretch(panels[0])
+        row = np.concatenate([to_bytes(panel, low, high) for panel in panels], axis=2)
+        return np.ascontiguousarray(row.transpose(1, 2, 0))
+
+    def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
+        """Leave a model folder; the card says how the weights came about and how they score."""
+        years = sorted({product.datetime[:4] for product in self.products if product.datetime})
+        span = f" {years[0]}-{years[-1]}" if years else ""
+        training: dict[str, Any] = {
+            "recipe": self.recipe.model_dump(
+                mode="json", exclude={"data": {"train", "validation"}}
+            ),
+            "step": step,
+            "init": self.init,
+            "products": [product.id for product in self.products],
+            "precision": str(self.precision).removeprefix("torch."),
+            "decametre": __version__,
+        }
+        save_model(
+            folder,
+            Card(
+                name=self.recipe.name,
+                network=self.card.network,
+                config=self.card.config,
+                bands_in=self.card.bands_in,
+                margin=self.card.margin,
+                alignment=self.card.alignment,
+                training=training,
+                scores={
+                    "protocol": f"Wald, kernel {self.recipe.data.kernels[0]}, "
+                    f"scale {self.card.scale}, masked",
+                    "split": "validation",
+                    **validation.record,
+                },
+                datetime=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                attribution=ATTRIBUTION + span,
+            ),
+            network,
+        )
+
+
+def card_of(recipe: Recipe) -> Card:
+    """The card of a recipe's network, before training.
+
+    Raises:
+        ModelError: The network cannot be built.
+    """
+    asked = recipe.network
+    card = Card(
+        recipe.name,
+        asked.architecture,
+        asked.config,
+        BANDS_FOR_SCALE[asked.scale],
+        margin=0,
+        projection=asked.projection,
+    )
+    network = build(card)
+    return replace(card, margin=int(network.margin), alignment=int(network.alignment))  # type: ignore[arg-type]
+
+
+def same_network(name: str, card: Card) -> nn.Module:
+    """The network of a trained model, to go on with its weights.
+
+    Args:
+        name: Of a shipped model, or its folder.
+        card: What the recipe asks for.
+
+    Raises:
+        UnknownNameError: There is no such model.
+        ModelError: It cannot be loaded, or it is another network than the recipe's.
+    """
+    model = load_model(name)
+    for part in ("network", "config", "bands_in", "projection"):
+        was, asked = getattr(model.card, part), getattr(card, part)
+        if was != asked:
+            raise ModelError(
+                f"--init {name}: its {part} is {was}, the recipe's is {asked}; they must be equal"
+            )
+    return model.network.train()
+
+
+def expand(patterns: Iterable[str], part: str) -> list[str]:
+    """Paths and URLs of products, patterns such as `scenes/*/item.json` filled in.
+
+    Raises:
+        TrainingError: There are none, or a pattern fits nothing.
+    """
+    sources: list[str] = []
+    for pattern in patterns:
+        if "://" in pattern or not any(sign in pattern for sign in "*?["):
+            sources.append(pattern)
+            continue
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # absolute ones, too
+        if not found:
+            raise TrainingError(f"data.{part}: nothing fits the pattern '{pattern}'")
+        sources += found
+    if not sources:
+        raise TrainingError(
+            f"data.{part} names no product; name some in the recipe, or on the command line"
+        )
+    return sources
+
+
+def by_scene(scores: Iterable[SceneScore]) -> dict[str, Any]:
+    """Scores for the log and the card; a band without a scored pixel has None."""
+
+    def rounded(values: Iterable[float]) -> list[float | None]:
+        return [round(v, 2) if math.isfinite(v) else None for v in values]
+
+    return {
+        s.scene: {
+            "ratio": round(s.ratio, 4),
+            "rmse_dn": rounded(s.rmse),
+            "bicubic_rmse_dn": rounded(s.rmse_bicubic),
+        }
+        for s in scores
+    }

@@ -1,0 +1,58 @@
+import subprocess
+import sys
+
+import pytest
+
+
+def decametre(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "decametre", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_train_leaves_a_model_and_says_how_good_it_is(sample_item, tmp_path):
+    done = decametre(
+        "train",
+        "native_2x",
+        "--train",
+        sample_item,
+        "--validation",
+        sample_item,
+        "--out",
+        tmp_path / "run",
+        "--set",
+        "optimization.steps=2",
+        "--set",
+        "optimization.batch=2",
+        "--set",
+        "network.config={width: 8, blocks: 1}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "of bicubic on the validation products" in done.stderr
+    assert (tmp_path / "run" / "card.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nativ_2x"], "did you mean native_2x"),
+        (["absent.yaml"], "absent.yaml: no such file"),
+        (["native_2x"], "data.train names no product"),
+        (["native_2x", "--set", "optimization.stepz=3"], "did you mean steps"),
+        (["native_2x", "--set", "optimization.steps"], "is not KEY=VALUE"),
+        (["native_2x", "--set", "optimization.steps=-1"], "optimization.steps"),
+        (["native_2x", "--train", "absent/item.json"], "absent/item.json"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(arguments, said, tmp_path):
+    out = tmp_path / "run"
+    done = decametre("train", *arguments, "--out", out)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("decametre: error:")
+    assert "Traceback" not in done.stderr
+    assert not out.exists()

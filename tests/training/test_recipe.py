@@ -1,0 +1,114 @@
+import pytest
+import yaml
+
+from decametre.errors import RecipeError, UnknownNameError
+from decametre.models.registry import shipped_cards
+from decametre.training.recipe import Recipe, check_recipe, read_recipe, shipped_recipes
+from decametre.training.super_resolution import card_of
+
+RECIPES = shipped_recipes()
+
+
+def tree():
+    return yaml.safe_load(RECIPES["native_2x"].read_text())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_shipped_recipe_is_valid_and_builds_its_network(name):
+    recipe = read_recipe(name)
+    assert recipe.name == name
+    card = card_of(recipe)
+    assert recipe.data.patch % card.alignment == 0
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name in shipped_cards()])
+def test_the_shipped_weights_are_of_the_shipped_recipe(name):
+    card, shipped = card_of(read_recipe(name)), shipped_cards()[name]
+    for part in ("network", "config", "bands_in", "margin", "alignment", "projection"):
+        assert getattr(card, part) == getattr(shipped, part)
+
+
+@pytest.mark.parametrize(
+    ("place", "key", "nearest"),
+    [
+        ((), "optimisation", "mean optimization"),
+        (("data",), "patches", "mean patch"),
+        (("optimization",), "clipping", "mean clip"),
+        (("optimization", "schedule"), "warm_up", "mean warmup"),
+    ],
+)
+def test_an_unknown_key_is_an_error_with_the_nearest_right_one(place, key, nearest):
+    wrong = tree()
+    branch = wrong
+    for part in place:
+        branch = branch[part]
+    branch[key] = 1
+    with pytest.raises(UnknownNameError) as error:
+        check_recipe(wrong, "mine.yaml")
+    assert "mine.yaml" in str(error.value)
+    assert f"'{key}'" in str(error.value)
+    assert ".".join(place) in str(error.value)
+    assert nearest in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("optimization.steps", 0, "optimization.steps"),
+        ("optimization.steps", "many", "'many'"),
+        ("network.scale", 3, "network.scale"),
+        ("data.kernels", ["gauss"], "'gauss'"),
+        ("data.kernels", [], "data.kernels"),
+        ("data.window", 700, "data.window"),
+        ("optimization.schedule", {"rule": "linear", "rate": 1}, "optimization.schedule"),
+        ("optimization.schedule", {"rule": "cosine"}, "optimization.schedule.rate"),
+        ("name", "../up", "name"),
+    ],
+)
+def test_a_wrong_value_is_one_line_with_place_and_value(key, value, said):
+    with pytest.raises(RecipeError) as error:
+        read_recipe("native_2x", {key: value})
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_is_named():
+    wrong = tree()
+    del wrong["optimization"]["batch"]
+    with pytest.raises(RecipeError, match=r"optimization\.batch"):
+        check_recipe(wrong, "mine.yaml")
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(UnknownNameError, match="native_2x"):
+        read_recipe("nativ_2x")
+    with pytest.raises(RecipeError, match="no such file"):
+        read_recipe("absent.yaml")
+
+
+def test_a_file_that_is_no_recipe(tmp_path):
+    path = tmp_path / "r.yaml"
+    for text in ("[1, 2]", "a: [", "just words"):
+        path.write_text(text)
+        with pytest.raises(RecipeError, match=r"r\.yaml"):
+            read_recipe(str(path))
+
+
+def test_products_of_a_file_are_beside_it_and_changes_are_not(tmp_path):
+    path = tmp_path / "r.yaml"
+    content = tree()
+    content["data"]["train"] = ["a/item.json", "https://example.org/item.json", "/b/item.json"]
+    path.write_text(yaml.safe_dump(content))
+    recipe = read_recipe(str(path), {"data.validation": ["c/*.json"], "optimization.steps": 7})
+    assert recipe.data.train == (
+        str(tmp_path / "a/item.json"),
+        "https://example.org/item.json",
+        "/b/item.json",
+    )
+    assert recipe.data.validation == ("c/*.json",)
+    assert recipe.optimization.steps == 7
+
+
+def test_a_recipe_survives_the_way_through_json():
+    recipe = read_recipe("native_2x")
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

@@ -1,0 +1,193 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import decametre.api as api
+from decametre.errors import ModelError, TrainingError
+from decametre.models.registry import build, load_folder, load_model
+from decametre.training.recipe import read_recipe
+from decametre.training.super_resolution import SuperResolution, card_of, expand
+from decametre.wald import Pair
+
+TINY = {
+    "network.config": {"width": 16, "blocks": 1},
+    "data.patch": 12,
+    "optimization.steps": 100,
+    "optimization.batch": 4,
+    "optimization.schedule": {"rule": "cosine", "rate": 5e-3, "warmup": 5},
+    "optimization.average": 0.9,
+    "validate_every": 50,
+}
+
+
+def train(sample_item, folder, **changes):
+    return api.train(
+        "native_2x",
+        folder,
+        train=[sample_item],
+        validation=[sample_item],
+        settings=TINY | changes,
+        precision="float32",
+    )
+
+
+def task(sample_item, **changes):
+    data = {"data.train": [sample_item], "data.validation": [sample_item]}
+    recipe = read_recipe("native_2x", TINY | data | changes)
+    return SuperResolution(recipe, None, torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture(scope="module")
+def trained(sample_item, tmp_path_factory):
+    return train(sample_item, tmp_path_factory.mktemp("runs") / "tiny")
+
+
+def test_it_learns_and_leaves_a_model_that_sharpens(trained, sample, tmp_path):
+    model = load_folder(trained.folder)
+    assert model.card == trained.card
+    assert model.card.scores["rmse_ratio_to_bicubic"] < 0.97
+    assert model.card.training["products"] == [sample.id]
+    assert model.card.training["recipe"]["data"]["kernels"] == ["dsen2"]
+    assert model.card.attribution == "contains modified Copernicus Sentinel data 2017-2017"
+    records = [json.loads(t) for t in (trained.folder / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records] == [50, 100]
+    ratios = [record["rmse_ratio_to_bicubic"] for record in records]
+    assert model.card.scores["rmse_ratio_to_bicubic"] == min(ratios)
+    assert len(records[0]["scenes"][sample.id]["rmse_dn"]) == 6
+    result = api.sharpen(
+        sample, tmp_path / "out.tif", window=(0, 0, 60, 60), model=str(trained.folder), bands=["B05"]
+    )
+    assert result.path.is_file()
+
+
+def test_pictures_and_events_stand_beside_the_model(trained):
+    assert {path.name for path in (trained.folder / "pictures").iterdir()} == {
+        "step-000050.png",
+        "step-000100.png",
+    }
+    assert list((trained.folder / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_a_run_that_stopped_ends_with_the_same_bytes(trained, sample_item, tmp_path):
+    """Real pixels, a real network: killed after 70 of 100 steps, and gone on with."""
+
+    def stop(done, total, samples):
+        if done == 70:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.train(
+            "native_2x",
+            tmp_path / "run",
+            train=[sample_item],
+            validation=[sample_item],
+            settings=TINY,
+            precision="float32",
+            progress=stop,
+        )
+    resumed = train(sample_item, tmp_path / "run")
+    name = "last.safetensors"
+    assert (resumed.folder / name).read_bytes() == (trained.folder / name).read_bytes()
+    assert resumed.card.checksum == trained.card.checksum
+
+
+def test_init_starts_from_a_models_weights(trained, sample_item, tmp_path):
+    recipe = read_recipe(
+        "native_2x", TINY | {"data.train": [sample_item], "data.validation": [sample_item]}
+    )
+    started = SuperResolution(recipe, str(trained.folder), torch.device("cpu"), torch.float32)
+    weights = load_model(str(trained.folder)).network.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in started.network.state_dict().items())
+    with pytest.raises(ModelError, match="config"):
+        api.train(
+            "native_2x",
+            tmp_path / "run",
+            train=[sample_item],
+            validation=[sample_item],
+            init=str(trained.folder),
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_loss_is_a_sum_and_a_count_over_the_mask(sample_item):
+    learner = task(sample_item)
+    bicubic = build(load_model("bicubic_2x").card)
+    inputs = {10: torch.zeros(1, 4, 8, 8), 20: torch.full((1, 6, 4, 4), 0.5)}
+    target = torch.full((1, 6, 8, 8), 0.2)
+    target[..., 0, 0] = 1e6
+    mask = torch.ones_like(target, dtype=torch.bool)
+    mask[..., 0, 0] = False
+    total, count = learner.loss(bicubic, Pair(inputs, target, mask))
+    assert int(count) == 6 * 63
+    assert float(total) == pytest.approx(0.3 * 6 * 63, rel=1e-5)
+
+
+def test_workers_draw_the_same_batches(sample_item):
+    alone = [pair.target for pair in task(sample_item).batches(3, 6)]
+    helped = [pair.target for pair in task(sample_item, **{"data.workers": 2}).batches(3, 6)]
+    assert len(alone) == 3
+    assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+def test_the_picture_is_three_panels(sample_item):
+    learner = task(sample_item)
+    picture = learner.validate(learner.network).picture
+    assert picture.dtype == np.uint8
+    assert picture.shape == (240, 720, 3)
+    # A network that has not begun is bicubic interpolation.
+    assert np.array_equal(picture[:, 240:480], picture[:, 480:])
+    assert not np.array_equal(picture[:, :240], picture[:, 480:])
+
+
+def test_products_are_paths_urls_and_patterns(tmp_path):
+    for name in "ba":
+        (tmp_path / f"{name}.json").touch()
+    found = expand([f"{tmp_path}/*.json", "https://example.org/?x=1", "plain"], "train")
+    assert found == [
+        f"{tmp_path}/a.json",
+        f"{tmp_path}/b.json",
+        "https://example.org/?x=1",
+        "plain",
+    ]
+    with pytest.raises(TrainingError, match=r"data\.train: nothing fits"):
+        expand([f"{tmp_path}/*.safe"], "train")
+    with pytest.raises(TrainingError, match=r"data\.validation names no product"):
+        expand([], "validation")
+
+
+def test_nothing_to_score_is_one_line(sample_item, tmp_path):
+    """A scene of one colour whose pixels are all missing teaches and scores nothing."""
+    with pytest.raises(TrainingError, match="too small|large enough"):
+        task(sample_item, **{"data.window": 60, "data.windows": 1, "network.scale": 6})
+
+
+def test_patches_are_whole_attention_windows(sample_item):
+    with pytest.raises(TrainingError, match=r"data\.patch 12 is no multiple"):
+        task(
+            sample_item,
+            **{"network.architecture": "rsa", "network.config": {"width": 16, "window": 8}},
+        )
+
+
+def test_two_runs_in_one_folder_are_refused(sample_item, tmp_path):
+    def second(done, total, samples):
+        with pytest.raises(TrainingError, match="another run is at work"):
+            train(sample_item, tmp_path / "run")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.train(
+            "native_2x",
+            tmp_path / "run",
+            train=[sample_item],
+            validation=[sample_item],
+            settings=TINY,
+            progress=second,
+        )
+
+
+def test_the_card_before_training_is_the_networks():
+    card = card_of(read_recipe("native_2x"))
+    assert (card.margin, card.alignment, card.scale) == (14, 1, 2)
