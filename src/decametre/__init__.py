@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 from decametre.version import __version__
 
 if TYPE_CHECKING:
+    from decametre.api import evaluate as evaluate
     from decametre.api import open as open
     from decametre.api import sharpen as sharpen
 
 
-__all__ = ["__version__", "open", "sharpen"]
+__all__ = ["__version__", "evaluate", "open", "sharpen"]
 
 
 def __getattr__(name: str) -> Any:
     # torch and GDAL take seconds to import; `decametre --version` and `import decametre.bands`
     # should not.
-    if name in ("open", "sharpen"):
+    if name in ("evaluate", "open", "sharpen"):
         from decametre import api
 
         return getattr(api, name)

@@ -46,15 +46,9 @@ def test_json_is_one_document_and_out_is_complete(sample_item, tmp_path):
     ("arguments", "words"),
     [
         (["--scale", "2", "--model", "native_6x"], "60 m bands, which are scored with --scale 6"),
-        (["--scale", "6", "--model", "bicubic_2x"], "20 m bands, which are scored with --scale 2"),
-        (["--scale", "2", "--model", "nativ"], "did you mean native"),
         (["--scale", "6", "--window", "0,0,30,30"], "5 x 5 pixels of 60 m; at least 6 x 6"),
         (["--scale", "3"], "--scale"),
         (["--out", "{full}"], "not empty"),
-        (["--out", "{full}", "--overwrite"], "holds 'notes.txt'"),
-        (["--out", "{full}/notes.txt"], "is a file"),
-        (["--out", "no/such/folder"], "does not exist"),
-        (["--window", "0,0,9999,9"], "outside the product"),
     ],
 )
 def test_a_mistake_gets_one_line_and_status_2(arguments, words, sample_item, tmp_path):

@@ -22,6 +22,13 @@ from decametre.wald import Pair, degrade_scene
 
 log = logging.getLogger(__name__)
 
+STRIP = 1440
+"""Rows of a product that are read at once, in 10 m pixels: whole degraded pixels at both scales."""
+
+REACH = 324
+"""How far a degraded pixel may depend on others, in 10 m pixels: gaps are filled from `FILL_REACH`
+away, and the widest kernel, of the 60 m bands, reaches 66 beyond its pixel's cell."""
+
 CROP = 180
 """Edge in pixels of the square that pictures show, from the middle of a scene."""
 
@@ -101,14 +108,31 @@ def compare(
 
 
 def degraded_pair(part: Part, scale: int, kernel: str) -> Pair | str:
-    """The degraded scene with its truth, or why it cannot be scored."""
+    """The degraded scene with its truth, or why it cannot be scored.
+
+    Native pixels are read and degraded strip by strip, since they take ten times the memory of
+    what is made of them. Every strip sees as far beyond its edges as it depends on.
+    """
     bands_in, gsd = BANDS_FOR_SCALE[scale], FINEST_GSD * scale
-    rows, cols = part.window.height // scale, part.window.width // scale
-    if min(rows, cols) < scale:
-        return f"{cols} x {rows} pixels of {gsd} m; at least {scale} x {scale} are needed"
+    cell = scale**2  # edge of the coarsest degraded pixel, in 10 m pixels
+    whole = part.window
+    rows, cols = whole.height // cell, whole.width // cell
+    if not min(rows, cols):
+        size = f"{whole.width // scale} x {whole.height // scale}"
+        return f"{size} pixels of {gsd} m; at least {scale} x {scale} are needed"
     names = [name for names in bands_in.values() for name in names]
-    scene = load_scene(part.product, names, part.window)
-    pair = degrade_scene(scene, kernel, bands_in).whole()
+    pairs = []
+    for top in range(0, rows * cell, STRIP):
+        strip = Window(whole.col, whole.row + top, whole.width, min(STRIP, rows * cell - top))
+        outer = strip.padded(REACH).intersection(whole)
+        degraded = degrade_scene(load_scene(part.product, names, outer), kernel, bands_in)
+        at = strip.relative_to(outer).coarsened(scale)
+        pairs.append(degraded.pair(at.row, at.col, at.height, cols * scale))
+    pair = Pair(
+        {gsd: torch.cat([p.inputs[gsd] for p in pairs], dim=2) for gsd in bands_in},
+        torch.cat([p.target for p in pairs], dim=2),
+        torch.cat([p.mask for p in pairs], dim=2),
+    )
     if not pair.mask.any():
         return "no pixel is measured together with everything that its input is made from"
     return pair

@@ -34,7 +34,7 @@ class ResultFolder:
     def draw(self, crop: Crop) -> None:
         """Write a scene's picture."""
         # A product's name is its maker's: none may point out of the folder.
-        name = re.sub(r"[^\w.@-]", "_", crop.scene)
+        name = re.sub(r"[^\w.@#-]", "_", crop.scene)
         draw_scene(crop, self.figures / f"scene_{name}.png")
 
     def finish(self, evaluation: Evaluation) -> None:

@@ -68,8 +68,11 @@ def text(evaluation: Evaluation) -> str:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The text as a Markdown file, with the command that makes it again."""
-    return f"# Evaluation\n\n```\n{evaluation.command}\n```\n\n{text(evaluation)}\n"
+    """The text as a Markdown file, with the command that makes it again, beside the figures."""
+    return (
+        f"# Evaluation\n\n```\n{evaluation.command}\n```\n\n{text(evaluation)}\n\n"
+        "![Every metric per band](figures/per_band.png)\n"
+    )
 
 
 def summary(evaluation: Evaluation) -> Table:
