@@ -141,7 +141,7 @@ def evaluate(
 
     Every product is degraded, each model brings the coarsest bands back to the grid on which they
     were measured, and all are scored on the same pixels. That is not the error at 10 m. One
-    degraded product is in memory at a time: some 100 bytes for each of its 10 m pixels.
+    degraded product is in memory at a time: 3.5 GB for a quarter of a tile; `window` takes a part.
 
     Args:
         products: Open products, or what `open` takes.
