@@ -69,6 +69,7 @@ class Patches(Dataset[Pair]):
             {gsd: varied(image) * gain for gsd, image in pair.inputs.items()},
             varied(pair.target) * gain,
             varied(pair.mask),
+            varied(pair.measured),
         )
 
 

@@ -31,11 +31,14 @@ class Pair:
         target: (batch, bands, rows, columns): the coarsest bands as measured.
         mask: bool, the shape of `target`: True where the target is a measurement and everything
             that the network gets for this very pixel was made from measurements.
+        measured: bool, (batch, 1, rows, columns) on the grid of the coarsest inputs: True where
+            all bands of all inputs were made from measurements.
     """
 
     inputs: Mapping[int, Tensor]
     target: Tensor
     mask: Tensor
+    measured: Tensor
 
     def to(self, device: torch.device) -> Pair:
         """The pair on a device; from pinned memory without waiting."""
@@ -44,12 +47,14 @@ class Pair:
             return x_bchw.to(device, non_blocking=True)
 
         inputs = {gsd: moved(image) for gsd, image in self.inputs.items()}
-        return Pair(inputs, moved(self.target), moved(self.mask))
+        return Pair(inputs, moved(self.target), moved(self.mask), moved(self.measured))
 
     def pin_memory(self) -> Pair:
         """The pair in page-locked memory, from which a GPU fetches on its own."""
         inputs = {gsd: image.pin_memory() for gsd, image in self.inputs.items()}
-        return Pair(inputs, self.target.pin_memory(), self.mask.pin_memory())
+        return Pair(
+            inputs, self.target.pin_memory(), self.mask.pin_memory(), self.measured.pin_memory()
+        )
 
 
 @dataclass(frozen=True)
@@ -95,15 +100,19 @@ class DegradedScene:
         """
         at = slice(row, row + rows), slice(col, col + cols)
         inputs, mask = {}, self.valid[:, *at]
+        measured = mask.new_ones((rows // self.scale, cols // self.scale))
         for gsd, image in self.degraded.items():
             step = self.steps[gsd]
             places = slice(row, row + rows, step), slice(col, col + cols, step)
             inputs[gsd] = image[:, *places][None]
             clean = self.clean[gsd][:, *places]
+            fold = self.scale // step
+            cells = clean.all(dim=0).unflatten(0, (-1, fold)).unflatten(2, (-1, fold))
+            measured = measured & cells.all(dim=3).all(dim=1)
             if step < self.scale:  # a guide: all bands of the target need all bands of it
                 clean = clean.all(dim=0, keepdim=True)
             mask = mask & clean.repeat_interleave(step, dim=1).repeat_interleave(step, dim=2)
-        return Pair(inputs, self.target[:, *at][None], mask[None])
+        return Pair(inputs, self.target[:, *at][None], mask[None], measured[None, None])
 
     def whole(self) -> Pair:
         """The pair of the whole scene, cropped to a multiple of the coarsest degraded pixels."""
@@ -150,6 +159,7 @@ def stack_pairs(pairs: list[Pair]) -> Pair:
         {gsd: channels_last([p.inputs[gsd] for p in pairs]) for gsd in pairs[0].inputs},
         channels_last([p.target for p in pairs]),
         channels_last([p.mask for p in pairs]),
+        torch.cat([p.measured for p in pairs]),
     )
 
 

@@ -17,7 +17,7 @@ def test_rmse_by_hand_is_masked_and_in_dn():
     target = torch.zeros(1, 2, 1, 3)
     image = torch.tensor([[[[0.0003, 0.0004, 9.0]], [[0.001, 0.0, 0.0]]]])
     mask = torch.tensor([[[[True, True, False]], [[True, True, True]]]])
-    found = rmse(image, Pair({}, target, mask))
+    found = rmse(image, Pair({}, target, mask, torch.ones(1, 1, 1, 1)))
     assert math.isclose(found[0], math.sqrt((9 + 16) / 2), rel_tol=1e-5)
     assert math.isclose(found[1], math.sqrt(100 / 3), rel_tol=1e-5)
 
@@ -40,7 +40,7 @@ def test_bicubic_scores_as_bicubic(sample):
 class BlockMeans(nn.Module):
     """Adds to each coarse pixel the mean of its 4 x 4 window, as windowed attention may."""
 
-    def forward(self, reflectance):
+    def forward(self, reflectance, measured=None):
         coarse = reflectance[20]
         assert coarse.shape[-2] % 4 == coarse.shape[-1] % 4 == 0
         means = F.interpolate(F.avg_pool2d(coarse, 4), scale_factor=8)

@@ -154,6 +154,27 @@ def test_tiled_equals_untiled_with_a_projection_in_the_network(sample, tmp_path,
 
 
 @pytest.mark.parametrize("scale", [2, 6])
+def test_tiled_equals_untiled_with_local_regressions(sample, tmp_path, scale):
+    """Windows of examples end at a swath's edge and at the product's, and nowhere else."""
+    product = crop(sample, tmp_path, Window(60, 120, 240, 114), swath_of(40))
+    bands = BANDS_FOR_SCALE[scale][10 * scale]
+    config = {"width": 16, "blocks": 1, "regressions": [[4, 1e-3], [2, 1e-1]]}
+    card = Card("mine", "native", config, BANDS_FOR_SCALE[scale], margin=0)
+    torch.manual_seed(0)
+    network = build(card)
+    torch.nn.init.normal_(network.tail.weight, std=0.1)
+    save_model(tmp_path / "mine", card, network)
+
+    def run(tile):
+        return sharpen_all(product, tile, models=[str(tmp_path / "mine")], bands=bands)[1]
+
+    one = run(10_000)
+    for tile in (54, 66):
+        for name, image in run(tile).items():
+            np.testing.assert_allclose(image, one[name], atol=3e-6)
+
+
+@pytest.mark.parametrize("scale", [2, 6])
 def test_attention_is_what_makes_the_difference(sample, tmp_path, attentive, scale):
     """Without gamma the test above would hold for a network that ignores its windows."""
     product = crop(sample, tmp_path, Window(60, 120, 150, 114))

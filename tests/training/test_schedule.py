@@ -8,9 +8,7 @@ from decametre.training.schedule import describe, learning_rate
 
 
 def recipe(schedule, steps=105, batch=32):
-    return OptimizationRecipe.model_validate(
-        {"steps": steps, "batch": batch, "schedule": schedule}
-    )
+    return OptimizationRecipe.model_validate({"steps": steps, "batch": batch, "schedule": schedule})
 
 
 def test_cosine_rises_and_falls_to_zero():

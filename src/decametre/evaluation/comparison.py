@@ -132,6 +132,7 @@ def degraded_pair(part: Part, scale: int, kernel: str) -> Pair | str:
         {gsd: torch.cat([p.inputs[gsd] for p in pairs], dim=2) for gsd in bands_in},
         torch.cat([p.target for p in pairs], dim=2),
         torch.cat([p.mask for p in pairs], dim=2),
+        torch.cat([p.measured for p in pairs], dim=2),
     )
     if not pair.mask.any():
         return "no pixel is measured together with everything that its input is made from"
@@ -158,7 +159,8 @@ def _score(
         made = method.model.card.bands_out
         # By wavelength, whatever the model's own order.
         names = [band for band in bands if band in made]
-        image = method.predict(pair.inputs, bands_in)[[made.index(band) for band in names]]
+        image = method.predict(pair.inputs, bands_in, pair.measured)
+        image = image[[made.index(band) for band in names]]
         at = [bands.index(band) for band in names]
         scores[method.label] = score_image(image, target[at], mask[at], names, scale)
         predicted[method.label] = crops(image, names, mask[at])

@@ -53,6 +53,7 @@ def predict(
     margin: int,
     alignment: int = 1,
     tile: int = TILE,
+    measured: Tensor | None = None,
 ) -> Tensor:
     """Run a network on a whole image of any size.
 
@@ -66,6 +67,8 @@ def predict(
         margin: The card's, in pixels of the coarsest grid.
         alignment: The card's, likewise.
         tile: Edge in predicted pixels of what is computed at once.
+        measured: bool, (batch, 1, rows, columns) on the coarsest grid, see `wald.Pair`; everywhere
+            without. What is repeated beyond the edge was not measured.
 
     Returns:
         (batch, bands of the coarsest GSD, rows, columns) on the finest grid, float32, on the
@@ -81,6 +84,9 @@ def predict(
         gsd: F.pad(x, [side * FINEST_GSD // gsd for side in beyond], mode="replicate")
         for gsd, x in inputs.items()
     }
+    if measured is None:
+        measured = coarse.new_ones((batch, 1, rows, cols), dtype=torch.bool)
+    measured = F.pad(measured, [side // scale for side in beyond], value=False)
     device = next((weights.device for weights in network.parameters()), coarse.device)
     result = coarse.new_empty((batch, bands, image.height, image.width), dtype=torch.float32)
     for core in split(image, tile, alignment * scale):
@@ -90,7 +96,8 @@ def predict(
             gsd: x[..., *at.coarsened(gsd // FINEST_GSD).slices].to(device)
             for gsd, x in padded.items()
         }
-        result[..., *core.slices] = network(window)[..., *core.relative_to(outer).slices]
+        known = measured[..., *at.coarsened(scale).slices].to(device)
+        result[..., *core.slices] = network(window, known)[..., *core.relative_to(outer).slices]
     return result
 
 
@@ -115,7 +122,9 @@ def score(
             SceneScore(
                 scene.name,
                 int(pair.mask.sum()),
-                rmse(predict(network, pair.inputs, margin, alignment), pair),
+                rmse(
+                    predict(network, pair.inputs, margin, alignment, measured=pair.measured), pair
+                ),
                 rmse(baseline, pair),
             )
         )

@@ -29,13 +29,17 @@ class Method:
         return MethodInfo(self.label, card.name, card.bands_out, card.checksum)
 
     def predict(
-        self, inputs: Mapping[int, Tensor], bands_in: Mapping[int, tuple[str, ...]]
+        self,
+        inputs: Mapping[int, Tensor],
+        bands_in: Mapping[int, tuple[str, ...]],
+        measured: Tensor | None = None,
     ) -> Tensor:
         """The bands that the model makes, in its own order.
 
         Args:
             inputs: For each GSD, (1, bands, rows, columns) of reflectance.
             bands_in: The bands of `inputs`; the model may look at fewer, in another order.
+            measured: See `degraded.predict`.
 
         Returns:
             (bands, rows, columns), float32.
@@ -45,7 +49,8 @@ class Method:
             gsd: inputs[gsd][:, [bands_in[gsd].index(name) for name in names]]
             for gsd, names in card.bands_in.items()
         }
-        return predict(self.model.network, own, card.margin, card.alignment)[0]
+        network = self.model.network
+        return predict(network, own, card.margin, card.alignment, measured=measured)[0]
 
 
 def methods_for(names: Iterable[str], scale: int, device: torch.device) -> list[Method]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from decametre.bands import ALL_BANDS, FINEST_GSD
 from decametre.grid import Window
 from decametre.inference.consistency import STEPS, Consistency, ResidualSums
+from decametre.models.card import Card
 from decametre.models.registry import Model
 from decametre.radiometry import Radiometry
 from decametre.stack import Stack, reach_for
@@ -157,7 +158,7 @@ class Sharpener:
         with torch.autocast(
             self.device.type, self.precision, enabled=self.precision != torch.float32
         ):
-            fine = model.network(inputs).float()
+            fine = model.network(inputs, self._measured(stack, card, aligned, window)).float()
         rows, cols = kept.relative_to(aligned).slices
         fine = fine[..., rows, cols]
         rows, cols = kept.relative_to(aligned).coarsened(card.scale).slices
@@ -174,6 +175,21 @@ class Sharpener:
         )
         rows, cols = core.relative_to(kept).slices
         return fine[0, :, rows, cols].cpu().numpy(), sums
+
+    def _measured(self, stack: Stack, card: Card, at: Window, window: Window) -> Tensor:
+        """Where all pixels of all bands that a model looks at were measured.
+
+        bool, (1, 1, rows, columns) on the model's coarsest grid, on the device.
+        """
+        inside = at.relative_to(window)
+        cells = np.ones((at.height // card.scale, at.width // card.scale), dtype=bool)
+        for gsd, names in card.bands_in.items():
+            rows, cols = inside.coarsened(gsd // FINEST_GSD).slices
+            fold = card.coarsest // gsd
+            for name in names:
+                plane = native(stack.valid, stack, name)[rows, cols]
+                cells &= plane.reshape(cells.shape[0], fold, cells.shape[1], fold).all(axis=(1, 3))
+        return torch.from_numpy(cells)[None, None].to(self.device)
 
     def _tensor(self, stack: Stack, names: Sequence[str], gsd: int, at: Window) -> Tensor:
         """Reflectance of some bands of one GSD, (1, bands, rows, columns), on the device."""

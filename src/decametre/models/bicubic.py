@@ -32,6 +32,6 @@ class Bicubic(nn.Module):
         super().__init__()
         self.coarsest = max(bands_in)
 
-    def forward(self, reflectance: Mapping[int, Tensor]) -> Tensor:
+    def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """(batch, bands, rows, columns) of the coarsest GSD, on the 10 m grid."""
         return bicubic(reflectance[self.coarsest].float(), self.coarsest // FINEST_GSD)

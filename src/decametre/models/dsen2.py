@@ -72,7 +72,7 @@ class DSen2(nn.Module):
         reach = 2 + 2 * self.blocks_count
         return 1 + -(-reach // (self.coarsest // FINEST_GSD))
 
-    def forward(self, reflectance: Mapping[int, Tensor]) -> Tensor:
+    def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m; shapes as in `NativeTrunk.forward`."""
         fine = {
             gsd: F.interpolate(

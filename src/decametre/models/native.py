@@ -4,11 +4,16 @@ Finer bands are folded into channels by pixel-unshuffle, residual blocks run on 
 and the result is unfolded by pixel-shuffle. Against a trunk on the 10 m grid of equal width this
 costs a quarter for the 20 m bands and a 36th for the 60 m bands. The network predicts what
 bicubic interpolation of the coarse bands lacks.
+
+On request it stands on local regressions (`regression.py`): what the image itself teaches of how
+coarse and finer bands go together. The trunk sees what each regression proposes and how far it
+misses the coarse bands, weighs them against one another at each coarse pixel, and adds what all of
+them lack.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +22,11 @@ from torch import Tensor, nn
 from decametre.bands import FINEST_GSD
 from decametre.models.attention import WindowAttention, check_whole_windows
 from decametre.models.bicubic import bicubic
+from decametre.models.regression import local_regressions
+
+PROPOSAL_GAIN = 4.0
+"""Factor on details and misses of regressions before the first convolution, beside the network's
+gain: they are so much smaller than reflectance."""
 
 
 class ResidualBlock(nn.Module):
@@ -51,6 +61,8 @@ class NativeTrunk(nn.Module):
         bias: Whether convolutions have biases. Without, the network is exactly equivariant to
             gain: twice the reflectance gives twice the result (Mohan et al. 2020, arXiv
             1906.05478, section 4).
+        regressions: Radius (in coarse pixels) and ridge of each local regression, see
+            `local_regressions`; none without.
 
     Raises:
         ValueError: The attention's sizes make no sense.
@@ -65,8 +77,10 @@ class NativeTrunk(nn.Module):
         attention: int = 0,
         heads: int = 1,
         bias: bool = True,
+        regressions: Sequence[tuple[int, float]] = (),
     ) -> None:
         super().__init__()
+        self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.factor = self.coarsest // FINEST_GSD
@@ -74,6 +88,13 @@ class NativeTrunk(nn.Module):
         self.gain = gain
         self.attention = attention
         channels = sum(bands_in[gsd] * (self.coarsest // gsd) ** 2 for gsd in self.gsds)
+        outputs = bands_in[self.coarsest] * self.factor**2
+        if self.regressions:
+            # Their details, their misses, and where there are examples.
+            proposals = len(self.regressions) * bands_in[self.coarsest]
+            channels += proposals * (self.factor**2 + 1) + 1
+            # A weight for each, and for no details at all.
+            outputs += proposals + bands_in[self.coarsest]
         self.head = nn.Conv2d(channels, width, 3, padding=1, bias=bias)
         layers: list[nn.Module] = [ResidualBlock(width, bias) for _ in range(blocks)]
         if attention:
@@ -82,7 +103,6 @@ class NativeTrunk(nn.Module):
                 WindowAttention(width, width, attention, heads, bias=bias, cosine=True),
             )
         self.trunk = nn.Sequential(*layers)
-        outputs = bands_in[self.coarsest] * self.factor**2
         self.tail = nn.Conv2d(width, outputs, 3, padding=1, bias=bias)
         nn.init.zeros_(self.tail.weight)
         if self.tail.bias is not None:
@@ -98,16 +118,22 @@ class NativeTrunk(nn.Module):
         """Receptive field in pixels of the coarsest grid, on each side of a pixel.
 
         Each 3 x 3 convolution reaches one pixel, attention from the first pixel of a window to its
-        last; bicubic interpolation reaches two.
+        last; bicubic interpolation reaches two. A regression reaches as far as its window, and its
+        slopes are interpolated from a pixel further.
         """
-        return max(2, 2 + 2 * self.blocks_count + self.alignment - 1)
+        convolutions = 2 + 2 * self.blocks_count + self.alignment - 1
+        regression = max([0, *(radius + 1 for radius, _ in self.regressions)])
+        return max(2, convolutions + max(2, regression) if self.regressions else convolutions)
 
-    def forward(self, reflectance: Mapping[int, Tensor]) -> Tensor:
+    def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m.
 
         Args:
             reflectance: For each GSD, (batch, bands, rows, columns) on that grid, all of the
                 same ground, values of order 1.
+            measured: bool, (batch, 1, rows, columns) on the coarsest grid: where all that goes in
+                was measured, and not filled or repeated from elsewhere; everywhere by default.
+                Local regressions learn from such pixels only.
 
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
@@ -118,7 +144,25 @@ class NativeTrunk(nn.Module):
         coarse = reflectance[self.coarsest]
         check_whole_windows(coarse, self.alignment)
         folded = [F.pixel_unshuffle(reflectance[g], self.coarsest // g) for g in self.gsds]
-        features = self.head(torch.cat(folded, dim=1) * self.gain)
-        features = self.tail(self.trunk(features))
-        detail = F.pixel_shuffle(features, self.factor).float() / self.gain
-        return bicubic(coarse.float(), self.factor) + detail
+        if not self.regressions:
+            features = self.tail(self.trunk(self.head(torch.cat(folded, dim=1) * self.gain)))
+            detail = F.pixel_shuffle(features, self.factor).float() / self.gain
+            return bicubic(coarse.float(), self.factor) + detail
+        if measured is None:
+            measured = torch.ones_like(coarse[:, :1])
+        with torch.autocast(coarse.device.type, enabled=False):
+            proposals, misses = local_regressions(reflectance, measured, self.regressions)
+        flat = proposals.flatten(1, 2)
+        own = [F.pixel_unshuffle(flat, self.factor), misses.flatten(1, 2)]
+        folded += [x * PROPOSAL_GAIN for x in own]
+        features = torch.cat([*(x * self.gain for x in folded), measured.to(coarse)], dim=1)
+        features = self.tail(self.trunk(self.head(features))).float()
+        batch, count, bands = proposals.shape[:3]
+        weights, features = features.split(
+            [(count + 1) * bands, features.shape[1] - (count + 1) * bands], dim=1
+        )
+        shares = weights.unflatten(1, (count + 1, bands)).softmax(dim=1)[:, :count].flatten(1, 2)
+        shares = shares.repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
+        chosen = (shares.unflatten(1, (count, bands)) * proposals).sum(dim=1)
+        detail = F.pixel_shuffle(features, self.factor) / self.gain
+        return bicubic(coarse.float(), self.factor) + chosen + detail

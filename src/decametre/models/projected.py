@@ -63,9 +63,9 @@ class Projected(nn.Module):
         """That of the network."""
         return int(self.network.alignment)  # type: ignore[arg-type]
 
-    def forward(self, reflectance: Mapping[int, Tensor]) -> Tensor:
+    def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """(batch, bands, rows, columns) at 10 m, float32; see `NativeTrunk.forward`."""
-        fine = self.network(reflectance)
+        fine = self.network(reflectance, measured)
         # Differences of nearly equal numbers: bfloat16 would leave nothing of them.
         with torch.autocast(fine.device.type, enabled=False):
             coarse = reflectance[max(reflectance)].float()

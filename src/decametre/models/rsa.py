@@ -108,7 +108,7 @@ class ResidualSelfAttention(nn.Module):
         reach = 3 + 2 * self.blocks_count + self.window * self.factor - 1
         return 1 + -(-reach // self.factor)
 
-    def forward(self, reflectance: Mapping[int, Tensor]) -> Tensor:
+    def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m; shapes as in `NativeTrunk.forward`.
 
         Raises:

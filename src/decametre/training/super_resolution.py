@@ -121,7 +121,7 @@ class SuperResolution:
     def loss(self, network: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
         """Sum of the errors' costs over the mask, and the number of pixels in it."""
         with self._autocast():
-            predicted = network(batch.inputs)
+            predicted = network(batch.inputs, batch.measured)
         errors = predicted.float() - batch.target
         if self.recipe.optimization.loss == "charbonnier":
             costs = (errors.square() + CHARBONNIER**2).sqrt()
@@ -148,7 +148,8 @@ class SuperResolution:
         row, col = (scene.shape[0] - rows) // 2, (scene.shape[1] - cols) // 2
         pair = scene.pair(row, col, rows, cols)
         start = bicubic(pair.inputs[self.card.coarsest], scene.scale)
-        result = predict(network, pair.inputs, self.card.margin, self.card.alignment)
+        card = self.card
+        result = predict(network, pair.inputs, card.margin, card.alignment, measured=pair.measured)
         # Three bands far apart where there are three: short-wave infrared, near infrared, red edge.
         shown = [-1, len(self.card.bands_out) // 2, 0]
         panels = [image[0, shown].cpu().numpy() for image in (pair.target, start, result)]
