@@ -60,25 +60,30 @@ class Patches(Dataset[Pair]):
         turns, flip = int(random.integers(4)), bool(random.integers(2))
         gain = float(np.exp(random.uniform(-self.gain, self.gain)))
 
-        def varied(x_bchw: Tensor) -> Tensor:
+        def varied(x_bchw: Tensor, missing: bool = False) -> Tensor:
             share = x_bchw.shape[-2] / rows
-            turned = torch.rot90(enlarged(x_bchw, round(self.edge * share)), turns, dims=(2, 3))
+            size = round(self.edge * share)
+            turned = torch.rot90(enlarged(x_bchw, size, missing), turns, dims=(2, 3))
             return turned.flip(3) if flip else turned
 
         return Pair(
             {gsd: varied(image) * gain for gsd, image in pair.inputs.items()},
             varied(pair.target) * gain,
-            varied(pair.mask),
-            varied(pair.measured),
+            varied(pair.mask, missing=True),
+            varied(pair.measured, missing=True),
         )
 
 
-def enlarged(x_bchw: Tensor, size: int) -> Tensor:
-    """A patch from a scene that is too small, at full size: pixels repeat, masks are False."""
+def enlarged(x_bchw: Tensor, size: int, missing: bool) -> Tensor:
+    """A patch from a scene that is too small, at full size.
+
+    Args:
+        x_bchw: An image, or a mask.
+        size: Edge to bring it to.
+        missing: Fill with 0, as a mask wants; else pixels repeat.
+    """
     rows, cols = x_bchw.shape[-2:]
     if (rows, cols) == (size, size):
         return x_bchw
     pad = [0, size - cols, 0, size - rows]
-    if x_bchw.dtype == torch.bool:
-        return F.pad(x_bchw, pad, value=False)
-    return F.pad(x_bchw, pad, mode="replicate")
+    return F.pad(x_bchw, pad, value=0) if missing else F.pad(x_bchw, pad, mode="replicate")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from decametre.bands import FINEST_GSD
@@ -31,8 +32,8 @@ class Pair:
         target: (batch, bands, rows, columns): the coarsest bands as measured.
         mask: bool, the shape of `target`: True where the target is a measurement and everything
             that the network gets for this very pixel was made from measurements.
-        measured: bool, (batch, 1, rows, columns) on the grid of the coarsest inputs: True where
-            all bands of all inputs were made from measurements.
+        measured: (batch, 1, rows, columns) on the grid of the coarsest inputs, 0 to 1: the share of
+            the inputs that was made from measurements, and 0 where a coarsest band was not.
     """
 
     inputs: Mapping[int, Tensor]
@@ -100,15 +101,14 @@ class DegradedScene:
         """
         at = slice(row, row + rows), slice(col, col + cols)
         inputs, mask = {}, self.valid[:, *at]
-        measured = mask.new_ones((rows // self.scale, cols // self.scale))
+        measured = torch.ones(rows // self.scale, cols // self.scale)
         for gsd, image in self.degraded.items():
             step = self.steps[gsd]
             places = slice(row, row + rows, step), slice(col, col + cols, step)
             inputs[gsd] = image[:, *places][None]
             clean = self.clean[gsd][:, *places]
-            fold = self.scale // step
-            cells = clean.all(dim=0).unflatten(0, (-1, fold)).unflatten(2, (-1, fold))
-            measured = measured & cells.all(dim=3).all(dim=1)
+            share = F.avg_pool2d(clean[None].float(), self.scale // step)[0]
+            measured = measured * (share.mean(dim=0) if step < self.scale else share.amin(dim=0))
             if step < self.scale:  # a guide: all bands of the target need all bands of it
                 clean = clean.all(dim=0, keepdim=True)
             mask = mask & clean.repeat_interleave(step, dim=1).repeat_interleave(step, dim=2)

@@ -67,7 +67,7 @@ def predict(
         margin: The card's, in pixels of the coarsest grid.
         alignment: The card's, likewise.
         tile: Edge in predicted pixels of what is computed at once.
-        measured: bool, (batch, 1, rows, columns) on the coarsest grid, see `wald.Pair`; everywhere
+        measured: (batch, 1, rows, columns) on the coarsest grid, see `wald.Pair`; 1 everywhere
             without. What is repeated beyond the edge was not measured.
 
     Returns:
@@ -85,8 +85,8 @@ def predict(
         for gsd, x in inputs.items()
     }
     if measured is None:
-        measured = coarse.new_ones((batch, 1, rows, cols), dtype=torch.bool)
-    measured = F.pad(measured, [side // scale for side in beyond], value=False)
+        measured = coarse.new_ones((batch, 1, rows, cols))
+    measured = F.pad(measured, [side // scale for side in beyond], value=0)
     device = next((weights.device for weights in network.parameters()), coarse.device)
     result = coarse.new_empty((batch, bands, image.height, image.width), dtype=torch.float32)
     for core in split(image, tile, alignment * scale):

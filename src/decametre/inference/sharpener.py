@@ -177,19 +177,23 @@ class Sharpener:
         return fine[0, :, rows, cols].cpu().numpy(), sums
 
     def _measured(self, stack: Stack, card: Card, at: Window, window: Window) -> Tensor:
-        """Where all pixels of all bands that a model looks at were measured.
+        """The share of a model's inputs that was measured.
 
-        bool, (1, 1, rows, columns) on the model's coarsest grid, on the device.
+        As in `wald.Pair`: (1, 1, rows, columns) on the model's coarsest grid, on the device.
         """
         inside = at.relative_to(window)
-        cells = np.ones((at.height // card.scale, at.width // card.scale), dtype=bool)
+        shape = at.height // card.scale, at.width // card.scale
+        measured = np.ones(shape, np.float32)
         for gsd, names in card.bands_in.items():
             rows, cols = inside.coarsened(gsd // FINEST_GSD).slices
-            fold = card.coarsest // gsd
-            for name in names:
-                plane = native(stack.valid, stack, name)[rows, cols]
-                cells &= plane.reshape(cells.shape[0], fold, cells.shape[1], fold).all(axis=(1, 3))
-        return torch.from_numpy(cells)[None, None].to(self.device)
+            planes = np.stack([native(stack.valid, stack, name)[rows, cols] for name in names])
+            if gsd == card.coarsest:
+                measured *= planes.all(axis=0)
+            else:
+                fold = card.coarsest // gsd
+                cells = planes.reshape(len(names), shape[0], fold, shape[1], fold)
+                measured *= cells.mean(axis=(0, 2, 4), dtype=np.float32)
+        return torch.from_numpy(measured)[None, None].to(self.device)
 
     def _tensor(self, stack: Stack, names: Sequence[str], gsd: int, at: Window) -> Tensor:
         """Reflectance of some bands of one GSD, (1, bands, rows, columns), on the device."""

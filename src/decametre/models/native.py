@@ -131,9 +131,9 @@ class NativeTrunk(nn.Module):
         Args:
             reflectance: For each GSD, (batch, bands, rows, columns) on that grid, all of the
                 same ground, values of order 1.
-            measured: bool, (batch, 1, rows, columns) on the coarsest grid: where all that goes in
-                was measured, and not filled or repeated from elsewhere; everywhere by default.
-                Local regressions learn from such pixels only.
+            measured: (batch, 1, rows, columns) on the coarsest grid, 0 to 1: the share of what goes
+                in that was measured, and not filled or repeated from elsewhere; 1 by default.
+                Local regressions weigh their examples by it.
 
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
@@ -157,7 +157,7 @@ class NativeTrunk(nn.Module):
         folded += [x * PROPOSAL_GAIN for x in own]
         features = torch.cat([*(x * self.gain for x in folded), measured.to(coarse)], dim=1)
         features = self.tail(self.trunk(self.head(features))).float()
-        batch, count, bands = proposals.shape[:3]
+        count, bands = proposals.shape[1:3]
         weights, features = features.split(
             [(count + 1) * bands, features.shape[1] - (count + 1) * bands], dim=1
         )

@@ -82,19 +82,22 @@ class _Moments:
             return _box_sum(x_bchw * weight, radius) / total
 
         both = torch.cat([self.guide, self.coarse], dim=1)
-        self.guide_mean, self.coarse_mean = mean(both).split([count, coarse.shape[1]], dim=1)
+        means = mean(both)
+        self.guide_mean, self.coarse_mean = means[:, :count], means[:, count:]
         first, second = torch.triu_indices(count, count, device=guide.device)
         squares = mean(self.guide[:, first] * self.guide[:, second])
         squares = squares - self.guide_mean[:, first] * self.guide_mean[:, second]
         upper = torch.zeros(count, count, dtype=torch.long, device=guide.device)
         upper[first, second] = upper[second, first] = torch.arange(len(first), device=guide.device)
         # (batch, rows, columns, guide bands, guide bands)
-        self.covariance = squares[:, upper.flatten()].permute(0, 2, 3, 1).unflatten(-1, upper.shape)
+        squares = squares[:, upper.flatten()].permute(0, 2, 3, 1)
+        self.covariance = squares.reshape(*squares.shape[:3], count, count)
         products = mean((self.guide[:, :, None] * self.coarse[:, None]).flatten(1, 2))
         products = products - (self.guide_mean[:, :, None] * self.coarse_mean[:, None]).flatten(
             1, 2
         )
-        self.products = products.permute(0, 2, 3, 1).unflatten(-1, (count, coarse.shape[1]))
+        products = products.permute(0, 2, 3, 1)
+        self.products = products.reshape(*products.shape[:3], count, coarse.shape[1])
 
     def slopes(self, ridge: float) -> Tensor:
         """(batch, guide bands, coarse bands, rows, columns), float64."""
@@ -119,6 +122,8 @@ def _box_sum(x_bchw: Tensor, radius: int) -> Tensor:
 
 def _applied(slopes: Tensor, details: Tensor, factor: int) -> Tensor:
     """The finer bands' details times the slopes, interpolated from the coarse grid."""
+    batch, guides, bands = slopes.shape[:3]
     flat = slopes.float().flatten(1, 2)
     fine = F.interpolate(flat, scale_factor=factor, mode="bilinear")
-    return (fine.unflatten(1, slopes.shape[1:3]) * details[:, :, None]).sum(dim=1)
+    fine = fine.reshape(batch, guides, bands, *fine.shape[2:])
+    return (fine * details[:, :, None]).sum(dim=1)

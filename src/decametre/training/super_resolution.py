@@ -154,8 +154,8 @@ class SuperResolution:
         shown = [-1, len(self.card.bands_out) // 2, 0]
         panels = [image[0, shown].cpu().numpy() for image in (pair.target, start, result)]
         low, high = stretch(panels[0])
-        row = np.concatenate([to_bytes(panel, low, high) for panel in panels], axis=2)
-        return np.ascontiguousarray(row.transpose(1, 2, 0))
+        drawn = np.concatenate([to_bytes(panel, low, high) for panel in panels], axis=2)
+        return np.ascontiguousarray(drawn.transpose(1, 2, 0))
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
         """Leave a model folder; the card says how the weights came about and how they score."""
