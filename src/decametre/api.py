@@ -291,11 +291,7 @@ def train(
     from decametre.training import job
     from decametre.training.recipe import read_recipe
 
-    changes = dict(settings or {})
-    for part, sources in (("train", train), ("validation", validation)):
-        if sources:
-            changes[f"data.{part}"] = list(sources)
-    checked = read_recipe(os.fspath(recipe), changes)
+    checked = read_recipe(os.fspath(recipe), settings, train, validation)
     folder = Path(checked.name if out is None else out)
     return job.run(checked, folder, init, device, precision, progress)
 

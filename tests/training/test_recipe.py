@@ -99,7 +99,7 @@ def test_products_of_a_file_are_beside_it_and_changes_are_not(tmp_path):
     content = tree()
     content["data"]["train"] = ["a/item.json", "https://example.org/item.json", "/b/item.json"]
     path.write_text(yaml.safe_dump(content))
-    recipe = read_recipe(str(path), {"data.validation": ["c/*.json"], "optimization.steps": 7})
+    recipe = read_recipe(str(path), {"optimization.steps": 7}, validation=["c/*.json"])
     assert recipe.data.train == (
         str(tmp_path / "a/item.json"),
         "https://example.org/item.json",

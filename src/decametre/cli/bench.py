@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
 from decametre.bench import sharpen as sharpen_bench
 from decametre.cli.arguments import product_argument
+from decametre.cli.recipe_arguments import recipe_arguments
 from decametre.inference.pipeline import DEFAULT_TILE
 
 
@@ -55,4 +57,33 @@ def sharpen(product: str, cache: Path, size: int, tile: int, as_json: bool) -> N
     if size % 6:
         raise click.BadParameter(f"{size} is no multiple of 6", param_hint="--size")
     report = sharpen_bench.run(product, cache, size, tile)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
+
+
+@bench.command()
+@recipe_arguments
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Batches that each measurement takes.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def train(
+    recipe: str,
+    train_on: tuple[str, ...],
+    validate_on: tuple[str, ...],
+    settings: tuple[tuple[str, Any], ...],
+    device: str,
+    precision: str,
+    steps: int,
+    as_json: bool,
+) -> None:
+    """Time drawing patches for RECIPE alone, its optimizer steps alone, and both together."""
+    from decametre.bench import train as train_bench
+    from decametre.training.recipe import read_recipe
+
+    checked = read_recipe(recipe, dict(settings), train_on, validate_on)
+    report = train_bench.run(checked, steps, device, precision)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())

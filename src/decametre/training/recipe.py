@@ -6,7 +6,7 @@ nearest right key; nothing is ignored. The recipes of the shipped networks lie i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -154,12 +154,19 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
 
 
-def read_recipe(source: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+def read_recipe(
+    source: str,
+    changes: Mapping[str, Any] | None = None,
+    train: Sequence[str] = (),
+    validation: Sequence[str] = (),
+) -> Recipe:
     """Read and check a recipe.
 
     Args:
         source: The path of a YAML file, or the name of a shipped recipe.
         changes: Values to replace, by dotted key such as `optimization.steps`.
+        train: In place of the recipe's `data.train`, where there are any.
+        validation: In place of the recipe's `data.validation`, where there are any.
 
     Returns:
         The recipe; relative product paths of a file are resolved against its folder.
@@ -184,14 +191,18 @@ def read_recipe(source: str, changes: Mapping[str, Any] | None = None) -> Recipe
         raise RecipeError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {tree!r:.40}")
-    for key, value in (changes or {}).items():
+    changes = dict(changes or {})
+    for part, sources in (("train", train), ("validation", validation)):
+        if sources:
+            changes[f"data.{part}"] = list(sources)
+    for key, value in changes.items():
         _replace(tree, key, value)
     recipe = check_recipe(tree, str(path))
     data = recipe.data.model_copy(
         update={
             part: tuple(_beside(path, source) for source in getattr(recipe.data, part))
             for part in ("train", "validation")
-            if part not in {key.removeprefix("data.") for key in changes or {}}
+            if f"data.{part}" not in changes
         }
     )
     return recipe.model_copy(update={"data": data})
