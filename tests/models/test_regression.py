@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torch.nn.functional import pixel_shuffle
 
 from decametre.models.bicubic import bicubic
 from decametre.models.native import NativeTrunk
-from decametre.models.regression import local_regressions
+from decametre.models.regression import local_regressions as folded_regressions
 
 BANDS_IN = {10: 4, 20: 6, 60: 2}
 EDGE = 14
@@ -20,6 +21,13 @@ def ground(seed=0, edge=EDGE):
     truth = torch.einsum("ob,nbrc->norc", mixture, fine) + 0.05
     coarse = torch.nn.functional.avg_pool2d(truth, 6)
     return {10: fine, 20: middle, 60: coarse}, truth
+
+
+def local_regressions(inputs, measured, settings):
+    """With the details on the 10 m grid: (batch, regressions, bands, rows, columns)."""
+    details, misses = folded_regressions(inputs, measured, settings)
+    unfolded = [pixel_shuffle(part.flatten(1, 2), 6) for part in details.unbind(1)]
+    return torch.stack(unfolded, dim=1), misses
 
 
 def everywhere(edge=EDGE):
@@ -116,4 +124,4 @@ def test_the_gradient_reaches_every_weight():
 @pytest.mark.parametrize("radius", [3, 9])
 def test_the_margin_covers_window_and_convolutions(radius):
     network = NativeTrunk(BANDS_IN, width=8, blocks=2, regressions=[(radius, 1e-3)])
-    assert network.margin == 2 + 2 * 2 + radius + 1
+    assert network.margin == 2 + 2 * 2 + radius + 2

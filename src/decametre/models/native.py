@@ -118,12 +118,13 @@ class NativeTrunk(nn.Module):
         """Receptive field in pixels of the coarsest grid, on each side of a pixel.
 
         Each 3 x 3 convolution reaches one pixel, attention from the first pixel of a window to its
-        last; bicubic interpolation reaches two. A regression reaches as far as its window, and its
-        slopes are interpolated from a pixel further.
+        last, a regression as far as its window, and bicubic interpolation two pixels: of the
+        result, and before that of what regressions learn from and propose.
         """
         convolutions = 2 + 2 * self.blocks_count + self.alignment - 1
-        regression = max([0, *(radius + 1 for radius, _ in self.regressions)])
-        return max(2, convolutions + max(2, regression) if self.regressions else convolutions)
+        if not self.regressions:
+            return max(2, convolutions)
+        return convolutions + max(radius for radius, _ in self.regressions) + 2
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m.
@@ -152,17 +153,15 @@ class NativeTrunk(nn.Module):
             measured = torch.ones_like(coarse[:, :1])
         with torch.autocast(coarse.device.type, enabled=False):
             proposals, misses = local_regressions(reflectance, measured, self.regressions)
-        flat = proposals.flatten(1, 2)
-        own = [F.pixel_unshuffle(flat, self.factor), misses.flatten(1, 2)]
+        own = [proposals.flatten(1, 3), misses.flatten(1, 2)]
         folded += [x * PROPOSAL_GAIN for x in own]
         features = torch.cat([*(x * self.gain for x in folded), measured.to(coarse)], dim=1)
         features = self.tail(self.trunk(self.head(features))).float()
-        count, bands = proposals.shape[1:3]
-        weights, features = features.split(
-            [(count + 1) * bands, features.shape[1] - (count + 1) * bands], dim=1
-        )
-        shares = weights.unflatten(1, (count + 1, bands)).softmax(dim=1)[:, :count].flatten(1, 2)
-        shares = shares.repeat_interleave(self.factor, 2).repeat_interleave(self.factor, 3)
-        chosen = (shares.unflatten(1, (count, bands)) * proposals).sum(dim=1)
-        detail = F.pixel_shuffle(features, self.factor) / self.gain
-        return bicubic(coarse.float(), self.factor) + chosen + detail
+        _, count, bands, fold, rows, cols = proposals.shape
+        weights, features = features.tensor_split([(count + 1) * bands], dim=1)
+        shares = weights.reshape(-1, count + 1, bands, 1, rows, cols).softmax(dim=1)
+        detail = features.reshape(-1, bands, fold, rows, cols) / self.gain
+        for index in range(count):
+            detail = detail + shares[:, index] * proposals[:, index]
+        detail = F.pixel_shuffle(detail.flatten(1, 2), self.factor)
+        return bicubic(coarse.float(), self.factor) + detail

@@ -39,9 +39,10 @@ def local_regressions(
             the finer bands in it, for each regression.
 
     Returns:
-        What each regression adds to bicubic interpolation, (batch, regressions, bands, rows,
-        columns) on the 10 m grid; and by how much it misses the coarse bands themselves, (batch,
-        regressions, bands, rows, columns) on the coarsest grid. Both float32, in reflectance.
+        What each regression adds to bicubic interpolation, (batch, regressions, bands, factor^2,
+        rows, columns): the 10 m pixels of each coarse pixel lie along the fourth axis, in the order
+        of `pixel_shuffle`. And by how much it misses the coarse bands themselves, (batch,
+        regressions, bands, rows, columns). Both float32, in reflectance, on the coarsest grid.
     """
     coarsest = max(reflectance)
     factor = coarsest // FINEST_GSD
@@ -55,14 +56,16 @@ def local_regressions(
         dim=1,
     )
     guide_coarse = F.avg_pool2d(guide, factor)
-    details = guide - bicubic(guide_coarse, factor)
+    details = F.pixel_unshuffle(guide - bicubic(guide_coarse, factor), factor)
+    batch, _, rows, cols = details.shape
+    details = details.reshape(batch, guide.shape[1], factor**2, rows, cols)
     images, misses = [], []
     for radius in dict.fromkeys(radius for radius, _ in settings):
         moments = _Moments(guide_coarse, coarse, measured, radius)
         for ridge in (ridge for own, ridge in settings if own == radius):
             slopes = moments.slopes(ridge)
             misses.append(moments.miss(slopes))
-            images.append(_applied(slopes, details, factor))
+            images.append(_applied(slopes.float(), details))
     return torch.stack(images, dim=1), torch.stack(misses, dim=1)
 
 
@@ -120,10 +123,11 @@ def _box_sum(x_bchw: Tensor, radius: int) -> Tensor:
     return F.avg_pool2d(rows, (1, edge), stride=1, padding=(0, radius), divisor_override=1)
 
 
-def _applied(slopes: Tensor, details: Tensor, factor: int) -> Tensor:
-    """The finer bands' details times the slopes, interpolated from the coarse grid."""
-    batch, guides, bands = slopes.shape[:3]
-    flat = slopes.float().flatten(1, 2)
-    fine = F.interpolate(flat, scale_factor=factor, mode="bilinear")
-    fine = fine.reshape(batch, guides, bands, *fine.shape[2:])
-    return (fine * details[:, :, None]).sum(dim=1)
+def _applied(slopes: Tensor, details: Tensor) -> Tensor:
+    """The finer bands' details times the slopes of the coarse pixel that they lie in."""
+    first, *others = (
+        slopes[:, index, :, None] * details[:, index, None] for index in range(details.shape[1])
+    )
+    for term in others:
+        first.add_(term)
+    return first
