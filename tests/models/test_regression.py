@@ -65,6 +65,28 @@ def test_it_is_ridge_regression_by_the_textbook():
     torch.testing.assert_close(misses[0, 0, :, row, col].double(), expected, rtol=1e-4, atol=1e-7)
 
 
+def test_blocks_share_a_regression():
+    """On blocks of 2 the window is that of radius 3.5, the same for all four pixels."""
+    inputs, _ = ground(seed=1)
+    random = torch.Generator().manual_seed(2)
+    inputs[60] = inputs[60] + 0.02 * torch.rand(inputs[60].shape, generator=random)
+    measured = torch.rand(2, 1, EDGE, EDGE, generator=random)
+    _, misses = folded_regressions(inputs, measured, [(1, 0.05)], block=2)
+    at = (slice(4, 10), slice(6, 12))  # blocks 2 to 4 and 3 to 5
+    guide = torch.cat([inputs[10], bicubic(inputs[20], 2)], dim=1)
+    guide = torch.nn.functional.avg_pool2d(guide, 6)[0].double()
+    x, y = guide[:, *at].flatten(1).T, inputs[60][0, :, *at].double().flatten(1).T
+    weight = measured[0, 0, *at].flatten().double()[:, None] / measured[0, 0, *at].double().sum()
+    mx, my = (x * weight).sum(0), (y * weight).sum(0)
+    covariance = (x - mx).T @ ((x - mx) * weight)
+    penalty = (0.05 * covariance.diagonal().mean() + 1e-8) * torch.eye(10, dtype=torch.float64)
+    slopes = torch.linalg.inv(covariance + penalty) @ ((x - mx).T @ ((y - my) * weight))
+    for row, col in ((6, 8), (7, 9)):
+        expected = inputs[60][0, :, row, col].double() - my - (guide[:, row, col] - mx) @ slopes
+        found = misses[0, 0, :, row, col].double()
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_what_was_not_measured_teaches_nothing():
     inputs, _ = ground()
     measured = everywhere()

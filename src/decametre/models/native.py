@@ -13,6 +13,7 @@ them lack.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -61,8 +62,9 @@ class NativeTrunk(nn.Module):
         bias: Whether convolutions have biases. Without, the network is exactly equivariant to
             gain: twice the reflectance gives twice the result (Mohan et al. 2020, arXiv
             1906.05478, section 4).
-        regressions: Radius (in coarse pixels) and ridge of each local regression, see
+        regressions: Radius (in blocks) and ridge of each local regression, see
             `local_regressions`; none without.
+        block: Edge in coarse pixels of the squares that share a regression.
 
     Raises:
         ValueError: The attention's sizes make no sense.
@@ -78,8 +80,10 @@ class NativeTrunk(nn.Module):
         heads: int = 1,
         bias: bool = True,
         regressions: Sequence[tuple[int, float]] = (),
+        block: int = 1,
     ) -> None:
         super().__init__()
+        self.block = block
         self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
@@ -111,20 +115,21 @@ class NativeTrunk(nn.Module):
     @property
     def alignment(self) -> int:
         """Inputs begin at multiples of so many pixels of the coarsest grid."""
-        return max(1, self.attention)
+        return math.lcm(self.block, max(1, self.attention))
 
     @property
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid, on each side of a pixel.
 
         Each 3 x 3 convolution reaches one pixel, attention from the first pixel of a window to its
-        last, a regression as far as its window, and bicubic interpolation two pixels: of the
-        result, and before that of what regressions learn from and propose.
+        last, a regression as far as its window of blocks, and bicubic interpolation two pixels: of
+        the result, and before that of what regressions learn from and propose.
         """
-        convolutions = 2 + 2 * self.blocks_count + self.alignment - 1
+        convolutions = 2 + 2 * self.blocks_count + max(1, self.attention) - 1
         if not self.regressions:
             return max(2, convolutions)
-        return convolutions + max(radius for radius, _ in self.regressions) + 2
+        radius = max(radius for radius, _ in self.regressions)
+        return convolutions + (radius + 1) * self.block - 1 + 2
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m.
@@ -152,7 +157,9 @@ class NativeTrunk(nn.Module):
         if measured is None:
             measured = torch.ones_like(coarse[:, :1])
         with torch.autocast(coarse.device.type, enabled=False):
-            proposals, misses = local_regressions(reflectance, measured, self.regressions)
+            proposals, misses = local_regressions(
+                reflectance, measured, self.regressions, self.block
+            )
         own = [proposals.flatten(1, 3), misses.flatten(1, 2)]
         folded += [x * PROPOSAL_GAIN for x in own]
         features = torch.cat([*(x * self.gain for x in folded), measured.to(coarse)], dim=1)

@@ -14,6 +14,7 @@ https://doi.org/10.1109/TPAMI.2012.213), with all finer bands at once.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,10 @@ FLOOR = 1e-8
 
 
 def local_regressions(
-    reflectance: Mapping[int, Tensor], measured: Tensor, settings: Sequence[tuple[int, float]]
+    reflectance: Mapping[int, Tensor],
+    measured: Tensor,
+    settings: Sequence[tuple[int, float]],
+    block: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Details of the coarsest bands, by regression on the finer bands in windows.
 
@@ -35,8 +39,10 @@ def local_regressions(
         reflectance: For each GSD, (batch, bands, rows, columns) on that grid.
         measured: (batch, 1, rows, columns) on the coarsest grid: the weight of each pixel as an
             example, 0 where something in it was not measured.
-        settings: Radius of the window in coarse pixels, and ridge in units of the mean variance of
-            the finer bands in it, for each regression.
+        settings: Radius of the window in blocks, and ridge in units of the mean variance of the
+            finer bands in it, for each regression.
+        block: Edge in coarse pixels of the squares that share a regression; rows and columns are
+            multiples of it.
 
     Returns:
         What each regression adds to bicubic interpolation, (batch, regressions, bands, factor^2,
@@ -60,60 +66,95 @@ def local_regressions(
     batch, _, rows, cols = details.shape
     details = details.reshape(batch, guide.shape[1], factor**2, rows, cols)
     images, misses = [], []
-    for radius in dict.fromkeys(radius for radius, _ in settings):
-        moments = _Moments(guide_coarse, coarse, measured, radius)
-        for ridge in (ridge for own, ridge in settings if own == radius):
-            slopes = moments.slopes(ridge)
-            misses.append(moments.miss(slopes))
-            images.append(_applied(slopes.float(), details))
+    examples = _Blocks(guide_coarse, coarse, measured.float(), block)
+    for radius, ridge in settings:
+        moments = examples.window(radius)
+        slopes = moments.slopes(ridge)
+        misses.append(examples.miss(moments, slopes))
+        images.append(_applied(_spread(slopes, block), details))
     return torch.stack(images, dim=1), torch.stack(misses, dim=1)
 
 
+@dataclass(frozen=True)
 class _Moments:
-    """Weighted means and covariances in the window around each coarse pixel.
+    """Weighted means and covariances in a window, on the grid of blocks, float64.
 
-    In float64: a variance is a small difference of large numbers.
+    Attributes:
+        mean: (batch, guide and coarse bands, rows, columns).
+        own: (batch, rows, columns, guide bands, guide bands): covariances of the guide bands.
+        shared: (batch, rows, columns, guide bands, coarse bands): guide with coarse bands.
     """
 
-    def __init__(self, guide: Tensor, coarse: Tensor, measured: Tensor, radius: int) -> None:
-        self.guide, self.coarse = guide.double(), coarse.double()
-        count = guide.shape[1]
-        weight = measured.double()
-        total = _box_sum(weight, radius).clamp(min=1e-6)
-
-        def mean(x_bchw: Tensor) -> Tensor:
-            return _box_sum(x_bchw * weight, radius) / total
-
-        both = torch.cat([self.guide, self.coarse], dim=1)
-        means = mean(both)
-        self.guide_mean, self.coarse_mean = means[:, :count], means[:, count:]
-        first, second = torch.triu_indices(count, count, device=guide.device)
-        squares = mean(self.guide[:, first] * self.guide[:, second])
-        squares = squares - self.guide_mean[:, first] * self.guide_mean[:, second]
-        upper = torch.zeros(count, count, dtype=torch.long, device=guide.device)
-        upper[first, second] = upper[second, first] = torch.arange(len(first), device=guide.device)
-        # (batch, rows, columns, guide bands, guide bands)
-        squares = squares[:, upper.flatten()].permute(0, 2, 3, 1)
-        self.covariance = squares.reshape(*squares.shape[:3], count, count)
-        products = mean((self.guide[:, :, None] * self.coarse[:, None]).flatten(1, 2))
-        products = products - (self.guide_mean[:, :, None] * self.coarse_mean[:, None]).flatten(
-            1, 2
-        )
-        products = products.permute(0, 2, 3, 1)
-        self.products = products.reshape(*products.shape[:3], count, coarse.shape[1])
+    mean: Tensor
+    own: Tensor
+    shared: Tensor
 
     def slopes(self, ridge: float) -> Tensor:
-        """(batch, guide bands, coarse bands, rows, columns), float64."""
-        variance = self.covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+        """(batch, guide bands, coarse bands, rows, columns), float32."""
+        variance = self.own.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
         weight = (ridge * variance + FLOOR)[..., None, None]
-        identity = torch.eye(self.covariance.shape[-1], dtype=weight.dtype, device=weight.device)
-        found, _ = torch.linalg.solve_ex(self.covariance + weight * identity, self.products)
-        return found.permute(0, 3, 4, 1, 2)
+        identity = torch.eye(self.own.shape[-1], dtype=weight.dtype, device=weight.device)
+        found, _ = torch.linalg.solve_ex(self.own + weight * identity, self.shared)
+        return found.permute(0, 3, 4, 1, 2).float()
 
-    def miss(self, slopes: Tensor) -> Tensor:
+
+class _Blocks:
+    """Examples, summed up block by block.
+
+    A variance is a small difference of large numbers. Inside a block, deviations from the block's
+    mean are small numbers from the start; between blocks, of which there are few, sums are float64.
+    """
+
+    def __init__(self, guide: Tensor, coarse: Tensor, measured: Tensor, block: int) -> None:
+        self.guides, self.block = guide.shape[1], block
+        self.bands = torch.cat([guide, coarse], dim=1)
+        pooled = F.avg_pool2d(measured, block)
+        mean = F.avg_pool2d(self.bands * measured, block) / pooled.clamp(min=1e-6)
+        deviation = self.bands - _spread(mean, block)
+        # Guide bands with one another, once each, then each of them with every coarse band.
+        first, second = torch.triu_indices(self.guides, self.guides, device=guide.device)
+        every = torch.arange(self.bands.shape[1], device=guide.device)
+        pairs = torch.cartesian_prod(every[: self.guides], every[self.guides :])
+        self.place = torch.zeros(self.guides, self.guides, dtype=torch.long, device=guide.device)
+        self.place[first, second] = self.place[second, first] = every.new_tensor(range(len(first)))
+        self.first, self.second = torch.cat([torch.stack([first, second]), pairs.T], dim=1)
+        within = deviation[:, self.first] * deviation[:, self.second]
+        self.weight, self.mean = pooled.double(), mean.double()
+        between = self.mean[:, self.first] * self.mean[:, self.second] * self.weight
+        self.products = F.avg_pool2d(within * measured, block).double() + between
+        self._windows: dict[int, _Moments] = {}
+
+    def window(self, radius: int) -> _Moments:
+        """Moments of the window of 2 radius + 1 blocks around each block."""
+        if radius not in self._windows:
+            total = _box_sum(self.weight, radius).clamp(min=1e-6)
+            mean = _box_sum(self.mean * self.weight, radius) / total
+            flat = _box_sum(self.products, radius) / total
+            flat = flat - mean[:, self.first] * mean[:, self.second]
+            batch, _, rows, cols = flat.shape
+            own = flat[:, self.place.flatten()].permute(0, 2, 3, 1)
+            shared = flat[:, int(self.place.max()) + 1 :].permute(0, 2, 3, 1)
+            self._windows[radius] = _Moments(
+                mean,
+                own.reshape(batch, rows, cols, *self.place.shape),
+                shared.reshape(batch, rows, cols, self.guides, -1),
+            )
+        return self._windows[radius]
+
+    def miss(self, moments: _Moments, slopes: Tensor) -> Tensor:
         """What the coarse bands have and the regression does not explain, float32."""
-        deviation = (self.guide - self.guide_mean)[:, :, None]
-        return (self.coarse - self.coarse_mean - (slopes * deviation).sum(dim=1)).float()
+        deviation = self.bands - _spread(moments.mean.float(), self.block)
+        explained = _applied(
+            _spread(slopes, self.block), deviation[:, : self.guides, None]
+        ).squeeze(2)
+        return deviation[:, self.guides :] - explained
+
+
+def _spread(x: Tensor, block: int) -> Tensor:
+    """A block's value on each of its pixels; rows and columns are the last two axes."""
+    if block == 1:
+        return x
+    return x.repeat_interleave(block, dim=-2).repeat_interleave(block, dim=-1)
 
 
 def _box_sum(x_bchw: Tensor, radius: int) -> Tensor:
