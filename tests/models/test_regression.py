@@ -87,6 +87,23 @@ def test_blocks_share_a_regression():
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_squares_find_a_curved_relation():
+    """Coarse bands that are quadratic in one finer band: a line leaves most of the curve."""
+    inputs, _ = ground(seed=5)
+    truth = (0.5 * inputs[10][:, :2] + 2 * inputs[10][:, :2].square())[:, [0, 1]]
+    inputs[60] = torch.nn.functional.avg_pool2d(truth, 6)
+    means = bicubic(inputs[60], 6)
+    straight, curved = (
+        folded_regressions(inputs, everywhere(), [(6, 1e-6)], squares=squares)[0][:, 0]
+        for squares in (False, True)
+    )
+    errors = [
+        float((means + pixel_shuffle(part.flatten(1, 2), 6) - truth).abs().mean())
+        for part in (straight, curved)
+    ]
+    assert errors[1] < 0.02 * errors[0]
+
+
 def test_what_was_not_measured_teaches_nothing():
     inputs, _ = ground()
     measured = everywhere()

@@ -65,6 +65,7 @@ class NativeTrunk(nn.Module):
         regressions: Radius (in blocks) and ridge of each local regression, see
             `local_regressions`; none without.
         block: Edge in coarse pixels of the squares that share a regression.
+        squares: Whether regressions use the finer bands' squares, too.
 
     Raises:
         ValueError: The attention's sizes make no sense.
@@ -81,9 +82,10 @@ class NativeTrunk(nn.Module):
         bias: bool = True,
         regressions: Sequence[tuple[int, float]] = (),
         block: int = 1,
+        squares: bool = False,
     ) -> None:
         super().__init__()
-        self.block = block
+        self.block, self.squares = block, squares
         self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
@@ -158,7 +160,7 @@ class NativeTrunk(nn.Module):
             measured = torch.ones_like(coarse[:, :1])
         with torch.autocast(coarse.device.type, enabled=False):
             proposals, misses = local_regressions(
-                reflectance, measured, self.regressions, self.block
+                reflectance, measured, self.regressions, self.block, self.squares
             )
         own = [proposals.flatten(1, 3), misses.flatten(1, 2)]
         folded += [x * PROPOSAL_GAIN for x in own]

@@ -26,12 +26,16 @@ from decametre.models.bicubic import bicubic
 FLOOR = 1e-8
 """Added to the ridge, in reflectance squared: flat ground has no details to put in."""
 
+SQUARES_GAIN = 2.0
+"""Factor on squares of reflectance: the ridge then weighs them about as it does reflectance."""
+
 
 def local_regressions(
     reflectance: Mapping[int, Tensor],
     measured: Tensor,
     settings: Sequence[tuple[int, float]],
     block: int = 1,
+    squares: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Details of the coarsest bands, by regression on the finer bands in windows.
 
@@ -43,6 +47,8 @@ def local_regressions(
             finer bands in it, for each regression.
         block: Edge in coarse pixels of the squares that share a regression; rows and columns are
             multiples of it.
+        squares: Whether the squares of the finer bands help to explain the coarse ones, beside the
+            bands themselves. Where ground is mixed, one straight line for all of it is too few.
 
     Returns:
         What each regression adds to bicubic interpolation, (batch, regressions, bands, factor^2,
@@ -61,6 +67,8 @@ def local_regressions(
         ],
         dim=1,
     )
+    if squares:
+        guide = torch.cat([guide, SQUARES_GAIN * guide.square()], dim=1)
     guide_coarse = F.avg_pool2d(guide, factor)
     details = F.pixel_unshuffle(guide - bicubic(guide_coarse, factor), factor)
     batch, _, rows, cols = details.shape
