@@ -90,6 +90,57 @@ def test_a_model_folder_comes_back_as_it_was_saved(folder):
     assert model.card.parameters == saved.parameters
 
 
+def test_a_path_is_a_path_even_where_a_shipped_model_has_its_name(folder, monkeypatch):
+    folder.rename(folder.parent / "native_2x")
+    monkeypatch.chdir(folder.parent)
+    for name in ("./native_2x", f"{folder.parent}/native_2x"):
+        assert load_model(name).card.name == "mine_2x"
+        assert models_for(["B05"], [name])[0].card.name == "mine_2x"
+    assert load_model("native_2x").card.name == "native_2x"
+
+
+def test_a_model_that_cannot_be_written_leaves_the_earlier_one(folder, monkeypatch):
+    before = load_folder(folder).card
+    network = build(before)
+    monkeypatch.setattr(Card, "to_stac", lambda card: {"no JSON": {1, 2}})
+    with pytest.raises(TypeError):
+        save_model(folder, before, network)
+    monkeypatch.undo()
+
+    def full(path, content):
+        path.touch()
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        save_model(folder, before, network)
+    monkeypatch.undo()
+    assert load_folder(folder).card == before
+    assert {path.name for path in folder.iterdir()} == {"card.json", "weights.safetensors"}
+
+
+def test_weights_are_as_readable_as_the_card(folder):
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize(
+    ("network", "config"),
+    [
+        ("native", {"width": 0, "blocks": 1}),
+        ("native", {"width": -8, "blocks": 1}),
+        ("native", {"width": 8, "blocks": 1, "block": 0}),
+        ("native", {"width": 8, "blocks": 1, "regressions": [[1, -0.1]]}),
+        ("native", {"width": 8, "blocks": 1, "gain": "much"}),
+        ("dsen2", {"width": 0}),
+        ("rsa", {"width": -8}),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(network, config):
+    with pytest.raises(ModelError, match="does not suit architecture"):
+        build(Card("mine", network, config, BANDS_FOR_SCALE[2], margin=0))
+
+
 def test_margin_and_alignment_are_the_network_s(tmp_path):
     config = {"width": 8, "blocks": 2, "key_width": 2, "window": 4}
     card = Card("s2x", "rsa", config, BANDS_FOR_SCALE[2], margin=0)

@@ -18,6 +18,8 @@ RESIDUAL_SCALING = 0.1
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     """A 3 x 3 convolution with zeros around the image, weights He uniform as DSen2 starts them."""
+    if outputs < 1:
+        raise ValueError(f"width {outputs} must be positive")
     conv = nn.Conv2d(inputs, outputs, 3, padding=1)
     nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")
     assert conv.bias is not None
@@ -58,7 +60,7 @@ class DSen2(nn.Module):
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.blocks_count = blocks
-        self.gain = gain
+        self.gain = float(gain)
         self.head = conv3x3(sum(bands_in.values()), width)
         self.trunk = nn.Sequential(*(DSen2Block(width) for _ in range(blocks)))
         self.tail = conv3x3(width, bands_in[self.coarsest])

@@ -62,13 +62,12 @@ class NativeTrunk(nn.Module):
         bias: Whether convolutions have biases. Without, the network is exactly equivariant to
             gain: twice the reflectance gives twice the result (Mohan et al. 2020, arXiv
             1906.05478, section 4).
-        regressions: Radius (in blocks) and ridge of each local regression, see
+        regressions: Radius (in blocks), ridge and degree of each local regression, see
             `local_regressions`; none without.
         block: Edge in coarse pixels of the squares that share a regression.
-        squares: Whether regressions use the finer bands' squares, too.
 
     Raises:
-        ValueError: The attention's sizes make no sense.
+        ValueError: A size makes no sense.
     """
 
     def __init__(
@@ -80,18 +79,21 @@ class NativeTrunk(nn.Module):
         attention: int = 0,
         heads: int = 1,
         bias: bool = True,
-        regressions: Sequence[tuple[int, float]] = (),
+        regressions: Sequence[tuple[int, float, int]] = (),
         block: int = 1,
-        squares: bool = False,
     ) -> None:
         super().__init__()
-        self.block, self.squares = block, squares
-        self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
+        if width < 1 or blocks < 0 or block < 1:
+            raise ValueError(f"width {width}, blocks {blocks}, block {block} must be positive")
+        if any(radius < 0 or ridge < 0 for radius, ridge in regressions):
+            raise ValueError(f"regressions {list(regressions)}: no radius or ridge may be negative")
+        self.block = block
+        self.regressions = [(int(r), float(ridge), int(degree)) for r, ridge, degree in regressions]
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.factor = self.coarsest // FINEST_GSD
         self.blocks_count = blocks
-        self.gain = gain
+        self.gain = float(gain)
         self.attention = attention
         channels = sum(bands_in[gsd] * (self.coarsest // gsd) ** 2 for gsd in self.gsds)
         outputs = bands_in[self.coarsest] * self.factor**2
@@ -130,7 +132,7 @@ class NativeTrunk(nn.Module):
         convolutions = 2 + 2 * self.blocks_count + max(1, self.attention) - 1
         if not self.regressions:
             return max(2, convolutions)
-        radius = max(radius for radius, _ in self.regressions)
+        radius = max(radius for radius, _, _ in self.regressions)
         return convolutions + (radius + 1) * self.block - 1 + 2
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
@@ -160,7 +162,7 @@ class NativeTrunk(nn.Module):
             measured = torch.ones_like(coarse[:, :1])
         with torch.autocast(coarse.device.type, enabled=False):
             proposals, misses = local_regressions(
-                reflectance, measured, self.regressions, self.block, self.squares
+                reflectance, measured, self.regressions, self.block
             )
         own = [proposals.flatten(1, 3), misses.flatten(1, 2)]
         folded += [x * PROPOSAL_GAIN for x in own]

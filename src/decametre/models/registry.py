@@ -7,6 +7,7 @@ Inference knows neither.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from decametre.bands import FINEST_GSD, bands_at
@@ -161,7 +162,8 @@ def load_model(name: str) -> Model:
     if name in BICUBIC_CARDS:
         card = BICUBIC_CARDS[name]
         return Model(card, build(card).eval())
-    if (WEIGHTS_FOLDER / name / CARD_NAME).is_file():
+    # A path is a path: ./native_2x is the user's own folder, whatever its name.
+    if name == Path(name).name and (WEIGHTS_FOLDER / name / CARD_NAME).is_file():
         return load_folder(WEIGHTS_FOLDER / name)
     if Path(name).is_dir():
         return load_folder(Path(name))
@@ -199,7 +201,7 @@ def models_for(bands: Iterable[str], names: Iterable[str] = ()) -> list[Model]:
 
 
 def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
-    """Write weights and card into a folder, which is made.
+    """Write weights and card into a folder, which is made, in place of an earlier model there.
 
     Args:
         folder: The model folder.
@@ -212,14 +214,24 @@ def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
     """
     folder.mkdir(parents=True, exist_ok=True)
     state: dict[str, Any] = {k: v.contiguous().cpu() for k, v in network.state_dict().items()}
-    weights = folder / WEIGHTS_NAME
-    save_file(state, weights)
+    weights = save(state)
     card = dataclasses.replace(
         card,
         margin=int(network.margin),  # type: ignore[arg-type]
         alignment=int(network.alignment),  # type: ignore[arg-type]
         parameters=sum(tensor.numel() for tensor in state.values()),
-        checksum=checksum_of(weights),
+        checksum=hashlib.sha256(weights).hexdigest(),
     )
-    (folder / CARD_NAME).write_text(json.dumps(card.to_stac(), indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(card.to_stac(), indent=1) + "\n"
+    # Both are on disk before the earlier model goes.
+    contents = {WEIGHTS_NAME: weights, CARD_NAME: text.encode()}
+    partial = {name: folder / f".{name}.partial" for name in contents}
+    try:
+        for name, content in contents.items():
+            partial[name].write_bytes(content)
+        for name, path in partial.items():
+            path.replace(folder / name)
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
     return card

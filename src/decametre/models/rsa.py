@@ -72,7 +72,7 @@ class ResidualSelfAttention(nn.Module):
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.factor = self.coarsest // FINEST_GSD
-        self.blocks_count, self.window, self.gain = blocks, window, gain
+        self.blocks_count, self.window, self.gain = blocks, window, float(gain)
         if means is None:
             means = [mean for gsd in self.gsds for mean in MEANS.get(gsd, ())]
         counts = [bands_in[gsd] for gsd in self.gsds]
