@@ -85,8 +85,11 @@ class NativeTrunk(nn.Module):
         super().__init__()
         if width < 1 or blocks < 0 or block < 1:
             raise ValueError(f"width {width}, blocks {blocks}, block {block} must be positive")
-        if any(radius < 0 or ridge < 0 for radius, ridge in regressions):
-            raise ValueError(f"regressions {list(regressions)}: no radius or ridge may be negative")
+        if any(r < 0 or ridge < 0 or degree not in (1, 2) for r, ridge, degree in regressions):
+            raise ValueError(
+                f"regressions {list(regressions)}: no radius or ridge may be negative, and the degree "
+                "is 1 or 2"
+            )
         self.block = block
         self.regressions = [(int(r), float(ridge), int(degree)) for r, ridge, degree in regressions]
         self.gsds = tuple(sorted(bands_in))
