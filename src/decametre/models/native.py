@@ -87,8 +87,8 @@ class NativeTrunk(nn.Module):
             raise ValueError(f"width {width}, blocks {blocks}, block {block} must be positive")
         if any(r < 0 or ridge < 0 or degree not in (1, 2) for r, ridge, degree in regressions):
             raise ValueError(
-                f"regressions {list(regressions)}: no radius or ridge may be negative, and the degree "
-                "is 1 or 2"
+                f"regressions {list(regressions)}: no radius or ridge may be negative, and a "
+                "degree is 1 or 2"
             )
         self.block = block
         self.regressions = [(int(r), float(ridge), int(degree)) for r, ridge, degree in regressions]
