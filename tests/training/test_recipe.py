@@ -63,6 +63,16 @@ def test_an_unknown_key_is_an_error_with_the_nearest_right_one(place, key, neare
         ("optimization.schedule", {"rule": "linear", "rate": 1}, "optimization.schedule"),
         ("optimization.schedule", {"rule": "cosine"}, "optimization.schedule.rate"),
         ("name", "../up", "name"),
+        (
+            "optimization.steps",
+            True,
+            "optimization.steps: Input should be a number (YAML reads yes",
+        ),
+        ("optimization.clip", True, "optimization.clip"),
+        ("optimization.schedule.rate", float("inf"), "optimization.schedule.rate"),
+        ("optimization.betas", [0.9, 1.5], "optimization.betas.1"),
+        ("seed", 2**64, "seed"),
+        ("data.train", "scenes/item.json", "data.train: Input should be a list"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_place_and_value(key, value, said):
@@ -70,6 +80,12 @@ def test_a_wrong_value_is_one_line_with_place_and_value(key, value, said):
         read_recipe("native_2x", {key: value})
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_numbers_that_yaml_takes_for_text():
+    """`1e-4` without a dot is text in YAML 1.1."""
+    recipe = read_recipe("native_2x", {"optimization.schedule": {"rule": "cosine", "rate": "1e-4"}})
+    assert recipe.optimization.schedule.rate == 1e-4
 
 
 def test_a_missing_key_is_named():

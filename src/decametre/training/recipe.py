@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from decametre.errors import RecipeError, UnknownNameError
 
@@ -20,10 +21,22 @@ SHIPPED = Path(__file__).parent / "recipes"
 Kernel = Literal["dsen2", "mtf"]
 
 
+def _no_truth(value: Any) -> Any:
+    """Refuse `yes` and `on`, which YAML takes for true, and pydantic for 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("truth", "Input should be a number (YAML reads yes as true)")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Real = Annotated[float, BeforeValidator(_no_truth)]
+Decay = Annotated[Real, Field(ge=0, lt=1)]
+
+
 class Section(BaseModel):
     """A part of a recipe: unknown keys are errors, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NetworkRecipe(Section):
@@ -63,20 +76,20 @@ class DataRecipe(Section):
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
     kernels: tuple[Kernel, ...] = Field(min_length=1)
-    patch: int = Field(gt=0)
-    gain: float = Field(default=0.3, ge=0, le=1)
-    min_measured: float = Field(default=0.9, gt=0, le=1)
-    window: int = Field(default=1380, gt=0, multiple_of=60)
-    windows: int = Field(default=8, gt=0)
-    workers: int = Field(default=0, ge=0)
+    patch: Whole = Field(gt=0)
+    gain: Real = Field(default=0.3, ge=0, le=1)
+    min_measured: Real = Field(default=0.9, gt=0, le=1)
+    window: Whole = Field(default=1380, gt=0, multiple_of=60)
+    windows: Whole = Field(default=8, gt=0)
+    workers: Whole = Field(default=0, ge=0)
 
 
 class Cosine(Section):
     """Linear rise over `warmup` steps to `rate`, then half a cosine down to 0."""
 
     rule: Literal["cosine"]
-    rate: float = Field(gt=0)
-    warmup: int = Field(default=200, ge=0)
+    rate: Real = Field(gt=0)
+    warmup: Whole = Field(default=200, ge=0)
 
 
 class ModifiedLinear(Section):
@@ -87,17 +100,17 @@ class ModifiedLinear(Section):
     """
 
     rule: Literal["modified_linear"]
-    rate: float = Field(default=1e-4, gt=0)
-    reference_batch: int = Field(gt=0)
-    halve_every: int = Field(default=64000, gt=0)
+    rate: Real = Field(default=1e-4, gt=0)
+    reference_batch: Whole = Field(gt=0)
+    halve_every: Whole = Field(default=64000, gt=0)
 
 
 class Plateau(Section):
     """Halved when the validation score has not improved `patience` times running."""
 
     rule: Literal["plateau"]
-    rate: float = Field(gt=0)
-    patience: int = Field(default=5, ge=0)
+    rate: Real = Field(gt=0)
+    patience: Whole = Field(default=5, ge=0)
 
 
 class OptimizationRecipe(Section):
@@ -116,15 +129,15 @@ class OptimizationRecipe(Section):
             kept; 0 keeps the weights themselves.
     """
 
-    steps: int = Field(gt=0)
-    batch: int = Field(gt=0)
+    steps: Whole = Field(gt=0)
+    batch: Whole = Field(gt=0)
     schedule: Annotated[Cosine | ModifiedLinear | Plateau, Field(discriminator="rule")]
     loss: Literal["l1", "charbonnier"] = "l1"
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(default=1e-8, gt=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    clip: float | None = Field(default=None, gt=0)
-    average: float = Field(default=0.999, ge=0, lt=1)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    eps: Real = Field(default=1e-8, gt=0)
+    weight_decay: Real = Field(default=0.0, ge=0)
+    clip: Real | None = Field(default=None, gt=0)
+    average: Decay = 0.999
 
 
 class Recipe(Section):
@@ -145,8 +158,8 @@ class Recipe(Section):
     network: NetworkRecipe
     data: DataRecipe
     optimization: OptimizationRecipe
-    validate_every: int = Field(gt=0)
-    seed: int = Field(default=0, ge=0)
+    validate_every: Whole = Field(gt=0)
+    seed: Whole = Field(default=0, ge=0, lt=2**63)
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -232,7 +245,8 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
             kind = f"key in {section} of {where}" if section else f"key in {where}"
             raise UnknownNameError(kind, place[-1], _keys_beside(fault["loc"])) from error
         seen = "" if fault["type"] == "missing" else f", not {fault['input']!r:.60}"
-        raise RecipeError(f"{where}: {'.'.join(place)}: {fault['msg']}{seen}") from error
+        said = fault["msg"].replace("valid tuple", "list")  # what YAML calls it
+        raise RecipeError(f"{where}: {'.'.join(place)}: {said}{seen}") from error
 
 
 def _keys_beside(loc: tuple[int | str, ...]) -> Iterable[str]:
