@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +7,17 @@ import torch
 
 import decametre.api as api
 from decametre.errors import ModelError, TrainingError
-from decametre.models.registry import build, load_folder, load_model
+from decametre.models.card import ATTRIBUTION, Card
+from decametre.models.registry import build, load_folder, load_model, shipped_cards
+from decametre.scenes import load_scenes
 from decametre.training.recipe import read_recipe
-from decametre.training.super_resolution import SuperResolution, card_of, expand
+from decametre.training.super_resolution import (
+    SuperResolution,
+    attribution_of,
+    card_of,
+    expand,
+    same_model,
+)
 from decametre.wald import Pair
 
 TINY = {
@@ -113,6 +122,63 @@ def test_init_starts_from_a_models_weights(trained, sample_item, tmp_path):
             init=str(trained.folder),
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_the_card_says_what_the_weights_began_with_and_no_path(trained, sample_item, tmp_path):
+    again = api.train(
+        "native_2x",
+        tmp_path / "run",
+        train=[sample_item],
+        validation=[sample_item],
+        settings=TINY | {"optimization.steps": 1},
+        init=str(trained.folder),
+    )
+    assert again.card.training["init"] == {
+        "name": "native_2x",
+        "checksum": trained.card.checksum,
+    }
+    text = (again.folder / "card.json").read_text()
+    assert str(tmp_path.parent) not in text
+    assert str(sample_item) not in text
+
+
+def test_the_years_of_the_model_before_count(sample):
+    before = Card("a", "native", {}, {}, 0, attribution=f"{ATTRIBUTION} 2019-2021")
+    assert attribution_of([sample], before) == f"{ATTRIBUTION} 2017-2021"
+    assert attribution_of([], None) == ATTRIBUTION
+
+
+def test_a_network_with_a_projection_comes_back(sample_item, tmp_path):
+    settings = {"network.projection": "dsen2", "optimization.steps": 1}
+    result = train(sample_item, tmp_path / "run", **settings)
+    assert result.card.projection == "dsen2"
+    assert load_folder(result.folder).card == result.card
+
+
+def test_a_network_without_weights_is_one_line(sample_item):
+    with pytest.raises(TrainingError, match="bicubic has no weights to train"):
+        task(sample_item, **{"network.architecture": "bicubic", "network.config": {}})
+
+
+def test_a_family_to_start_from_is_its_model_of_the_scale():
+    card = shipped_cards()["native_6x"]
+    assert same_model("native", card).card == card
+
+
+def test_training_on_what_is_validated_on_is_said(sample_item, caplog):
+    task(sample_item)
+    assert "is trained and validated on" in caplog.text
+
+
+def test_a_product_without_a_measured_pixel_is_one_line(sample_item, monkeypatch):
+    def nothing(*arguments, **options):
+        for product, scene in load_scenes(*arguments, **options):
+            none = {gsd: torch.zeros_like(mask) for gsd, mask in scene.valid.items()}
+            yield product, replace(scene, valid=none)
+
+    monkeypatch.setattr("decametre.training.super_resolution.load_scenes", nothing)
+    with pytest.raises(TrainingError, match=r"data\.train has a measured pixel"):
+        task(sample_item)
 
 
 def test_the_loss_is_a_sum_and_a_count_over_the_mask(sample_item):

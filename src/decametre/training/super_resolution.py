@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import logging
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +23,14 @@ from decametre.io.product import Product
 from decametre.io.quicklook import stretch, to_bytes
 from decametre.models.bicubic import bicubic
 from decametre.models.card import ATTRIBUTION, Card
-from decametre.models.registry import BANDS_FOR_SCALE, build, load_model, save_model
+from decametre.models.registry import (
+    BANDS_FOR_SCALE,
+    Model,
+    build,
+    families,
+    load_model,
+    save_model,
+)
 from decametre.sampling import Patches
 from decametre.scenes import load_scenes
 from decametre.training.recipe import Recipe
@@ -56,21 +64,31 @@ class SuperResolution:
     def __init__(
         self, recipe: Recipe, init: str | None, device: torch.device, precision: torch.dtype
     ) -> None:
-        self.recipe, self.init, self.device, self.precision = recipe, init, device, precision
+        self.recipe, self.device, self.precision = recipe, device, precision
         self.card = card_of(recipe)
         torch.manual_seed(recipe.seed)
-        network = build(self.card) if init is None else same_network(init, self.card)
-        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = Model(self.card, build(self.card)) if init is None else same_model(init, self.card)
+        self.init = None if init is None else model.card
+        if not any(weights.requires_grad for weights in model.network.parameters()):
+            raise TrainingError(
+                f"network.architecture {self.card.network} has no weights to train; give another"
+            )
+        self.network = model.network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         data = recipe.data
-        products, scenes = self._read(data.train, "train", data.min_measured, data.kernels)
-        self.products = list({product.id: product for product in products}.values())
         if data.patch % self.card.alignment:
             raise TrainingError(
-                f"data.patch {data.patch} is no multiple of the attention window "
-                f"{self.card.alignment}; patches are a whole number of windows"
+                f"data.patch {data.patch} is no multiple of {self.card.alignment}, the edge of the "
+                "squares that the network works in; patches are a whole number of them"
             )
+        products, scenes = self._read(data.train, "train", data.min_measured, data.kernels)
+        self.products = list({product.id: product for product in products}.values())
+        if not any(scene.valid.any() for scene in scenes[data.kernels[0]]):
+            raise TrainingError("no product under data.train has a measured pixel; give others")
         self.patches = Patches(scenes, data.patch, data.gain, recipe.seed)
-        _, held_out = self._read(data.validation, "validation", None, data.kernels[:1])
+        products, held_out = self._read(data.validation, "validation", None, data.kernels[:1])
+        known = {product.id for product in self.products}
+        for name in sorted({product.id for product in products if product.id in known}):
+            log.warning("%s is trained and validated on: its score says little", name)
         self.held_out = [s for s in held_out[data.kernels[0]] if s.whole().mask.any()]
         if not self.held_out:
             raise TrainingError(
@@ -159,27 +177,21 @@ class SuperResolution:
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
         """Leave a model folder; the card says how the weights came about and how they score."""
-        years = sorted({product.datetime[:4] for product in self.products if product.datetime})
-        span = f" {years[0]}-{years[-1]}" if years else ""
         training: dict[str, Any] = {
             "recipe": self.recipe.model_dump(
                 mode="json", exclude={"data": {"train", "validation"}}
             ),
             "step": step,
-            "init": self.init,
+            # By checksum and not by path: a path is of one machine.
+            "init": self.init and {"name": self.init.name, "checksum": self.init.checksum},
             "products": [product.id for product in self.products],
             "precision": str(self.precision).removeprefix("torch."),
             "decametre": __version__,
         }
         save_model(
             folder,
-            Card(
-                name=self.recipe.name,
-                network=self.card.network,
-                config=self.card.config,
-                bands_in=self.card.bands_in,
-                margin=self.card.margin,
-                alignment=self.card.alignment,
+            replace(
+                self.card,
                 training=training,
                 scores={
                     "protocol": f"Wald, kernel {self.recipe.data.kernels[0]}, "
@@ -188,7 +200,7 @@ class SuperResolution:
                     **validation.record,
                 },
                 datetime=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                attribution=ATTRIBUTION + span,
+                attribution=attribution_of(self.products, self.init),
             ),
             network,
         )
@@ -213,25 +225,34 @@ def card_of(recipe: Recipe) -> Card:
     return replace(card, margin=int(network.margin), alignment=int(network.alignment))  # type: ignore[arg-type]
 
 
-def same_network(name: str, card: Card) -> nn.Module:
-    """The network of a trained model, to go on with its weights.
+def attribution_of(products: Iterable[Product], init: Card | None) -> str:
+    """Whose data the weights were made of, and from which years; those of `init` count, too."""
+    years = {product.datetime[:4] for product in products if product.datetime}
+    if init is not None:
+        years |= set(re.findall(r"\b\d{4}\b", init.attribution))
+    return f"{ATTRIBUTION} {min(years)}-{max(years)}" if years else ATTRIBUTION
+
+
+def same_model(name: str, card: Card) -> Model:
+    """A trained model, to go on with its weights.
 
     Args:
-        name: Of a shipped model, or its folder.
+        name: Of a shipped model, a family of them, or a model's folder.
         card: What the recipe asks for.
 
     Raises:
         UnknownNameError: There is no such model.
         ModelError: It cannot be loaded, or it is another network than the recipe's.
     """
-    model = load_model(name)
+    members = families().get(name, [name])
+    model = load_model(next((m for m in members if m.endswith(f"{card.scale}x")), members[0]))
     for part in ("network", "config", "bands_in", "projection"):
         was, asked = getattr(model.card, part), getattr(card, part)
         if was != asked:
             raise ModelError(
                 f"--init {name}: its {part} is {was}, the recipe's is {asked}; they must be equal"
             )
-    return model.network.train()
+    return model
 
 
 def expand(patterns: Iterable[str], part: str) -> list[str]:
@@ -264,7 +285,7 @@ def by_scene(scores: Iterable[SceneScore]) -> dict[str, Any]:
 
     return {
         s.scene: {
-            "ratio": round(s.ratio, 4),
+            "ratio": round(s.ratio, 4) if math.isfinite(s.ratio) else None,
             "rmse_dn": rounded(s.rmse),
             "bicubic_rmse_dn": rounded(s.rmse_bicubic),
         }
