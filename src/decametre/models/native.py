@@ -62,7 +62,7 @@ class NativeTrunk(nn.Module):
         bias: Whether convolutions have biases. Without, the network is exactly equivariant to
             gain: twice the reflectance gives twice the result (Mohan et al. 2020, arXiv
             1906.05478, section 4).
-        regressions: Radius (in blocks), ridge and degree of each local regression, see
+        regressions: Radius (in blocks) and ridge of each local regression, see
             `local_regressions`; none without.
         block: Edge in coarse pixels of the squares that share a regression.
 
@@ -79,19 +79,16 @@ class NativeTrunk(nn.Module):
         attention: int = 0,
         heads: int = 1,
         bias: bool = True,
-        regressions: Sequence[tuple[int, float, int]] = (),
+        regressions: Sequence[tuple[int, float]] = (),
         block: int = 1,
     ) -> None:
         super().__init__()
         if width < 1 or blocks < 0 or block < 1:
             raise ValueError(f"width {width}, blocks {blocks}, block {block} must be positive")
-        if any(r < 0 or ridge < 0 or degree not in (1, 2) for r, ridge, degree in regressions):
-            raise ValueError(
-                f"regressions {list(regressions)}: no radius or ridge may be negative, and a "
-                "degree is 1 or 2"
-            )
+        if any(radius < 0 or ridge < 0 for radius, ridge in regressions):
+            raise ValueError(f"regressions {list(regressions)}: no radius or ridge may be negative")
         self.block = block
-        self.regressions = [(int(r), float(ridge), int(degree)) for r, ridge, degree in regressions]
+        self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.factor = self.coarsest // FINEST_GSD
@@ -135,7 +132,7 @@ class NativeTrunk(nn.Module):
         convolutions = 2 + 2 * self.blocks_count + max(1, self.attention) - 1
         if not self.regressions:
             return max(2, convolutions)
-        radius = max(radius for radius, _, _ in self.regressions)
+        radius = max(radius for radius, _ in self.regressions)
         return convolutions + (radius + 1) * self.block - 1 + 2
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:

@@ -26,14 +26,11 @@ from decametre.models.bicubic import bicubic
 FLOOR = 1e-8
 """Added to the ridge, in reflectance squared: flat ground has no details to put in."""
 
-SQUARES_GAIN = 2.0
-"""Factor on squares of reflectance: the ridge then weighs them about as it does reflectance."""
-
 
 def local_regressions(
     reflectance: Mapping[int, Tensor],
     measured: Tensor,
-    settings: Sequence[tuple[int, float, int]],
+    settings: Sequence[tuple[int, float]],
     block: int = 1,
 ) -> tuple[Tensor, Tensor]:
     """Details of the coarsest bands, by regression on the finer bands in windows.
@@ -42,9 +39,8 @@ def local_regressions(
         reflectance: For each GSD, (batch, bands, rows, columns) on that grid.
         measured: (batch, 1, rows, columns) on the coarsest grid: the weight of each pixel as an
             example, 0 where something in it was not measured.
-        settings: For each regression, radius of the window in blocks; ridge in units of the mean
-            variance of what explains; and degree: 1 where the finer bands explain the coarse ones,
-            2 where their squares do, too. Where ground is mixed, one straight line is too few.
+        settings: Radius of the window in blocks, and ridge in units of the mean variance of the
+            finer bands in it, for each regression.
         block: Edge in coarse pixels of the squares that share a regression; rows and columns are
             multiples of it.
 
@@ -65,18 +61,15 @@ def local_regressions(
         ],
         dim=1,
     )
-    bands = guide.shape[1]
-    if any(degree == 2 for _, _, degree in settings):
-        guide = torch.cat([guide, SQUARES_GAIN * guide.square()], dim=1)
     guide_coarse = F.avg_pool2d(guide, factor)
     details = F.pixel_unshuffle(guide - bicubic(guide_coarse, factor), factor)
     batch, _, rows, cols = details.shape
     details = details.reshape(batch, guide.shape[1], factor**2, rows, cols)
     images, misses = [], []
     examples = _Blocks(guide_coarse, coarse, measured.float(), block)
-    for radius, ridge, degree in settings:
+    for radius, ridge in settings:
         moments = examples.window(radius)
-        slopes = moments.slopes(ridge, degree * bands)
+        slopes = moments.slopes(ridge)
         misses.append(examples.miss(moments, slopes))
         images.append(_applied(_spread(slopes, block), details))
     return torch.stack(images, dim=1), torch.stack(misses, dim=1)
@@ -88,7 +81,7 @@ class _Moments:
 
     Attributes:
         mean: (batch, guide and coarse bands, rows, columns).
-        own: (batch, rows, columns, guide bands, guide bands): covariances of what explains.
+        own: (batch, rows, columns, guide bands, guide bands): covariances of the guide bands.
         shared: (batch, rows, columns, guide bands, coarse bands): guide with coarse bands.
     """
 
@@ -96,13 +89,12 @@ class _Moments:
     own: Tensor
     shared: Tensor
 
-    def slopes(self, ridge: float, guides: int) -> Tensor:
-        """(batch, the first so many guide bands, coarse bands, rows, columns), float32."""
-        own, shared = self.own[..., :guides, :guides], self.shared[..., :guides, :]
-        variance = own.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
+    def slopes(self, ridge: float) -> Tensor:
+        """(batch, guide bands, coarse bands, rows, columns), float32."""
+        variance = self.own.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
         weight = (ridge * variance + FLOOR)[..., None, None]
-        identity = torch.eye(guides, dtype=own.dtype, device=own.device)
-        found, _ = torch.linalg.solve_ex(own + weight * identity, shared)
+        identity = torch.eye(self.own.shape[-1], dtype=self.own.dtype, device=self.own.device)
+        found, _ = torch.linalg.solve_ex(self.own + weight * identity, self.shared)
         return found.permute(0, 3, 4, 1, 2).float()
 
 
@@ -173,7 +165,7 @@ def _box_sum(x_bchw: Tensor, radius: int) -> Tensor:
 
 
 def _applied(slopes: Tensor, details: Tensor) -> Tensor:
-    """Details times the slopes of the coarse pixel that they lie in; there may be more details."""
+    """The finer bands' details times the slopes of the coarse pixel that they lie in."""
     first, *others = (
         slopes[:, index, :, None] * details[:, index, None] for index in range(slopes.shape[1])
     )
