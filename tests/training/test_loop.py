@@ -1,11 +1,20 @@
+import errno
 import json
+import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from decametre.errors import TrainingError
-from decametre.training.checkpoint import CHECKPOINT_NAME, first_difference, load_state
+from decametre.training.checkpoint import (
+    CHECKPOINT_NAME,
+    Origin,
+    first_difference,
+    load_state,
+    origin_of,
+)
 from decametre.training.gradient import backward
 from decametre.training.loop import fit, start, step_once
 from decametre.training.recipe import read_recipe
@@ -19,6 +28,7 @@ def recipe(**changes):
             "optimization.steps": 12,
             "optimization.batch": 2,
             "optimization.schedule": {"rule": "plateau", "rate": 0.05, "patience": 0},
+            "optimization.weight_decay": 0.0,
             "validate_every": 4,
         }
         | changes,
@@ -28,7 +38,8 @@ def recipe(**changes):
 class Line:
     """Fits a line to points: small enough to follow by hand."""
 
-    def __init__(self, stop_at=None, scores=None):
+    def __init__(self, stop_at=None, scores=None, **beside):
+        self.beside = beside
         torch.manual_seed(0)
         self.network = nn.Linear(1, 1)
         self.stop_at, self.scores, self.saved = stop_at, scores, []
@@ -78,10 +89,10 @@ def test_a_killed_run_ends_with_the_weights_of_one_left_alone(tmp_path):
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     fit(Line(), recipe(), tmp_path, silent)
-    before = (tmp_path / CHECKPOINT_NAME).read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     again = Line()
     fit(again, recipe(), tmp_path, silent)
-    assert (tmp_path / CHECKPOINT_NAME).read_bytes() == before
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert not again.saved
 
 
@@ -105,7 +116,78 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path):
     (tmp_path / CHECKPOINT_NAME).write_bytes(b"not a checkpoint")
     task = Line()
     with pytest.raises(TrainingError, match="not a checkpoint"):
-        load_state(start(task.network, recipe().optimization), tmp_path, {})
+        load_state(start(task.network, recipe().optimization), tmp_path, Origin({}, {}))
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        origin_of(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"recipe": None}, {"scores": None}, {"recipe": 1}])
+def test_a_checkpoint_of_something_else_is_one_line(tmp_path, changes):
+    about = {"step": 4, "scores": [], "recipe": {}} | changes
+    about = {key: value for key, value in about.items() if value is not None}
+    save_file({}, tmp_path / CHECKPOINT_NAME, metadata={"state": json.dumps(about)})
+    task = Line()
+    with pytest.raises(TrainingError, match="not a checkpoint"):
+        load_state(start(task.network, recipe().optimization), tmp_path, Origin({}, {}))
+
+
+def test_what_the_recipe_does_not_say_must_be_the_same(tmp_path):
+    fit(Line(precision="float32", train=["a"]), recipe(), tmp_path, silent)
+    with pytest.raises(TrainingError, match="precision was 'float32' and is now 'bfloat16'"):
+        fit(Line(precision="bfloat16", train=["a"]), recipe(), tmp_path, silent)
+    with pytest.raises(TrainingError, match=r"train was \['a'\] and is now \['a', 'b'\]"):
+        fit(Line(precision="float32", train=["a", "b"]), recipe(), tmp_path, silent)
+
+
+def test_workers_and_the_paths_of_the_same_products_may_change(tmp_path):
+    fit(Line(train=["a"]), recipe(**{"data.train": ["x/a"]}), tmp_path, silent)
+    changed = recipe(**{"data.train": ["/elsewhere/a"], "data.workers": 2})
+    fit(Line(train=["a"]), changed, tmp_path, silent)
+
+
+def test_a_checkpoint_that_does_not_say_what_was_beside_is_gone_on_with(tmp_path):
+    fit(Line(), recipe(**{"data.train": ["x/a"]}), tmp_path, silent)
+    fit(Line(train=["a"]), recipe(**{"data.train": ["x/a"]}), tmp_path, silent)
+    with pytest.raises(TrainingError, match=r"data\.train was"):
+        fit(Line(train=["b"]), recipe(**{"data.train": ["x/b"]}), tmp_path, silent)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf])
+def test_training_that_diverges_is_one_line_and_nothing_is_lost(tmp_path, score):
+    task = Line(scores=[0.5, score])
+    with pytest.raises(TrainingError, match=r"step 8: .* diverged"):
+        fit(task, recipe(), tmp_path, silent)
+    assert task.saved == [4]
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
+    state = start(Line().network, recipe().optimization)
+    load_state(state, tmp_path, Origin(recipe().model_dump(mode="json"), {}))
+    assert (state.step, state.scores) == (4, [0.5])
+
+
+def test_a_full_disk_is_one_line_and_the_earlier_state_stays(tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(stop_at=6), recipe(), tmp_path, silent)
+    before = (tmp_path / CHECKPOINT_NAME).read_bytes()
+
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(TrainingError, match="No space left on device"):
+        fit(Line(), recipe(), tmp_path, silent)
+    assert (tmp_path / CHECKPOINT_NAME).read_bytes() == before
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_a_damaged_log_does_not_stop_a_run(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        fit(Line(stop_at=6), recipe(), tmp_path, silent)
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b"\xff\xfe\x00\n")
+    fit(Line(), recipe(), tmp_path, silent)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [4, 8, 12]
 
 
 def test_the_best_weights_are_kept(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -255,6 +256,43 @@ def test_two_runs_in_one_folder_are_refused(sample_item, tmp_path):
             settings=TINY,
             progress=second,
         )
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_with(sample_item, tmp_path, monkeypatch):
+    """`auto` is decided by timing, and another decision is another result."""
+
+    def go_on(**options):
+        return api.train(
+            "native_2x",
+            tmp_path / "run",
+            train=[sample_item],
+            validation=[sample_item],
+            settings=TINY | {"optimization.steps": 1},
+            **options,
+        )
+
+    go_on(precision="float32")
+    monkeypatch.setattr("decametre.inference.device.bfloat16_gain", lambda: 9.0)
+    assert go_on().card.training["precision"] == "float32"
+    with pytest.raises(TrainingError, match="precision was 'float32'"):
+        go_on(precision="bfloat16")
+    with pytest.raises(TrainingError, match=r"seed was 0 and is now 1"):
+        train(sample_item, tmp_path / "run", **{"optimization.steps": 1, "seed": 1})
+
+
+def test_a_model_that_is_no_runs_is_not_overwritten(trained, sample_item, tmp_path):
+    for name in ("card.json", "weights.safetensors"):
+        shutil.copy(trained.folder / name, tmp_path)
+    with pytest.raises(TrainingError, match="holds a model, and no run to go on"):
+        train(sample_item, tmp_path)
+    assert load_folder(tmp_path).card == trained.card
+
+
+def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    for folder, said in (("absent/run", "does not exist; make it"), ("file", "is a file")):
+        with pytest.raises(TrainingError, match=said):
+            train("no/product.json", tmp_path / folder)
 
 
 def test_the_card_before_training_is_the_networks():

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -43,7 +45,39 @@ class State:
         return min(self.scores, default=float("inf"))
 
 
-def save_state(state: State, folder: Path, recipe: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class Origin:
+    """What a run's result follows from; a run goes on with the same only.
+
+    Attributes:
+        recipe: As plain values.
+        beside: What the recipe does not say, such as the precision.
+    """
+
+    recipe: dict[str, Any]
+    beside: dict[str, Any]
+
+    def difference(self, other: Origin) -> str:
+        """Where the other one differs first, in words; empty where it does not.
+
+        What is known beside the recipe of one only is not compared: earlier checkpoints lack it.
+        How many processes draw patches changes nothing, and products count by what was found
+        under their paths, which may be relative.
+        """
+        both = [key for key in self.beside if key in other.beside]
+        known = "train" in both
+        mine, others = self._compared(known), other._compared(known)
+        return first_difference(mine, others) or first_difference(
+            {key: self.beside[key] for key in both}, {key: other.beside[key] for key in both}
+        )
+
+    def _compared(self, without_paths: bool) -> dict[str, Any]:
+        left_out = {"workers", "train", "validation"} if without_paths else {"workers"}
+        data = self.recipe.get("data", {})
+        return {**self.recipe, "data": {k: v for k, v in data.items() if k not in left_out}}
+
+
+def save_state(state: State, folder: Path, origin: Origin) -> None:
     """Write the state into the folder, in place of an earlier one, all or nothing."""
     tensors = {
         **_prefixed("network", state.network.state_dict()),
@@ -52,50 +86,85 @@ def save_state(state: State, folder: Path, recipe: dict[str, Any]) -> None:
     for index, moments in state.optimizer.state_dict()["state"].items():
         tensors |= _prefixed(f"optimizer.{index}", moments)
     partial = folder / f".{CHECKPOINT_NAME}.partial"
-    about = {"step": state.step, "scores": state.scores, "recipe": recipe}
-    save_file(tensors, partial, metadata={"state": json.dumps(about)})
-    partial.replace(folder / CHECKPOINT_NAME)
+    about = {"step": state.step, "scores": state.scores, **asdict(origin)}
+    try:
+        partial.write_bytes(save(tensors, metadata={"state": json.dumps(about)}))
+        partial.replace(folder / CHECKPOINT_NAME)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
-def load_state(state: State, folder: Path, recipe: dict[str, Any]) -> bool:
+def origin_of(folder: Path) -> Origin | None:
+    """What the run in a folder follows from; None where nothing was saved.
+
+    Raises:
+        TrainingError: The checkpoint is damaged.
+    """
+    path = folder / CHECKPOINT_NAME
+    if not path.is_file():
+        return None
+    with _reading(path), safe_open(path, framework="pt") as file:
+        return _origin_in(json.loads(file.metadata()["state"]))
+
+
+def load_state(state: State, folder: Path, origin: Origin) -> bool:
     """Bring the state to where the folder's run stood.
 
     Args:
         state: Of a run that has not begun; its tensors are overwritten.
         folder: The run's folder.
-        recipe: What the run is to be; must be what it was.
+        origin: What the run is to follow from; must be what it followed from.
 
     Returns:
         Whether there was anything to go on from.
 
     Raises:
-        TrainingError: The checkpoint is damaged, or belongs to another recipe.
+        TrainingError: The checkpoint is damaged, or belongs to another run.
     """
     path = folder / CHECKPOINT_NAME
     if not path.is_file():
         return False
-    try:
+    with _reading(path):
         with safe_open(path, framework="pt") as file:
             about = json.loads(file.metadata()["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path}: not a checkpoint ({error}); give another folder") from error
-    difference = first_difference(about["recipe"], recipe)
+        check_same(_origin_in(about), origin, folder)
+        state.network.load_state_dict(_stripped("network", tensors))
+        state.average.load_state_dict(_stripped("average", tensors))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _stripped("optimizer", tensors).items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = state.optimizer.state_dict()["param_groups"]
+        state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        state.step, state.scores = about["step"], about["scores"]
+    return True
+
+
+def check_same(was: Origin, now: Origin, folder: Path) -> None:
+    """Refuse to go on with another run's state.
+
+    Raises:
+        TrainingError: They differ.
+    """
+    difference = was.difference(now)
     if difference:
         raise TrainingError(
-            f"{folder} holds a run of another recipe: {difference}; give another folder, or the "
-            "same recipe to go on"
+            f"{folder} holds another run: {difference}; give another folder, or the same as before "
+            "to go on"
         )
-    state.network.load_state_dict(_stripped("network", tensors))
-    state.average.load_state_dict(_stripped("average", tensors))
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _stripped("optimizer", tensors).items():
-        index, _, key = name.partition(".")
-        moments.setdefault(int(index), {})[key] = tensor
-    groups = state.optimizer.state_dict()["param_groups"]
-    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-    state.step, state.scores = about["step"], about["scores"]
-    return True
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise TrainingError(f"{path}: not a checkpoint ({error}); give another folder") from error
+
+
+def _origin_in(about: dict[str, Any]) -> Origin:
+    return Origin(dict(about["recipe"]), dict(about.get("beside", {})))
 
 
 def first_difference(was: Any, now: Any, place: str = "") -> str:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import fcntl
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from decametre.errors import TrainingError
 from decametre.inference.device import choose_devices, choose_precision
 from decametre.models.card import CARD_NAME, Card, read_card
+from decametre.training.checkpoint import CHECKPOINT_NAME, Origin, check_same, origin_of
 from decametre.training.loop import Progress, fit
 from decametre.training.recipe import Recipe
 from decametre.training.super_resolution import SuperResolution
 
 log = logging.getLogger(__name__)
+
+LOCK_NAME = ".lock"
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,39 @@ def run(
         DecametreError: One of its subclasses says what the user can mend.
     """
     chosen = choose_devices(device)[0]
-    dtype = choose_precision(precision, chosen)
-    log.info("%s in %s on %s", recipe.name, str(dtype).removeprefix("torch."), chosen)
-    task = SuperResolution(recipe, init, chosen, dtype)
+    with claimed(folder):
+        before = origin_of(folder)
+        if before is not None:
+            # Now, and not after minutes of reading products; these are compared then.
+            check_same(before, Origin(recipe.model_dump(mode="json"), {**before.beside}), folder)
+            if precision == "auto":  # it is found by timing, which is another each time
+                precision = before.beside.get("precision", precision)
+        dtype = choose_precision(precision, chosen)
+        log.info("%s in %s on %s", recipe.name, str(dtype).removeprefix("torch."), chosen)
+        fit(SuperResolution(recipe, init, chosen, dtype), recipe, folder, progress)
+        return TrainingResult(folder, read_card(folder / CARD_NAME))
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder, which is made; one that stays empty is removed again.
+
+    Raises:
+        TrainingError: It cannot be written, another run is at work there, or it holds a model that
+            is no run's, which must not be overwritten.
+    """
+    path = folder / LOCK_NAME
     try:
+        if not folder.parent.is_dir():
+            raise TrainingError(f"{folder}: folder {folder.parent} does not exist; make it first")
+        if folder.exists() and not folder.is_dir():
+            raise TrainingError(f"{folder} is a file; give a folder")
+        run = any((folder / name).exists() for name in (LOCK_NAME, CHECKPOINT_NAME))
+        if (folder / CARD_NAME).exists() and not run:
+            raise TrainingError(f"{folder} holds a model, and no run to go on; give another folder")
+        made = not folder.exists()
         folder.mkdir(exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = path.open("w")
     except OSError as error:
         raise TrainingError(f"{folder}: cannot be written ({error.strerror})") from error
     with lock:
@@ -76,5 +108,9 @@ def run(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise TrainingError(f"{folder}: another run is at work there") from error
-        fit(task, recipe, folder, progress)
-    return TrainingResult(folder, read_card(folder / CARD_NAME))
+        try:
+            yield
+        finally:
+            if made and {entry.name for entry in folder.iterdir()} == {LOCK_NAME}:
+                path.unlink()
+                folder.rmdir()

@@ -30,9 +30,11 @@ class Journal:
         self.folder = folder
         self.path = folder / LOG_NAME
         if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if _step_of(line) <= step]
-            self.path.write_text("".join(kept), encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+            kept = [line for line in text.splitlines(keepends=True) if _step_of(line) <= step]
+            partial = folder / f".{LOG_NAME}.partial"
+            partial.write_text("".join(kept), encoding="utf-8")
+            partial.replace(self.path)
         self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> Self:

@@ -8,15 +8,18 @@ run that was killed and goes on ends with the weights of one left alone.
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from decametre.training.checkpoint import State, load_state, save_state
+from decametre.errors import TrainingError
+from decametre.training.checkpoint import Origin, State, load_state, save_state
 from decametre.training.gradient import backward
 from decametre.training.journal import Journal
 from decametre.training.recipe import OptimizationRecipe, Recipe
@@ -40,14 +43,17 @@ def fit(task: Task[Batch], recipe: Recipe, folder: Path, progress: Progress) -> 
         progress: See `Progress`.
 
     Raises:
-        TrainingError: The folder holds a run of another recipe.
+        TrainingError: The folder holds another run or cannot be written, or the training
+            diverged.
     """
-    about = recipe.model_dump(mode="json")
+    origin = Origin(recipe.model_dump(mode="json"), task.beside)
     state = start(task.network, recipe.optimization)
-    if load_state(state, folder, about):
+    if load_state(state, folder, origin):
         log.info("going on at step %d of %d", state.step, recipe.optimization.steps)
+    if state.step >= recipe.optimization.steps:
+        return
     log.info("learning rate: %s", describe(recipe.optimization))
-    with Journal(folder, state.step) as journal:
+    with _written(folder), Journal(folder, state.step) as journal:
         first, end = state.step, recipe.optimization.steps
         batches = task.batches(first, end)
         meter = Meter()
@@ -61,12 +67,40 @@ def fit(task: Task[Batch], recipe: Recipe, folder: Path, progress: Progress) -> 
                 continue
             record = meter.read()
             validation = task.validate(state.average.module)
+            check_finite(state.step, record["loss"], validation.score)
             if validation.score < state.best:
                 task.save(folder, state.average.module, validation, state.step)
             state.scores.append(validation.score)
             journal.write(state.step, record | validation.record, validation.picture)
-            save_state(state, folder, about)
+            save_state(state, folder, origin)
             meter = Meter()
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads the log any more
+        raise
+    except OSError as error:
+        raise TrainingError(
+            f"{folder}: cannot go on ({error.strerror or error}); mend that, and the same command "
+            "goes on from the last validation"
+        ) from error
+
+
+def check_finite(step: int, loss: float, score: float) -> None:
+    """Stop before numbers that are none get into the checkpoint.
+
+    Raises:
+        TrainingError: Loss or score is not a finite number.
+    """
+    if not (math.isfinite(loss) and math.isfinite(score)):
+        raise TrainingError(
+            f"step {step}: the loss is {loss:g} and the validation score {score:g}: the training "
+            "diverged; what was saved before stays. Try a lower optimization.schedule.rate, or "
+            "optimization.clip, in another folder"
+        )
 
 
 def start(network: nn.Module, recipe: OptimizationRecipe) -> State:

@@ -89,6 +89,12 @@ class SuperResolution:
         known = {product.id for product in self.products}
         for name in sorted({product.id for product in products if product.id in known}):
             log.warning("%s is trained and validated on: its score says little", name)
+        self.beside = {
+            "precision": str(precision).removeprefix("torch."),
+            "init": self._began_with(),
+            "train": [scene.name for scene in scenes[data.kernels[0]]],
+            "validation": [scene.name for scene in held_out[data.kernels[0]]],
+        }
         self.held_out = [s for s in held_out[data.kernels[0]] if s.whole().mask.any()]
         if not self.held_out:
             raise TrainingError(
@@ -120,6 +126,12 @@ class SuperResolution:
             raise TrainingError(f"no product under data.{part} is large enough to learn from")
         log.info("%s: %d scenes of %d products", part, len(products), len(set(sources)))
         return products, scenes
+
+    def _began_with(self) -> dict[str, str] | None:
+        """By checksum and not by path: a path is of one machine."""
+        if self.init is None:
+            return None
+        return {"name": self.init.name, "checksum": self.init.checksum}
 
     def batches(self, first: int, end: int) -> Iterator[Pair]:
         """The batches of some steps, drawn ahead of time where the recipe asks for workers."""
@@ -182,10 +194,9 @@ class SuperResolution:
                 mode="json", exclude={"data": {"train", "validation"}}
             ),
             "step": step,
-            # By checksum and not by path: a path is of one machine.
-            "init": self.init and {"name": self.init.name, "checksum": self.init.checksum},
+            "init": self._began_with(),
             "products": [product.id for product in self.products],
-            "precision": str(self.precision).removeprefix("torch."),
+            "precision": self.beside["precision"],
             "decametre": __version__,
         }
         save_model(

@@ -33,9 +33,12 @@ class Task(Protocol[Batch]):
 
     Attributes:
         network: To be trained, on its device.
+        beside: What the result depends on beside the recipe, as plain values: a run goes on only
+            where it is the same.
     """
 
     network: nn.Module
+    beside: dict[str, Any]
 
     def batches(self, first: int, end: int) -> Iterator[Batch]:
         """The batches of steps `first` to `end`; each depends on its step and on nothing else."""
