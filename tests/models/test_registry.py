@@ -124,6 +124,14 @@ def test_weights_are_as_readable_as_the_card(folder):
     assert len(modes) == 1
 
 
+def test_a_number_that_yaml_takes_for_text():
+    """`3e-3` without a dot is text in YAML 1.1."""
+    for config in ({"regressions": [[1, "3e-3"]]}, {"gain": "5e0"}):
+        config |= {"width": 8, "blocks": 1}
+        network = build(Card("mine", "native", config, BANDS_FOR_SCALE[2], margin=0))
+        network({10: torch.ones(1, 4, 8, 8), 20: torch.ones(1, 6, 4, 4)})
+
+
 @pytest.mark.parametrize(
     ("network", "config"),
     [

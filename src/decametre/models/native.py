@@ -85,10 +85,10 @@ class NativeTrunk(nn.Module):
         super().__init__()
         if width < 1 or blocks < 0 or block < 1:
             raise ValueError(f"width {width}, blocks {blocks}, block {block} must be positive")
-        if any(radius < 0 or ridge < 0 for radius, ridge in regressions):
-            raise ValueError(f"regressions {list(regressions)}: no radius or ridge may be negative")
         self.block = block
         self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
+        if any(radius < 0 or ridge < 0 for radius, ridge in self.regressions):
+            raise ValueError(f"regressions {self.regressions}: no radius or ridge may be negative")
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.factor = self.coarsest // FINEST_GSD
