@@ -69,8 +69,10 @@ class DataRecipe(Section):
         min_measured: See `wald.MIN_MEASURED`; less lets more of torn scenes teach.
         window: Edge, in 10 m pixels, of the windows into which a product is cut for training.
         windows: At most so many windows are taken from a product, spread at random; the rest of
-            it is not read. Memory is about 60 bytes for each 10 m pixel that is taken.
-        workers: Processes that draw patches; 0 draws in the training process.
+            it is not read. Memory is 20 bytes for each 10 m pixel that is taken and each kernel at
+            scale 2, and 2 bytes at scale 6.
+        workers: Processes that draw patches; 0 draws in the training process. The patches are the
+            same, so a run may go on with another number.
     """
 
     train: tuple[str, ...] = ()
