@@ -296,5 +296,6 @@ def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
 
 
 def test_the_card_before_training_is_the_networks():
-    card = card_of(read_recipe("native_2x"))
+    config = {"width": 8, "blocks": 6}
+    card = card_of(read_recipe("native_2x", {"network.config": config}))
     assert (card.margin, card.alignment, card.scale) == (14, 1, 2)

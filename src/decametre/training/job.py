@@ -72,7 +72,7 @@ def run(
         before = origin_of(folder)
         if before is not None:
             # Now, and not after minutes of reading products; these are compared then.
-            check_same(before, Origin(recipe.model_dump(mode="json"), {**before.beside}), folder)
+            check_same(before, Origin(recipe.model_dump(mode="json"), before.beside), folder)
             if precision == "auto":  # it is found by timing, which is another each time
                 precision = before.beside.get("precision", precision)
         dtype = choose_precision(precision, chosen)
