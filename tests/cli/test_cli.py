@@ -49,7 +49,7 @@ def test_models():
     assert {card["id"] for card in cards} >= {"native_2x", "native_6x", "bicubic_2x"}
     card = json.loads(decametre("models", "native_2x").stdout)
     assert card["properties"]["decametre:margin"] > 0
-    assert card["properties"]["decametre:training"]["scenes"]
+    assert card["properties"]["decametre:training"]["products"]
 
 
 def test_env_names_no_user_and_no_path():

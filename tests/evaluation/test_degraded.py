@@ -96,7 +96,7 @@ def test_the_edge_is_repeated_outward():
 def test_the_shipped_networks_beat_bicubic_on_a_scene_that_none_was_trained_on(sample):
     for name in ("native_2x", "native_6x"):
         model = load_model(name)
-        assert sample.id not in model.card.training["scenes"]
+        assert sample.id not in model.card.training["products"]
         scene = load_scene(sample, model.card.bands)
         degraded = degrade_scene(scene, "dsen2", model.card.bands_in)
         (found,) = score(model.network, model.card.margin, [degraded])

@@ -26,9 +26,10 @@ def models(name: str | None, as_json: bool) -> None:
         return
     click.echo(f"{'name':<12} {'scale':<6} {'weights':>9}  {'RMSE/bicubic':<13} bands")
     for card in cards.values():
-        ratio = card.scores.get("rmse_ratio_to_bicubic", "")
+        ratio = card.scores.get("rmse_ratio_to_bicubic")
+        shown = "" if ratio is None else f"{ratio:.3f}"
         click.echo(
-            f"{card.name:<12} {card.scale:<6} {card.parameters:>9}  {ratio!s:<13} "
+            f"{card.name:<12} {card.scale:<6} {card.parameters:>9}  {shown:<13} "
             f"{' '.join(card.bands_out)}"
         )
     click.echo("RMSE/bicubic: at degraded scale (Wald's protocol); see the card for scenes, kernel")
