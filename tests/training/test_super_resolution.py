@@ -60,7 +60,7 @@ def test_it_learns_and_leaves_a_model_that_sharpens(trained, sample, tmp_path):
     assert model.card.scores["rmse_ratio_to_bicubic"] < 0.97
     assert model.card.training["products"] == [sample.id]
     assert model.card.training["recipe"]["data"]["kernels"] == ["dsen2"]
-    assert model.card.attribution == "contains modified Copernicus Sentinel data 2017-2017"
+    assert model.card.attribution == "contains modified Copernicus Sentinel data 2017"
     records = [json.loads(t) for t in (trained.folder / "log.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [50, 100]
     ratios = [record["rmse_ratio_to_bicubic"] for record in records]

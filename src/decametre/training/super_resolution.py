@@ -6,6 +6,7 @@ import glob
 import logging
 import math
 import re
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -144,6 +145,7 @@ class SuperResolution:
             collate_fn=stack_pairs,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=4 if workers else None,
+            worker_init_fn=leave_signals_to_parent,
         )
         for pair in loader:
             yield pair.to(self.device)
@@ -217,6 +219,12 @@ class SuperResolution:
         )
 
 
+def leave_signals_to_parent(worker: int) -> None:
+    """In a worker: the parent alone answers Ctrl-C and SIGTERM, and ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def card_of(recipe: Recipe) -> Card:
     """The card of a recipe's network, before training.
 
@@ -241,7 +249,10 @@ def attribution_of(products: Iterable[Product], init: Card | None) -> str:
     years = {product.datetime[:4] for product in products if product.datetime}
     if init is not None:
         years |= set(re.findall(r"\b\d{4}\b", init.attribution))
-    return f"{ATTRIBUTION} {min(years)}-{max(years)}" if years else ATTRIBUTION
+    if not years:
+        return ATTRIBUTION
+    first, last = min(years), max(years)
+    return f"{ATTRIBUTION} {first}" + (f"-{last}" if last != first else "")
 
 
 def same_model(name: str, card: Card) -> Model:
