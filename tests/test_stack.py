@@ -63,7 +63,7 @@ def test_groups_by_native_grid():
     assert by_gsd(["B09", "B12", "B02", "B05"]) == {10: ("B02",), 20: ("B05", "B12"), 60: ("B09",)}
 
 
-def test_beyond_the_product_the_edge_repeats_and_is_not_measured(sample):
+def test_beyond_the_product_it_is_mirrored_and_not_measured(sample):
     names = ("B02", "B05")
     with BandReader(sample, names) as reader:
         stack = read_stack(reader, sample, names, Window(-4, -4, 20, 20), 10)
@@ -72,7 +72,9 @@ def test_beyond_the_product_the_edge_repeats_and_is_not_measured(sample):
     np.testing.assert_array_equal(stack.dn[20][0, 2:, 2:], inside)
     assert not stack.valid[20][0, :2].any()
     assert stack.valid[20][0, 2:, 2:].all()
-    np.testing.assert_allclose(stack.reflectance[20][0, :3, 5], inside[0, 3] * 1e-4, rtol=1e-6)
+    np.testing.assert_allclose(stack.reflectance[20][0, :2, 5], inside[1::-1, 3] * 1e-4, rtol=1e-6)
+    fine = stack.reflectance[10][0].reshape(10, 2, 10, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(fine[:2], fine[3:1:-1], rtol=1e-5)
 
 
 def test_the_reach_covers_the_diagonal():

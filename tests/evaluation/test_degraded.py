@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from decametre.evaluation import SceneScore, mean_ratio, predict, rmse, score
+from decametre.evaluation.degraded import mirrored
 from decametre.models.bicubic import bicubic
 from decametre.models.native import NativeTrunk
 from decametre.models.registry import BANDS_FOR_SCALE, load_model
@@ -56,8 +57,9 @@ def test_windows_start_on_the_alignment_counted_from_the_image(margin, alignment
     assert found.shape == (1, 2, 26, 44)
     # The first window is that of the image's first pixel, whatever the padding.
     first = coarse[..., :4, :4]
-    expected = bicubic(coarse[..., :8, :8], 2)[..., :4, :4] + first.mean(dim=(2, 3), keepdim=True)
-    torch.testing.assert_close(found[..., :4, :4], expected, atol=1e-6, rtol=0)
+    # Inside, that is: without a margin bicubic repeats the edge, with one it sees it mirrored.
+    expected = bicubic(coarse[..., :8, :8], 2)[..., :6, :6] + first.mean(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close(found[..., 4:6, 4:6], expected[..., 4:6, 4:6], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("margin", "alignment"), [(6, 4), (7, 1)])
@@ -85,7 +87,15 @@ def test_a_band_without_a_scored_pixel_does_not_count():
     assert math.isnan(mean_ratio([]))
 
 
-def test_the_edge_is_repeated_outward():
+def test_mirrored_grids_go_on_alike():
+    fine = torch.rand(1, 2, 6, 8)
+    coarse = torch.nn.functional.avg_pool2d(fine, 2)
+    found = torch.nn.functional.avg_pool2d(mirrored(fine, [4, 2, 10, 0]), 2)
+    torch.testing.assert_close(found, mirrored(coarse, [2, 1, 5, 0]))
+    assert torch.equal(found[..., 5:, 2:-1], coarse)
+
+
+def test_flat_ground_stays_flat_at_the_edge():
     flat = {10: torch.full((1, 4, 24, 24), 0.2), 20: torch.full((1, 6, 12, 12), 0.4)}
     model = load_model("bicubic_2x")
     torch.testing.assert_close(

@@ -4,6 +4,7 @@ from torch.nn.functional import pixel_shuffle
 
 from decametre.models.bicubic import bicubic
 from decametre.models.native import NativeTrunk
+from decametre.models.registry import load_model
 from decametre.models.regression import local_regressions as folded_regressions
 
 BANDS_IN = {10: 4, 20: 6, 60: 2}
@@ -147,3 +148,13 @@ def test_the_gradient_reaches_every_weight():
 def test_the_margin_covers_window_and_convolutions(radius):
     network = NativeTrunk(BANDS_IN, width=8, blocks=2, regressions=[(radius, 1e-3)])
     assert network.margin == 2 + 2 * 2 + radius + 2
+
+
+def test_the_model_without_training_is_bicubic_and_details():
+    model = load_model("regression_6x")
+    inputs, _ = ground()
+    details, _ = local_regressions(inputs, everywhere(), [(8, 1e-3)])
+    expected = bicubic(inputs[60], 6) + details[:, 0]
+    torch.testing.assert_close(model.network(inputs), expected)
+    assert model.card.margin == 8 + 2
+    assert model.card.parameters == 0

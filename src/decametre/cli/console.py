@@ -82,13 +82,13 @@ class _Lines:
         self.what, self.unit, self.amount = what, unit, amount
         self.scale = 1e6 if amount.startswith("M") else 1.0
         self.start = self.last = time.monotonic()
-        self.first: int | None = None
+        self.first = 0
 
     def __call__(self, done: int, total: int, count: int) -> None:
-        if self.first is None:  # a resumed job does not begin at 0
-            self.first = done - 1
+        if not count:  # a job that goes on says where, before it has done anything
+            self.first = done
         now = time.monotonic()
-        if now - self.last < INTERVAL or not done:
+        if now - self.last < INTERVAL or done == self.first:
             return
         self.last = now
         seconds = now - self.start

@@ -9,13 +9,14 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decametre.bands import FINEST_GSD
 from decametre.grid import Window
-from decametre.models.bicubic import bicubic
+from decametre.models.bicubic import Bicubic
 from decametre.tiles import split
 from decametre.wald import DegradedScene, Pair
 
@@ -57,7 +58,7 @@ def predict(
 ) -> Tensor:
     """Run a network on a whole image of any size.
 
-    Edge pixels repeat outward, by the margin at least. Windows start at multiples of `alignment`
+    The image is mirrored outward, by the margin at least. Windows start at multiples of `alignment`
     counted from the image's first pixel, and are a multiple of it large. So the result does not
     depend on `tile`.
 
@@ -68,7 +69,7 @@ def predict(
         alignment: The card's, likewise.
         tile: Edge in predicted pixels of what is computed at once.
         measured: (batch, 1, rows, columns) on the coarsest grid, see `wald.Pair`; 1 everywhere
-            without. What is repeated beyond the edge was not measured.
+            without. What is mirrored was not measured.
 
     Returns:
         (batch, bands of the coarsest GSD, rows, columns) on the finest grid, float32, on the
@@ -81,8 +82,7 @@ def predict(
     frame = image.padded(margin * scale).snapped(alignment * scale)
     beyond = (-frame.col, frame.right - image.right, -frame.row, frame.bottom - image.bottom)
     padded = {
-        gsd: F.pad(x, [side * FINEST_GSD // gsd for side in beyond], mode="replicate")
-        for gsd, x in inputs.items()
+        gsd: mirrored(x, [side * FINEST_GSD // gsd for side in beyond]) for gsd, x in inputs.items()
     }
     if measured is None:
         measured = coarse.new_ones((batch, 1, rows, cols))
@@ -101,6 +101,23 @@ def predict(
     return result
 
 
+def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
+    """An image reflected at its edges, edge pixels included.
+
+    Only so do all grids go on alike: the mean of mirrored fine pixels is the mirrored coarse pixel.
+
+    Args:
+        x_bchw: (batch, bands, rows, columns).
+        beyond: Pixels to add left, right, above and below.
+    """
+    left, right, above, below = beyond
+    rows, cols = (
+        torch.from_numpy(np.pad(np.arange(size), sides, mode="symmetric")).to(x_bchw.device)
+        for size, sides in zip(x_bchw.shape[-2:], ((above, below), (left, right)), strict=True)
+    )
+    return x_bchw.index_select(2, rows).index_select(3, cols)
+
+
 def score(
     network: nn.Module, margin: int, scenes: Iterable[DegradedScene], alignment: int = 1
 ) -> list[SceneScore]:
@@ -117,7 +134,7 @@ def score(
         pair = scene.whole()
         if not pair.mask.any():
             continue
-        baseline = bicubic(pair.inputs[max(pair.inputs)], scene.scale)
+        baseline = Bicubic({gsd: image.shape[1] for gsd, image in pair.inputs.items()})
         scores.append(
             SceneScore(
                 scene.name,
@@ -125,7 +142,7 @@ def score(
                 rmse(
                     predict(network, pair.inputs, margin, alignment, measured=pair.measured), pair
                 ),
-                rmse(baseline, pair),
+                rmse(predict(baseline, pair.inputs, Bicubic.margin), pair),
             )
         )
     return scores

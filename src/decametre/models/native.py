@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from decametre.bands import FINEST_GSD
 from decametre.models.attention import WindowAttention, check_whole_windows
 from decametre.models.bicubic import bicubic
-from decametre.models.regression import local_regressions
+from decametre.models.regression import local_regressions, reach_of
 
 PROPOSAL_GAIN = 4.0
 """Factor on details and misses of regressions before the first convolution, beside the network's
@@ -132,8 +132,7 @@ class NativeTrunk(nn.Module):
         convolutions = 2 + 2 * self.blocks_count + max(1, self.attention) - 1
         if not self.regressions:
             return max(2, convolutions)
-        radius = max(radius for radius, _ in self.regressions)
-        return convolutions + (radius + 1) * self.block - 1 + 2
+        return convolutions + reach_of(self.regressions, self.block)
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m.

@@ -25,10 +25,12 @@ from decametre.models.card import CARD_NAME, WEIGHTS_NAME, Card, checksum_of, re
 from decametre.models.dsen2 import DSen2
 from decametre.models.native import NativeTrunk
 from decametre.models.projected import Projected
+from decametre.models.regression import Regression
 from decametre.models.rsa import ResidualSelfAttention
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "bicubic": Bicubic,
+    "regression": Regression,
     "native": NativeTrunk,
     "dsen2": DSen2,
     "rsa": ResidualSelfAttention,
@@ -45,17 +47,13 @@ BANDS_FOR_SCALE: dict[int, dict[int, tuple[str, ...]]] = {
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_FAMILY = "native"
 
-BICUBIC_CARDS = {
-    f"bicubic_{scale}x": Card(
-        name=f"bicubic_{scale}x",
-        network="bicubic",
-        config={},
-        bands_in=bands_in,
-        margin=Bicubic.margin,
-        attribution="",
-    )
-    for scale, bands_in in BANDS_FOR_SCALE.items()
+UNTRAINED: dict[str, tuple[str, dict[str, Any], int]] = {
+    "bicubic_2x": ("bicubic", {}, 2),
+    "bicubic_6x": ("bicubic", {}, 6),
+    "regression_2x": ("regression", {"radius": 1, "ridge": 1e-2, "block": 4}, 2),
+    "regression_6x": ("regression", {"radius": 8, "ridge": 1e-3}, 6),
 }
+"""Models without weights: architecture, its configuration, and scale."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +64,19 @@ class Model:
     network: nn.Module
 
 
+def untrained_card(name: str) -> Card:
+    """The card of a model without weights."""
+    architecture, config, scale = UNTRAINED[name]
+    card = Card(name, architecture, config, BANDS_FOR_SCALE[scale], margin=0, attribution="")
+    network = build(card)
+    return dataclasses.replace(card, margin=int(network.margin), alignment=int(network.alignment))  # type: ignore[arg-type]
+
+
 def shipped_cards() -> dict[str, Card]:
     """The cards of the models that come with the package, by name."""
     folders = sorted(path.parent for path in WEIGHTS_FOLDER.glob(f"*/{CARD_NAME}"))
-    return BICUBIC_CARDS | {folder.name: read_card(folder / CARD_NAME) for folder in folders}
+    untrained = {name: untrained_card(name) for name in UNTRAINED}
+    return untrained | {folder.name: read_card(folder / CARD_NAME) for folder in folders}
 
 
 def families() -> dict[str, list[str]]:
@@ -159,8 +166,8 @@ def load_model(name: str) -> Model:
         UnknownNameError: Neither a shipped model nor a folder; names the nearest.
         ModelError: See `load_folder`.
     """
-    if name in BICUBIC_CARDS:
-        card = BICUBIC_CARDS[name]
+    if name in UNTRAINED:
+        card = untrained_card(name)
         return Model(card, build(card).eval())
     # A path is a path: ./native_2x is the user's own folder, whatever its name.
     if name == Path(name).name and (WEIGHTS_FOLDER / name / CARD_NAME).is_file():

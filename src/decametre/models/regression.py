@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from decametre.bands import FINEST_GSD
 from decametre.models.bicubic import bicubic
@@ -172,3 +172,49 @@ def _applied(slopes: Tensor, details: Tensor) -> Tensor:
     for term in others:
         first.add_(term)
     return first
+
+
+class Regression(nn.Module):
+    """Bicubic interpolation and the details that one local regression adds; nothing is trained.
+
+    Args:
+        bands_in: Number of bands for each GSD in metres; the coarsest are brought to 10 m.
+        radius: Of the window, in blocks.
+        ridge: See `local_regressions`.
+        block: See `local_regressions`.
+    """
+
+    def __init__(
+        self, bands_in: Mapping[int, int], radius: int, ridge: float, block: int = 1
+    ) -> None:
+        super().__init__()
+        self.coarsest = max(bands_in)
+        self.settings, self.block = [(radius, ridge)], block
+
+    @property
+    def alignment(self) -> int:
+        """Inputs begin at multiples of so many pixels of the coarsest grid."""
+        return self.block
+
+    @property
+    def margin(self) -> int:
+        """Receptive field in pixels of the coarsest grid: the window, and interpolation."""
+        return reach_of(self.settings, self.block)
+
+    def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
+        """Bring the coarsest bands to 10 m; arguments and result as in `NativeTrunk.forward`."""
+        coarse = reflectance[self.coarsest].float()
+        if measured is None:
+            measured = torch.ones_like(coarse[:, :1])
+        factor = self.coarsest // FINEST_GSD
+        with torch.autocast(coarse.device.type, enabled=False):
+            details, _ = local_regressions(reflectance, measured, self.settings, self.block)
+        return bicubic(coarse, factor) + F.pixel_shuffle(details[:, 0].flatten(1, 2), factor)
+
+
+def reach_of(settings: Sequence[tuple[int, float]], block: int) -> int:
+    """How far regressions look, in pixels of the coarsest grid.
+
+    The block of a pixel begins up to block - 1 pixels before it; interpolation looks two pixels on.
+    """
+    return (max(radius for radius, _ in settings) + 1) * block - 1 + 2

@@ -56,6 +56,7 @@ def fit(task: Task[Batch], recipe: Recipe, folder: Path, progress: Progress) -> 
     with _written(folder), Journal(folder, state.step) as journal:
         first, end = state.step, recipe.optimization.steps
         batches = task.batches(first, end)
+        progress(first, end, 0)
         meter = Meter()
         while state.step < end:
             with meter.waiting():
