@@ -54,8 +54,8 @@ def read_stack(
         product: The product.
         names: Band names.
         window: In 10 m pixels, a multiple of the coarsest band's factor. It may reach beyond the
-            product; there it is mirrored, and nothing is measured. Only so do all grids go on alike:
-            the mean of mirrored fine pixels is the mirrored coarse pixel.
+            product; there it is mirrored, and nothing is measured. Only so do all grids go on
+            alike: the mean of mirrored fine pixels is the mirrored coarse pixel.
         reach: How far, in 10 m pixels, a gap is filled from its edge; see `fill_gaps`.
 
     Raises:

@@ -3,6 +3,13 @@
 What training needs stands here; the rest imports torchmetrics and matplotlib, which take seconds.
 """
 
-from decametre.evaluation.degraded import SceneScore, mean_ratio, predict, rmse, score
+from decametre.evaluation.degraded import (
+    SceneScore,
+    mean_ratio,
+    predict,
+    predict_bicubic,
+    rmse,
+    score,
+)
 
-__all__ = ["SceneScore", "mean_ratio", "predict", "rmse", "score"]
+__all__ = ["SceneScore", "mean_ratio", "predict", "predict_bicubic", "rmse", "score"]

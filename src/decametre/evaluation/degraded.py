@@ -101,6 +101,12 @@ def predict(
     return result
 
 
+def predict_bicubic(inputs: Mapping[int, Tensor]) -> Tensor:
+    """Bicubic interpolation of the coarsest bands, with edges as in `predict`."""
+    network = Bicubic({gsd: image.shape[1] for gsd, image in inputs.items()})
+    return predict(network, inputs, network.margin)
+
+
 def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
     """An image reflected at its edges, edge pixels included.
 
@@ -134,7 +140,6 @@ def score(
         pair = scene.whole()
         if not pair.mask.any():
             continue
-        baseline = Bicubic({gsd: image.shape[1] for gsd, image in pair.inputs.items()})
         scores.append(
             SceneScore(
                 scene.name,
@@ -142,7 +147,7 @@ def score(
                 rmse(
                     predict(network, pair.inputs, margin, alignment, measured=pair.measured), pair
                 ),
-                rmse(predict(baseline, pair.inputs, Bicubic.margin), pair),
+                rmse(predict_bicubic(pair.inputs), pair),
             )
         )
     return scores

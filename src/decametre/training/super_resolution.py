@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from decametre.errors import ModelError, TrainingError
-from decametre.evaluation import SceneScore, mean_ratio, predict, score
+from decametre.evaluation import SceneScore, mean_ratio, predict, predict_bicubic, score
 from decametre.io.product import Product
 from decametre.io.quicklook import stretch, to_bytes
-from decametre.models.bicubic import bicubic
 from decametre.models.card import ATTRIBUTION, Card
 from decametre.models.registry import (
     BANDS_FOR_SCALE,
@@ -179,7 +178,7 @@ class SuperResolution:
         rows, cols = (min(PICTURE_EDGE, s) // scene.scale * scene.scale for s in scene.shape)
         row, col = (scene.shape[0] - rows) // 2, (scene.shape[1] - cols) // 2
         pair = scene.pair(row, col, rows, cols)
-        start = bicubic(pair.inputs[self.card.coarsest], scene.scale)
+        start = predict_bicubic(pair.inputs)
         card = self.card
         result = predict(network, pair.inputs, card.margin, card.alignment, measured=pair.measured)
         # Three bands far apart where there are three: short-wave infrared, near infrared, red edge.
