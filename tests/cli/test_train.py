@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+from decametre.training.recipe import read_recipe
+
 
 def decametre(*arguments):
     return subprocess.run(
@@ -34,6 +36,14 @@ def test_train_leaves_a_model_and_says_how_good_it_is(sample_item, tmp_path):
     assert done.stdout == ""
     assert "of bicubic on the validation products" in done.stderr
     assert (tmp_path / "run" / "card.json").is_file()
+
+
+def test_a_shipped_recipe_can_be_shown_and_used(tmp_path):
+    shown = decametre("train", "native_2x", "--show")
+    assert shown.returncode == 0
+    (tmp_path / "mine.yaml").write_text(shown.stdout)
+    assert decametre("train", tmp_path / "mine.yaml", "--show").stdout == shown.stdout
+    assert read_recipe(str(tmp_path / "mine.yaml")) == read_recipe("native_2x")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import click
 from decametre import api
 from decametre.cli.console import progress_of
 from decametre.cli.recipe_arguments import recipe_arguments
+from decametre.training.recipe import find_recipe
 
 log = logging.getLogger(__name__)
 
@@ -24,12 +25,14 @@ log = logging.getLogger(__name__)
     help="The run's folder; the recipe's name without. A run that stopped there goes on.",
 )
 @click.option("--init", metavar="MODEL", help="Start from the weights of a model or model folder.")
+@click.option("--show", is_flag=True, help="Print the recipe, and train nothing.")
 def train(
     recipe: str,
     train_on: tuple[str, ...],
     validate_on: tuple[str, ...],
     out: Path | None,
     init: str | None,
+    show: bool,
     settings: tuple[tuple[str, Any], ...],
     device: str,
     precision: str,
@@ -38,6 +41,9 @@ def train(
 
     The folder that it leaves is a model: `decametre sharpen PRODUCT OUTPUT.tif --model FOLDER`.
     """
+    if show:
+        click.echo(find_recipe(recipe)[1], nl=False)
+        return
     with progress_of(f"training {recipe}", "steps", "samples") as progress:
         result = api.train(
             recipe,

@@ -169,6 +169,31 @@ def shipped_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
 
 
+def find_recipe(source: str) -> tuple[Path, str]:
+    """Where a recipe lies, and its text.
+
+    Args:
+        source: The path of a YAML file, or the name of a shipped recipe.
+
+    Raises:
+        UnknownNameError: There is no such recipe; names the nearest.
+        RecipeError: The file cannot be read.
+    """
+    path, shipped = Path(source), shipped_recipes()
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        if source not in shipped:
+            raise UnknownNameError("recipe", source, shipped)
+        path = shipped[source]
+    try:
+        return path, path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"{source}: no such file; shipped recipes: {', '.join(shipped)}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not readable as YAML ({error})") from error
+
+
 def read_recipe(
     source: str,
     changes: Mapping[str, Any] | None = None,
@@ -190,19 +215,10 @@ def read_recipe(
         UnknownNameError: There is no such recipe or key; names the nearest.
         RecipeError: It is not YAML, or a value is missing or wrong.
     """
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml") and not path.is_file():
-        shipped = shipped_recipes()
-        if source not in shipped:
-            raise UnknownNameError("recipe", source, shipped)
-        path = shipped[source]
+    path, text = find_recipe(source)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(
-            f"{source}: no such file; shipped recipes: {', '.join(shipped_recipes())}"
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {tree!r:.40}")
