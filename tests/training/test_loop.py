@@ -67,14 +67,28 @@ def silent(done, total, samples):
     pass
 
 
-def test_a_killed_run_ends_with_the_weights_of_one_left_alone(tmp_path):
+OPTIMIZERS = [
+    {},
+    {"optimization.optimizer": "sgd"},
+    {
+        "optimization.optimizer": "sgd",
+        "optimization.momentum": 0.9,
+        "optimization.nesterov": True,
+    },
+    {"optimization.optimizer": "lars", "optimization.momentum": 0.9},
+    {"optimization.optimizer": "lamb"},
+]
+
+
+@pytest.mark.parametrize("changes", OPTIMIZERS)
+def test_a_killed_run_ends_with_the_weights_of_one_left_alone(tmp_path, changes):
     whole, first, second = Line(), Line(stop_at=10), Line()
     alone, resumed = tmp_path / "alone", tmp_path / "resumed"
     alone.mkdir(), resumed.mkdir()
-    fit(whole, recipe(), alone, silent)
+    fit(whole, recipe(**changes), alone, silent)
     with pytest.raises(KeyboardInterrupt):
-        fit(first, recipe(), resumed, silent)
-    fit(second, recipe(), resumed, silent)
+        fit(first, recipe(**changes), resumed, silent)
+    fit(second, recipe(**changes), resumed, silent)
     assert torch.equal(whole.network.weight, second.network.weight)
     assert torch.equal(whole.network.bias, second.network.bias)
     for name in (CHECKPOINT_NAME, "weights.txt"):
@@ -129,6 +143,18 @@ def test_a_checkpoint_of_something_else_is_one_line(tmp_path, changes):
     task = Line()
     with pytest.raises(TrainingError, match="not a checkpoint"):
         load_state(start(task.network, recipe().optimization), tmp_path, Origin({}, {}))
+
+
+def test_a_run_of_before_a_key_was_there_goes_on_with_its_default():
+    now = recipe().model_dump(mode="json")
+    before = json.loads(json.dumps(now))
+    for key in ("optimizer", "momentum", "nesterov"):
+        del before["optimization"][key]
+    assert Origin(before, {}).difference(Origin(now, {})) == ""
+    other = recipe(**{"optimization.optimizer": "lamb"}).model_dump(mode="json")
+    assert Origin(before, {}).difference(Origin(other, {})) == (
+        "optimization.optimizer was 'adamw' and is now 'lamb'"
+    )
 
 
 def test_what_the_recipe_does_not_say_must_be_the_same(tmp_path):
@@ -248,9 +274,3 @@ def test_the_first_difference_has_its_place():
     assert first_difference(a, {**a, "seed": 1}) == "seed was 0 and is now 1"
     b = {"data": {"patch": 4, "gain": 0.1}, "seed": 0}
     assert first_difference(a, b).startswith("data.patch")
-
-
-def test_weight_decay_leaves_biases_alone():
-    decayed = start(nn.Linear(2, 2), recipe(**{"optimization.weight_decay": 0.1}).optimization)
-    groups = decayed.optimizer.param_groups
-    assert [(g["weight_decay"], g["params"][0].ndim) for g in groups] == [(0.1, 2), (0.0, 1)]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
+from decametre.training.recipe import completed
 
 CHECKPOINT_NAME = "last.safetensors"
 
@@ -61,6 +62,7 @@ class Origin:
         """Where the other one differs first, in words; empty where it does not.
 
         What is known beside the recipe of one only is not compared: earlier checkpoints lack it.
+        A key that a recipe lacks is at its default, for the same reason.
         How many processes draw patches changes nothing, and products count by what was found
         under their paths, which may be relative.
         """
@@ -73,8 +75,9 @@ class Origin:
 
     def _compared(self, without_paths: bool) -> dict[str, Any]:
         left_out = {"workers", "train", "validation"} if without_paths else {"workers"}
-        data = self.recipe.get("data", {})
-        return {**self.recipe, "data": {k: v for k, v in data.items() if k not in left_out}}
+        recipe = completed(self.recipe)
+        data = recipe.get("data", {})
+        return {**recipe, "data": {k: v for k, v in data.items() if k not in left_out}}
 
 
 def save_state(state: State, folder: Path, origin: Origin) -> None:
@@ -83,8 +86,13 @@ def save_state(state: State, folder: Path, origin: Origin) -> None:
         **_prefixed("network", state.network.state_dict()),
         **_prefixed("average", state.average.state_dict()),
     }
-    for index, moments in state.optimizer.state_dict()["state"].items():
+    optimizer = state.optimizer.state_dict()
+    for index, moments in optimizer["state"].items():
         tensors |= _prefixed(f"optimizer.{index}", moments)
+    for index, group in enumerate(optimizer["param_groups"]):
+        # LAMB counts its steps here. All else follows from the recipe.
+        counters = {key: value for key, value in group.items() if isinstance(value, Tensor)}
+        tensors |= _prefixed(f"group.{index}", counters)
     partial = folder / f".{CHECKPOINT_NAME}.partial"
     about = {"step": state.step, "scores": state.scores, **asdict(origin)}
     try:
@@ -131,11 +139,11 @@ def load_state(state: State, folder: Path, origin: Origin) -> bool:
         check_same(_origin_in(about), origin, folder)
         state.network.load_state_dict(_stripped("network", tensors))
         state.average.load_state_dict(_stripped("average", tensors))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _stripped("optimizer", tensors).items():
-            index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = tensor
-        groups = state.optimizer.state_dict()["param_groups"]
+        moments, counters = _numbered("optimizer", tensors), _numbered("group", tensors)
+        groups = [
+            group | counters.get(index, {})
+            for index, group in enumerate(state.optimizer.state_dict()["param_groups"])
+        ]
         state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         state.step, state.scores = about["step"], about["scores"]
     return True
@@ -185,3 +193,11 @@ def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _stripped(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+
+
+def _numbered(prefix: str, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    found: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _stripped(prefix, tensors).items():
+        index, _, key = name.partition(".")
+        found.setdefault(int(index), {})[key] = tensor
+    return found

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -22,6 +21,7 @@ from decametre.errors import TrainingError
 from decametre.training.checkpoint import Origin, State, load_state, save_state
 from decametre.training.gradient import backward
 from decametre.training.journal import Journal
+from decametre.training.optimizers import build_optimizer
 from decametre.training.recipe import OptimizationRecipe, Recipe
 from decametre.training.schedule import describe, learning_rate
 from decametre.training.task import Batch, Task
@@ -106,15 +106,6 @@ def check_finite(step: int, loss: float, score: float) -> None:
 
 def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
     """A run that has not begun."""
-    weights = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in weights if p.ndim > 1], "weight_decay": recipe.weight_decay},
-            {"params": [p for p in weights if p.ndim <= 1], "weight_decay": 0.0},
-        ],
-        betas=recipe.betas,
-        eps=recipe.eps,
-    )
 
     def moved(average: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
         # Early on the average is short, so that the first, random weights are soon forgotten.
@@ -122,7 +113,7 @@ def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
         return average.lerp(new, 1 - decay)
 
     average = AveragedModel(network, avg_fn=moved if recipe.average else lambda a, new, n: new)
-    return State(network, average.eval(), optimizer)
+    return State(network, average.eval(), build_optimizer(network, recipe))
 
 
 def step_once(

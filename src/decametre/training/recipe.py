@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from decametre.errors import RecipeError, UnknownNameError
@@ -115,6 +123,15 @@ class Plateau(Section):
     patience: Whole = Field(default=5, ge=0)
 
 
+KEYS_OF_OPTIMIZERS = {
+    "adamw": {"betas", "eps"},
+    "sgd": {"momentum", "nesterov"},
+    "lars": {"momentum", "nesterov"},
+    "lamb": {"betas", "eps"},
+}
+"""What an optimizer looks at besides the learning rate and `weight_decay`."""
+
+
 class OptimizationRecipe(Section):
     """How it is trained.
 
@@ -122,10 +139,16 @@ class OptimizationRecipe(Section):
         steps: Optimizer steps.
         batch: Patches a step, over all devices.
         loss: `l1`, or `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a round tip.
-        schedule: The learning rate of Adam.
-        betas: Adam's.
-        eps: Adam's.
-        weight_decay: Decoupled from the gradient (AdamW), on weights and not on biases.
+        schedule: The learning rate.
+        optimizer: `adamw`; `sgd`; or for large batches `lars` (You et al. 2017) and `lamb` (You et
+            al. 2020): SGD and Adam whose step in each layer is in proportion to its weights' norm.
+        betas: Of `adamw` and `lamb`: decay a step of the moments.
+        eps: Of `adamw` and `lamb`.
+        momentum: Of `sgd` and `lars`.
+        nesterov: Of `sgd` and `lars`: the momentum is Nesterov's.
+        weight_decay: On weights, and neither on biases nor norms. With `adamw` decoupled from the
+            gradient; with `sgd` it is the factor of an L2 penalty; with `lars` and `lamb` the trust
+            ratio looks at it.
         clip: Gradients of a greater norm are scaled down to it; none without.
         average: Decay a step of the moving average of the weights, which is what is validated and
             kept; 0 keeps the weights themselves.
@@ -135,11 +158,33 @@ class OptimizationRecipe(Section):
     batch: Whole = Field(gt=0)
     schedule: Annotated[Cosine | ModifiedLinear | Plateau, Field(discriminator="rule")]
     loss: Literal["l1", "charbonnier"] = "l1"
+    optimizer: Literal["adamw", "sgd", "lars", "lamb"] = "adamw"
     betas: tuple[Decay, Decay] = (0.9, 0.999)
     eps: Real = Field(default=1e-8, gt=0)
+    momentum: Decay = 0.0
+    nesterov: bool = False
     weight_decay: Real = Field(default=0.0, ge=0)
     clip: Real | None = Field(default=None, gt=0)
     average: Decay = 0.999
+
+    @field_validator("betas", "eps", "momentum", "nesterov")
+    @classmethod
+    def _refuse_what_the_optimizer_ignores(cls, value: Any, info: ValidationInfo) -> Any:
+        key, optimizer = str(info.field_name), info.data.get("optimizer", "")
+        fits = key in KEYS_OF_OPTIMIZERS.get(optimizer, {key})
+        if not fits and value != cls.model_fields[key].default:
+            having = [name for name, keys in KEYS_OF_OPTIMIZERS.items() if key in keys]
+            raise PydanticCustomError(
+                "foreign", f"{optimizer} has none, but {' and '.join(having)} have"
+            )
+        return value
+
+    @field_validator("nesterov")
+    @classmethod
+    def _refuse_nesterov_without_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("momentum"):
+            raise PydanticCustomError("nesterov", "Input should be false without momentum")
+        return value
 
 
 class Recipe(Section):
@@ -262,9 +307,20 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> Recipe:
             section = ".".join(place[:-1])
             kind = f"key in {section} of {where}" if section else f"key in {where}"
             raise UnknownNameError(kind, place[-1], _keys_beside(fault["loc"])) from error
-        seen = "" if fault["type"] == "missing" else f", not {fault['input']!r:.60}"
+        seen = "" if fault["type"] in ("missing", "foreign") else f", not {fault['input']!r:.60}"
         said = fault["msg"].replace("valid tuple", "list")  # what YAML calls it
         raise RecipeError(f"{where}: {'.'.join(place)}: {said}{seen}") from error
+
+
+def completed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as an earlier version saved it, with the keys that it lacks at their defaults.
+
+    What cannot be read as a recipe comes back as it is.
+    """
+    try:
+        return Recipe.model_validate(tree).model_dump(mode="json")
+    except ValidationError:
+        return dict(tree)
 
 
 def _keys_beside(loc: tuple[int | str, ...]) -> Iterable[str]:
