@@ -35,6 +35,7 @@ def test_the_shipped_weights_are_of_the_shipped_recipe(name):
         (("data",), "patches", "mean patch"),
         (("optimization",), "clipping", "mean clip"),
         (("optimization", "schedule"), "warm_up", "mean warmup"),
+        (("optimization",), "optimiser", "mean optimizer"),
     ],
 )
 def test_an_unknown_key_is_an_error_with_the_nearest_right_one(place, key, nearest):
@@ -62,6 +63,17 @@ def test_an_unknown_key_is_an_error_with_the_nearest_right_one(place, key, neare
         ("data.window", 700, "data.window"),
         ("optimization.schedule", {"rule": "linear", "rate": 1}, "optimization.schedule"),
         ("optimization.schedule", {"rule": "cosine"}, "optimization.schedule.rate"),
+        # Steps are for cosine, shares of the steps for the linear rule.
+        (
+            "optimization.schedule",
+            {"rule": "linear_warmup", "warmup": 5},
+            "optimization.schedule.warmup: Input should be less than 1",
+        ),
+        (
+            "optimization.schedule",
+            {"rule": "linear_warmup", "milestones": [30, 60]},
+            "optimization.schedule.milestones.0",
+        ),
         ("name", "../up", "name"),
         (
             "optimization.steps",
@@ -93,6 +105,12 @@ def test_what_an_optimizer_ignores_is_refused():
         read_recipe("native_2x", sgd | {"optimization.nesterov": True})
     momentum = {"optimization.momentum": 0.9, "optimization.nesterov": True}
     assert read_recipe("native_2x", sgd | momentum).optimization.nesterov
+
+
+@pytest.mark.parametrize("rule", ["linear_warmup", "polynomial"])
+def test_every_rule_names_its_own_keys(rule):
+    with pytest.raises(UnknownNameError, match="mean reference_batch"):
+        read_recipe("native_2x", {"optimization.schedule": {"rule": rule, "referenced_batch": 256}})
 
 
 def test_numbers_that_yaml_takes_for_text():

@@ -28,6 +28,70 @@ def test_the_modified_linear_rule_of_the_paper(batch, k):
     assert f"= {k:g}:" in describe(rule)
 
 
+@pytest.mark.parametrize(("batch", "k"), [(256, 1), (64, 0.25), (8192, 32)])
+def test_the_linear_rule_of_the_paper(batch, k):
+    """0.1 x batch / 256, 5 of 100 epochs of warm-up, a tenth from epochs 30, 60 and 80 on."""
+    rule = recipe({"rule": "linear_warmup"}, steps=100, batch=batch)
+    by_hand = {
+        0: 0.02,
+        1: 0.04,
+        4: 0.1,
+        5: 0.1,
+        29: 0.1,
+        30: 0.01,
+        59: 0.01,
+        60: 0.001,
+        79: 0.001,
+        80: 0.0001,
+        99: 0.0001,
+    }
+    for step, rate in by_hand.items():
+        assert learning_rate(step, rule, []) == pytest.approx(rate * k)
+    assert describe(rule) == (
+        f"linear rule, k = {batch} / 256 = {k:g}: 0.1 x k = {0.1 * k:g}, warm-up 5 of 100 steps, "
+        "times 0.1 at steps 30, 60, 80"
+    )
+
+
+def test_a_batch_k_times_as_large_has_its_milestones_k_times_earlier():
+    small = recipe({"rule": "linear_warmup"}, steps=4000, batch=256)
+    large = recipe({"rule": "linear_warmup"}, steps=1000, batch=1024)
+    for step in (300, 599, 600, 800, 999):
+        ratio = learning_rate(step, large, []) / learning_rate(4 * step, small, [])
+        assert ratio == pytest.approx(4)
+
+
+def test_every_input_of_the_linear_rule_counts():
+    rule = recipe(
+        {
+            "rule": "linear_warmup",
+            "rate": 2.0,
+            "reference_batch": 64,
+            "warmup": 0,
+            "milestones": [0.5],
+            "factor": 0.25,
+        },
+        steps=10,
+    )
+    assert [learning_rate(step, rule, []) for step in (0, 4, 5, 9)] == [1.0, 1.0, 0.25, 0.25]
+
+
+def test_polynomial_rises_and_falls_to_zero():
+    rule = recipe({"rule": "polynomial", "rate": 0.5, "warmup": 0.2}, steps=50, batch=512)
+    by_hand = {0: 0.1, 4: 0.5, 9: 1.0, 10: 1.0, 20: 0.75**2, 30: 0.25, 40: 0.0625, 50: 0.0}
+    for step, rate in by_hand.items():
+        assert learning_rate(step, rule, []) == pytest.approx(rate)
+    assert describe(rule) == (
+        "linear rule, k = 512 / 256 = 2: 0.5 x k = 1, warm-up 10 of 50 steps, then to 0 as "
+        "(share left)^2"
+    )
+    straight = recipe(
+        {"rule": "polynomial", "rate": 1.0, "reference_batch": 32, "warmup": 0, "power": 1},
+        steps=4,
+    )
+    assert [learning_rate(step, straight, []) for step in range(5)] == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
 def test_plateau_is_that_of_torch():
     scores = [5.0, 4.0, 4.1, 4.2, 4.3, 3.9, 3.9, 3.9, 3.9, 3.8, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]
     ours = recipe({"rule": "plateau", "rate": 1.0, "patience": 2})

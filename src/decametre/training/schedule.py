@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from decametre.training.recipe import Cosine, ModifiedLinear, OptimizationRecipe
+from decametre.training.recipe import (
+    Cosine,
+    LinearRule,
+    LinearWarmup,
+    ModifiedLinear,
+    OptimizationRecipe,
+    Plateau,
+    Polynomial,
+)
 
 
 def learning_rate(step: int, recipe: OptimizationRecipe, scores: Sequence[float]) -> float:
@@ -16,16 +24,45 @@ def learning_rate(step: int, recipe: OptimizationRecipe, scores: Sequence[float]
         recipe: Rule, batch and steps.
         scores: Of all validations before this step; less is better. Only a plateau looks at them.
     """
-    rule = recipe.schedule
-    if isinstance(rule, Cosine):
-        if step < rule.warmup:
-            return rule.rate * (step + 1) / rule.warmup
-        share = (step - rule.warmup) / max(1, recipe.steps - rule.warmup)
-        return rule.rate * 0.5 * (1 + math.cos(math.pi * share))
-    if isinstance(rule, ModifiedLinear):
-        k = recipe.batch / rule.reference_batch
-        return rule.rate * k * 0.5 ** math.floor(step * k / rule.halve_every)
-    return rule.rate * 0.5 ** plateaus(scores, rule.patience)
+    match recipe.schedule:
+        case Cosine() as rule:
+            if step < rule.warmup:
+                return rule.rate * (step + 1) / rule.warmup
+            share = (step - rule.warmup) / max(1, recipe.steps - rule.warmup)
+            return rule.rate * 0.5 * (1 + math.cos(math.pi * share))
+        case ModifiedLinear() as rule:
+            k = times_reference(recipe, rule)
+            return rule.rate * k * 0.5 ** math.floor(step * k / rule.halve_every)
+        case LinearWarmup() as rule:
+            passed = sum(step >= milestone for milestone in milestones(recipe, rule))
+            return warmed_up(step, recipe, rule) * rule.factor**passed
+        case Polynomial() as rule:
+            warmup = warmup_steps(recipe, rule)
+            left = (recipe.steps - max(step, warmup)) / max(1, recipe.steps - warmup)
+            return warmed_up(step, recipe, rule) * left**rule.power
+        case Plateau() as rule:
+            return rule.rate * 0.5 ** plateaus(scores, rule.patience)
+
+
+def times_reference(recipe: OptimizationRecipe, rule: ModifiedLinear | LinearRule) -> float:
+    """k: how many times the reference the global batch is, whatever devices share it."""
+    return recipe.batch / rule.reference_batch
+
+
+def warmup_steps(recipe: OptimizationRecipe, rule: LinearRule) -> int:
+    """In how many steps the rate rises."""
+    return round(rule.warmup * recipe.steps)
+
+
+def warmed_up(step: int, recipe: OptimizationRecipe, rule: LinearRule) -> float:
+    """The linear rule's rate before any decay."""
+    rise = min(1.0, (step + 1) / max(1, warmup_steps(recipe, rule)))
+    return rule.rate * times_reference(recipe, rule) * rise
+
+
+def milestones(recipe: OptimizationRecipe, rule: LinearWarmup) -> list[int]:
+    """The first steps of lower rates."""
+    return [round(share * recipe.steps) for share in rule.milestones]
 
 
 def plateaus(scores: Sequence[float], patience: int) -> int:
@@ -40,14 +77,33 @@ def plateaus(scores: Sequence[float], patience: int) -> int:
 
 def describe(recipe: OptimizationRecipe) -> str:
     """The rule and its inputs, for the log."""
-    rule = recipe.schedule
-    if isinstance(rule, Cosine):
-        return f"cosine from {rule.rate:g} to 0 in {recipe.steps} steps, warm-up {rule.warmup}"
-    if isinstance(rule, ModifiedLinear):
-        k = recipe.batch / rule.reference_batch
-        return (
-            f"modified linear rule, k = {recipe.batch} / {rule.reference_batch} = {k:g}: "
-            f"{rule.rate:g} x k = {rule.rate * k:g}, halved every {rule.halve_every} / k = "
-            f"{rule.halve_every / k:.0f} steps"
-        )
-    return f"{rule.rate:g}, halved after {rule.patience} validations without improvement"
+    match recipe.schedule:
+        case Cosine() as rule:
+            return f"cosine from {rule.rate:g} to 0 in {recipe.steps} steps, warm-up {rule.warmup}"
+        case ModifiedLinear() as rule:
+            k = times_reference(recipe, rule)
+            return (
+                f"modified linear rule, {_scaled(recipe, rule)}, halved every {rule.halve_every} / "
+                f"k = {rule.halve_every / k:.0f} steps"
+            )
+        case LinearWarmup() as rule:
+            at = ", ".join(str(milestone) for milestone in milestones(recipe, rule))
+            return (
+                f"linear rule, {_scaled(recipe, rule)}, warm-up {warmup_steps(recipe, rule)} of "
+                f"{recipe.steps} steps, times {rule.factor:g} at steps {at or 'none'}"
+            )
+        case Polynomial() as rule:
+            return (
+                f"linear rule, {_scaled(recipe, rule)}, warm-up {warmup_steps(recipe, rule)} of "
+                f"{recipe.steps} steps, then to 0 as (share left)^{rule.power:g}"
+            )
+        case Plateau() as rule:
+            return f"{rule.rate:g}, halved after {rule.patience} validations without improvement"
+
+
+def _scaled(recipe: OptimizationRecipe, rule: ModifiedLinear | LinearRule) -> str:
+    k = times_reference(recipe, rule)
+    return (
+        f"k = {recipe.batch} / {rule.reference_batch} = {k:g}: {rule.rate:g} x k = "
+        f"{rule.rate * k:g}"
+    )
