@@ -6,7 +6,15 @@ import torch
 from scipy import ndimage
 
 from decametre.bands import ALL_BANDS, BAND_NAMES, bands_at
-from decametre.degradation import degrade, inverse_taps, kernel_taps, radius_of, spread
+from decametre.degradation import (
+    KERNELS,
+    degrade,
+    inverse_taps,
+    kernel_taps,
+    mirrored,
+    radius_of,
+    spread,
+)
 from decametre.errors import UnknownNameError
 
 SCALES = [2, 6]
@@ -16,7 +24,7 @@ SCALES = [2, 6]
 def test_dsen2_is_a_gaussian_of_1_over_s_then_a_mean(scale):
     """Lanaras et al. 2018, by scipy: an independent implementation."""
     image = np.random.default_rng(0).random((48, 60))
-    blurred = ndimage.gaussian_filter(image, 1 / scale, mode="nearest")
+    blurred = ndimage.gaussian_filter(image, 1 / scale, mode="reflect")
     expected = blurred.reshape(48 // scale, scale, 60 // scale, scale).mean(axis=(1, 3))
     taps = kernel_taps("dsen2", ["B05"], scale)
     found = degrade(torch.from_numpy(image)[None, None], taps, scale)[0, 0].numpy()
@@ -62,7 +70,7 @@ def test_without_padding_only_exact_pixels_are_made(scale):
     taps = kernel_taps("mtf", ["B05", "B11"], scale)
     radius = radius_of(taps, scale)
     image = torch.rand(1, 2, 20 * scale, 20 * scale, dtype=torch.float64)
-    padded = torch.nn.functional.pad(image, [radius] * 4, mode="replicate")
+    padded = mirrored(image, [radius] * 4)
     torch.testing.assert_close(degrade(padded, taps, scale, pad=False), degrade(image, taps, scale))
 
 
@@ -98,3 +106,21 @@ def test_the_inverse_undoes_degrading_what_was_spread(scale):
 def test_an_unknown_kernel_is_named():
     with pytest.raises(UnknownNameError, match="did you mean mtf"):
         kernel_taps("mft", ["B05"], 2)
+
+
+def test_mirrored_grids_go_on_alike():
+    fine = torch.rand(1, 2, 6, 8)
+    coarse = torch.nn.functional.avg_pool2d(fine, 2)
+    found = torch.nn.functional.avg_pool2d(mirrored(fine, [4, 2, 10, 0]), 2)
+    torch.testing.assert_close(found, mirrored(coarse, [2, 1, 5, 0]))
+    assert torch.equal(found[..., 5:, 2:-1], coarse)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_what_is_made_of_a_mirrored_image_is_mirrored(kernel):
+    fine = torch.rand(1, 2, 36, 48, dtype=torch.float64)
+    taps = kernel_taps(kernel, ["B01", "B09"], 6)
+    coarse = degrade(mirrored(fine, [30, 30, 30, 30]), taps, 6)
+    expected = mirrored(degrade(fine, taps, 6), [5, 5, 5, 5])
+    # Outermost pixels see the image mirrored about another edge.
+    torch.testing.assert_close(coarse[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2])

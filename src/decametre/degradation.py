@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -89,6 +90,23 @@ def radius_of(taps: Tensor, scale: int) -> int:
     return (taps.shape[1] - scale) // 2
 
 
+def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
+    """An image reflected at its edges, edge pixels included.
+
+    Only so do all grids go on alike: the mean of mirrored fine pixels is the mirrored coarse pixel.
+
+    Args:
+        x_bchw: (batch, bands, rows, columns).
+        beyond: Pixels to add left, right, above and below.
+    """
+    left, right, above, below = beyond
+    rows, cols = (
+        torch.from_numpy(np.pad(np.arange(size), sides, mode="symmetric")).to(x_bchw.device)
+        for size, sides in zip(x_bchw.shape[-2:], ((above, below), (left, right)), strict=True)
+    )
+    return x_bchw.index_select(2, rows).index_select(3, cols)
+
+
 def degrade(
     x_bchw: Tensor, taps: Tensor, scale: int, *, stride: int | None = None, pad: bool = True
 ) -> Tensor:
@@ -100,7 +118,7 @@ def degrade(
         scale: Ratio of the grids.
         stride: Fine pixels from one coarse pixel to the next; `scale` unless coarse pixels are to
             overlap.
-        pad: Repeat the outermost pixels where the kernel reaches beyond the image. Without, only
+        pad: Mirror the image where the kernel reaches beyond it. Without, only
             coarse pixels whose kernel lies inside are made: the caller gives r more fine pixels
             on each side.
 
@@ -111,7 +129,7 @@ def degrade(
     bands, stride = x_bchw.shape[1], stride or scale
     taps = taps.to(x_bchw)
     if pad:
-        x_bchw = F.pad(x_bchw, [radius_of(taps, scale)] * 4, mode="replicate")
+        x_bchw = mirrored(x_bchw, [radius_of(taps, scale)] * 4)
     rows = F.conv2d(x_bchw, taps[:, None, :, None], stride=(stride, 1), groups=bands)
     return F.conv2d(rows, taps[:, None, None, :], stride=(1, stride), groups=bands)
 

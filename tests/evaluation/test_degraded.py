@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from decametre.evaluation import SceneScore, mean_ratio, predict, rmse, score
-from decametre.evaluation.degraded import mirrored
 from decametre.models.bicubic import bicubic
 from decametre.models.native import NativeTrunk
 from decametre.models.registry import BANDS_FOR_SCALE, load_model
@@ -85,14 +84,6 @@ def test_a_band_without_a_scored_pixel_does_not_count():
     scores = [SceneScore("a", 1, (1.0, math.nan), (10.0, math.nan))]
     assert mean_ratio(scores) == 0.1
     assert math.isnan(mean_ratio([]))
-
-
-def test_mirrored_grids_go_on_alike():
-    fine = torch.rand(1, 2, 6, 8)
-    coarse = torch.nn.functional.avg_pool2d(fine, 2)
-    found = torch.nn.functional.avg_pool2d(mirrored(fine, [4, 2, 10, 0]), 2)
-    torch.testing.assert_close(found, mirrored(coarse, [2, 1, 5, 0]))
-    assert torch.equal(found[..., 5:, 2:-1], coarse)
 
 
 def test_flat_ground_stays_flat_at_the_edge():

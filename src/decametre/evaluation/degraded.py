@@ -9,12 +9,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decametre.bands import FINEST_GSD
+from decametre.degradation import mirrored
 from decametre.grid import Window
 from decametre.models.bicubic import Bicubic
 from decametre.tiles import split
@@ -105,23 +105,6 @@ def predict_bicubic(inputs: Mapping[int, Tensor]) -> Tensor:
     """Bicubic interpolation of the coarsest bands, with edges as in `predict`."""
     network = Bicubic({gsd: image.shape[1] for gsd, image in inputs.items()})
     return predict(network, inputs, network.margin)
-
-
-def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
-    """An image reflected at its edges, edge pixels included.
-
-    Only so do all grids go on alike: the mean of mirrored fine pixels is the mirrored coarse pixel.
-
-    Args:
-        x_bchw: (batch, bands, rows, columns).
-        beyond: Pixels to add left, right, above and below.
-    """
-    left, right, above, below = beyond
-    rows, cols = (
-        torch.from_numpy(np.pad(np.arange(size), sides, mode="symmetric")).to(x_bchw.device)
-        for size, sides in zip(x_bchw.shape[-2:], ((above, below), (left, right)), strict=True)
-    )
-    return x_bchw.index_select(2, rows).index_select(3, cols)
 
 
 def score(
