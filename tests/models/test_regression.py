@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch.nn.functional import pixel_shuffle
 
-from decametre.degradation import degrade, mtf_taps
 from decametre.models.bicubic import bicubic
 from decametre.models.native import NativeTrunk
 from decametre.models.registry import load_model
@@ -25,9 +24,9 @@ def ground(seed=0, edge=EDGE):
     return {10: fine, 20: middle, 60: coarse}, truth
 
 
-def local_regressions(inputs, measured, settings, **options):
+def local_regressions(inputs, measured, settings):
     """With the details on the 10 m grid: (batch, regressions, bands, rows, columns)."""
-    details, misses = folded_regressions(inputs, measured, settings, **options)
+    details, misses = folded_regressions(inputs, measured, settings)
     unfolded = [pixel_shuffle(part.flatten(1, 2), 6) for part in details.unbind(1)]
     return torch.stack(unfolded, dim=1), misses
 
@@ -145,29 +144,10 @@ def test_the_gradient_reaches_every_weight():
         assert float(weights.grad.abs().sum()) > 0, name
 
 
-def test_a_blurred_mixture_is_found_by_its_own_kernel():
-    inputs, truth = ground()
-    taps = mtf_taps([0.3, 0.3], 6)
-    inputs[60] = degrade(truth, taps, 6)
-    details, _ = local_regressions(inputs, everywhere(), [(6, 0.0)], mtf=0.3)
-    torch.testing.assert_close(bicubic(inputs[60], 6) + details[:, 0], truth, rtol=0, atol=ATOL)
-    sharp, _ = local_regressions(inputs, everywhere(), [(6, 0.0)])
-    error = (bicubic(inputs[60], 6) + sharp[:, 0] - truth).square().mean().sqrt()
-    assert float(error) > 0.3 * float(truth.std())
-
-
 @pytest.mark.parametrize("radius", [3, 9])
-@pytest.mark.parametrize(("mtf", "kernel"), [(None, 0), (0.3, 2)])
-def test_the_margin_covers_window_and_convolutions(radius, mtf, kernel):
-    """The kernel of gain 0.3 reaches 9 pixels of 10 m beyond a pixel of 60 m."""
-    network = NativeTrunk(BANDS_IN, width=8, blocks=2, regressions=[(radius, 1e-3)], mtf=mtf)
-    assert network.margin == 2 + 2 * 2 + radius + 2 + kernel
-
-
-@pytest.mark.parametrize("mtf", [0.0, 1.0, -0.3])
-def test_a_gain_that_is_none_is_refused(mtf):
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        NativeTrunk(BANDS_IN, width=8, blocks=1, regressions=[(3, 1e-3)], mtf=mtf)
+def test_the_margin_covers_window_and_convolutions(radius):
+    network = NativeTrunk(BANDS_IN, width=8, blocks=2, regressions=[(radius, 1e-3)])
+    assert network.margin == 2 + 2 * 2 + radius + 2
 
 
 def test_the_model_without_training_is_bicubic_and_details():

@@ -65,7 +65,6 @@ class NativeTrunk(nn.Module):
         regressions: Radius (in blocks) and ridge of each local regression, see
             `local_regressions`; none without.
         block: Edge in coarse pixels of the squares that share a regression.
-        mtf: How regressions make finer bands coarse, see `local_regressions`.
 
     Raises:
         ValueError: A size makes no sense.
@@ -82,14 +81,11 @@ class NativeTrunk(nn.Module):
         bias: bool = True,
         regressions: Sequence[tuple[int, float]] = (),
         block: int = 1,
-        mtf: float | None = None,
     ) -> None:
         super().__init__()
         if width < 1 or blocks < 0 or block < 1:
             raise ValueError(f"width {width}, blocks {blocks}, block {block} must be positive")
-        if mtf is not None and not 0 < mtf < 1:
-            raise ValueError(f"mtf {mtf}: a gain lies between 0 and 1")
-        self.block, self.mtf = block, mtf
+        self.block = block
         self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
         if any(radius < 0 or ridge < 0 for radius, ridge in self.regressions):
             raise ValueError(f"regressions {self.regressions}: no radius or ridge may be negative")
@@ -136,7 +132,7 @@ class NativeTrunk(nn.Module):
         convolutions = 2 + 2 * self.blocks_count + max(1, self.attention) - 1
         if not self.regressions:
             return max(2, convolutions)
-        return convolutions + reach_of(self.regressions, self.factor, self.block, self.mtf)
+        return convolutions + reach_of(self.regressions, self.block)
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m.
@@ -165,7 +161,7 @@ class NativeTrunk(nn.Module):
             measured = torch.ones_like(coarse[:, :1])
         with torch.autocast(coarse.device.type, enabled=False):
             proposals, misses = local_regressions(
-                reflectance, measured, self.regressions, self.block, self.mtf
+                reflectance, measured, self.regressions, self.block
             )
         own = [proposals.flatten(1, 3), misses.flatten(1, 2)]
         folded += [x * PROPOSAL_GAIN for x in own]

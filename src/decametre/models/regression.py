@@ -4,9 +4,7 @@ How much blue light goes with how much coastal light depends on the ground, the 
 a network that saw little ground guesses badly on new ground. But the image holds examples: every
 coarse pixel shows the coarse bands beside the finer ones, made as coarse. Around each coarse pixel,
 a ridge regression of the coarse bands on the finer ones is solved in closed form, and its
-coefficients put the finer bands' details into the coarse bands. Nothing here is trained. "Made as
-coarse" should be what the sensor does, or whoever degraded the image: by the wrong kernel, finer
-bands look sharper beside the coarse ones than they are, and their details come out too small.
+coefficients put the finer bands' details into the coarse bands. Nothing here is trained.
 
 The idea is the injection model of pansharpening (context-based decision: Aiazzi et al. 2002,
 https://doi.org/10.1109/TGRS.2002.803623; as guided filter: He et al. 2013,
@@ -15,7 +13,6 @@ https://doi.org/10.1109/TPAMI.2012.213), with all finer bands at once.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decametre.bands import FINEST_GSD
-from decametre.degradation import degrade, mtf_taps, radius_of
 from decametre.models.bicubic import bicubic
 
 FLOOR = 1e-8
@@ -36,7 +32,6 @@ def local_regressions(
     measured: Tensor,
     settings: Sequence[tuple[int, float]],
     block: int = 1,
-    mtf: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Details of the coarsest bands, by regression on the finer bands in windows.
 
@@ -48,9 +43,6 @@ def local_regressions(
             finer bands in it, for each regression.
         block: Edge in coarse pixels of the squares that share a regression; rows and columns are
             multiples of it.
-        mtf: The coarse bands' gain at the Nyquist frequency, by which the finer bands are made
-            coarse (kernel `mtf`); their mean over each coarse pixel without (all but the kernel
-            `dsen2`).
 
     Returns:
         What each regression adds to bicubic interpolation, (batch, regressions, bands, factor^2,
@@ -69,11 +61,7 @@ def local_regressions(
         ],
         dim=1,
     )
-    if mtf is None:
-        guide_coarse = F.avg_pool2d(guide, factor)
-    else:
-        taps = mtf_taps([mtf] * guide.shape[1], factor)
-        guide_coarse = degrade(guide, taps, factor)
+    guide_coarse = F.avg_pool2d(guide, factor)
     details = F.pixel_unshuffle(guide - bicubic(guide_coarse, factor), factor)
     batch, _, rows, cols = details.shape
     details = details.reshape(batch, guide.shape[1], factor**2, rows, cols)
@@ -194,20 +182,14 @@ class Regression(nn.Module):
         radius: Of the window, in blocks.
         ridge: See `local_regressions`.
         block: See `local_regressions`.
-        mtf: See `local_regressions`.
     """
 
     def __init__(
-        self,
-        bands_in: Mapping[int, int],
-        radius: int,
-        ridge: float,
-        block: int = 1,
-        mtf: float | None = None,
+        self, bands_in: Mapping[int, int], radius: int, ridge: float, block: int = 1
     ) -> None:
         super().__init__()
         self.coarsest = max(bands_in)
-        self.settings, self.block, self.mtf = [(radius, ridge)], block, mtf
+        self.settings, self.block = [(radius, ridge)], block
 
     @property
     def alignment(self) -> int:
@@ -217,7 +199,7 @@ class Regression(nn.Module):
     @property
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid: the window, and interpolation."""
-        return reach_of(self.settings, self.coarsest // FINEST_GSD, self.block, self.mtf)
+        return reach_of(self.settings, self.block)
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m; arguments and result as in `NativeTrunk.forward`."""
@@ -226,19 +208,13 @@ class Regression(nn.Module):
             measured = torch.ones_like(coarse[:, :1])
         factor = self.coarsest // FINEST_GSD
         with torch.autocast(coarse.device.type, enabled=False):
-            details, _ = local_regressions(
-                reflectance, measured, self.settings, self.block, self.mtf
-            )
+            details, _ = local_regressions(reflectance, measured, self.settings, self.block)
         return bicubic(coarse, factor) + F.pixel_shuffle(details[:, 0].flatten(1, 2), factor)
 
 
-def reach_of(
-    settings: Sequence[tuple[int, float]], factor: int, block: int, mtf: float | None
-) -> int:
+def reach_of(settings: Sequence[tuple[int, float]], block: int) -> int:
     """How far regressions look, in pixels of the coarsest grid.
 
-    The block of a pixel begins up to block - 1 pixels before it; interpolation looks two pixels on,
-    and what makes the finer bands coarse as far as its kernel.
+    The block of a pixel begins up to block - 1 pixels before it; interpolation looks two pixels on.
     """
-    kernel = 0 if mtf is None else math.ceil(radius_of(mtf_taps([mtf], factor), factor) / factor)
-    return (max(radius for radius, _ in settings) + 1) * block - 1 + 2 + kernel
+    return (max(radius for radius, _ in settings) + 1) * block - 1 + 2
