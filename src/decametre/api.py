@@ -265,9 +265,12 @@ def train(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     precision: str = "auto",
+    resume: str = "auto",
     progress: Progress = lambda done, total, samples: None,
 ) -> TrainingResult:
     """Train a network by a recipe, or go on where a run in the same folder stopped.
+
+    Under torchrun or srun, all processes of the job train together.
 
     Args:
         recipe: A YAML file, or the name of a shipped recipe such as `native_2x`.
@@ -279,6 +282,8 @@ def train(
         settings: Other values for keys of the recipe, such as `{"optimization.steps": 2000}`.
         device: `auto` (a GPU, else the processor), `cpu`, `cuda` or `cuda:N`.
         precision: `auto` (bfloat16 where the device is fast at it), `float32` or `bfloat16`.
+        resume: `auto` (from the newest checkpoint in `out`, if any), `never`, or the path of a
+            checkpoint.
         progress: Called with the steps done, all steps, and the samples seen.
 
     Returns:
@@ -293,7 +298,7 @@ def train(
 
     checked = read_recipe(os.fspath(recipe), settings, train, validation)
     folder = Path(checked.name if out is None else out)
-    return job.run(checked, folder, init, device, precision, progress)
+    return job.run(checked, folder, init, device, precision, resume, progress)
 
 
 def choose_window(

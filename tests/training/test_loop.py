@@ -1,6 +1,8 @@
 import errno
 import json
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -10,13 +12,14 @@ from torch import nn
 from decametre.errors import TrainingError
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,
-    Origin,
     first_difference,
-    load_state,
-    origin_of,
+    names,
+    read_checkpoint,
+    read_newest,
 )
-from decametre.training.gradient import backward
-from decametre.training.loop import fit, start, step_once
+from decametre.training.gradient import Gradient
+from decametre.training.loop import MOST_SKIPPED, fit, start, step_once
+from decametre.training.ranks import ALONE
 from decametre.training.recipe import read_recipe
 from decametre.training.task import Validation
 
@@ -38,22 +41,31 @@ def recipe(**changes):
 class Line:
     """Fits a line to points: small enough to follow by hand."""
 
-    def __init__(self, stop_at=None, scores=None, **beside):
+    def __init__(self, stop_at=None, scores=None, spoilt=(), **beside):
         self.beside = beside
         torch.manual_seed(0)
         self.network = nn.Linear(1, 1)
-        self.stop_at, self.scores, self.saved = stop_at, scores, []
+        self.stop_at, self.scores, self.spoilt, self.saved = stop_at, scores, spoilt, []
 
-    def batches(self, first, end):
+    def batches(self, first, end, parts):
         for step in range(first, end):
             if step == self.stop_at:
                 raise KeyboardInterrupt
-            yield torch.randn(2, 1, generator=torch.Generator().manual_seed(step))
+            drawn = [[self.point(sample) for sample in part] for part in parts(step)]
+            yield [torch.stack(points)[:, None] for points in drawn]
+
+    def point(self, sample):
+        if sample in self.spoilt:
+            return torch.tensor(math.nan)
+        return torch.randn((), generator=torch.Generator().manual_seed(sample))
+
+    def count(self, batch):
+        return len(batch)
 
     def loss(self, network, batch):
-        return (network(batch) - 3 * batch - 1).abs().sum(), torch.tensor(len(batch))
+        return (network(batch) - 3 * batch - 1).abs().sum()
 
-    def validate(self, network):
+    def validate(self, network, ranks):
         off = float((network.weight.detach() - 3).abs().sum())
         score = off if self.scores is None else self.scores.pop(0)
         return Validation(score, {"score": score}, None)
@@ -65,6 +77,17 @@ class Line:
 
 def silent(done, total, samples):
     pass
+
+
+def run(task, recipe, folder):
+    """As a job does: from the newest checkpoint on."""
+    fit(task, recipe, folder, silent, saved=read_newest(folder))
+
+
+def steps(task, state, recipe, *batches):
+    gradient = Gradient(task, state.network, ALONE)
+    for batch in batches:
+        step_once(state, recipe.optimization, gradient, [batch], len(batch))
 
 
 OPTIMIZERS = [
@@ -85,10 +108,10 @@ def test_a_killed_run_ends_with_the_weights_of_one_left_alone(tmp_path, changes)
     whole, first, second = Line(), Line(stop_at=10), Line()
     alone, resumed = tmp_path / "alone", tmp_path / "resumed"
     alone.mkdir(), resumed.mkdir()
-    fit(whole, recipe(**changes), alone, silent)
+    run(whole, recipe(**changes), alone)
     with pytest.raises(KeyboardInterrupt):
-        fit(first, recipe(**changes), resumed, silent)
-    fit(second, recipe(**changes), resumed, silent)
+        run(first, recipe(**changes), resumed)
+    run(second, recipe(**changes), resumed)
     assert torch.equal(whole.network.weight, second.network.weight)
     assert torch.equal(whole.network.bias, second.network.bias)
     for name in (CHECKPOINT_NAME, "weights.txt"):
@@ -102,37 +125,34 @@ def test_a_killed_run_ends_with_the_weights_of_one_left_alone(tmp_path, changes)
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path):
-    fit(Line(), recipe(), tmp_path, silent)
+    run(Line(), recipe(), tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     again = Line()
-    fit(again, recipe(), tmp_path, silent)
+    run(again, recipe(), tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert not again.saved
 
 
 def test_lines_of_the_log_after_the_checkpoint_are_taken_back(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        fit(Line(stop_at=6), recipe(), tmp_path, silent)
+        run(Line(stop_at=6), recipe(), tmp_path)
     with (tmp_path / "log.jsonl").open("a") as file:
         file.write('{"step": 8, "score": 0}\n{"step": 12, "sc')
-    fit(Line(), recipe(), tmp_path, silent)
+    run(Line(), recipe(), tmp_path)
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [4, 8, 12]
 
 
 def test_another_recipe_in_the_folder_is_refused(tmp_path):
-    fit(Line(), recipe(), tmp_path, silent)
+    run(Line(), recipe(), tmp_path)
     with pytest.raises(TrainingError, match=r"optimization\.batch was 2 and is now 4"):
-        fit(Line(), recipe(**{"optimization.batch": 4}), tmp_path, silent)
+        run(Line(), recipe(**{"optimization.batch": 4}), tmp_path)
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path):
     (tmp_path / CHECKPOINT_NAME).write_bytes(b"not a checkpoint")
-    task = Line()
     with pytest.raises(TrainingError, match="not a checkpoint"):
-        load_state(start(task.network, recipe().optimization), tmp_path, Origin({}, {}))
-    with pytest.raises(TrainingError, match="not a checkpoint"):
-        origin_of(tmp_path)
+        read_newest(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"recipe": None}, {"scores": None}, {"recipe": 1}])
@@ -140,59 +160,100 @@ def test_a_checkpoint_of_something_else_is_one_line(tmp_path, changes):
     about = {"step": 4, "scores": [], "recipe": {}} | changes
     about = {key: value for key, value in about.items() if value is not None}
     save_file({}, tmp_path / CHECKPOINT_NAME, metadata={"state": json.dumps(about)})
-    task = Line()
     with pytest.raises(TrainingError, match="not a checkpoint"):
-        load_state(start(task.network, recipe().optimization), tmp_path, Origin({}, {}))
+        read_newest(tmp_path)
 
 
-def test_a_run_of_before_a_key_was_there_goes_on_with_its_default():
-    now = recipe().model_dump(mode="json")
-    before = json.loads(json.dumps(now))
-    for key in ("optimizer", "momentum", "nesterov"):
-        del before["optimization"][key]
-    assert Origin(before, {}).difference(Origin(now, {})) == ""
-    other = recipe(**{"optimization.optimizer": "lamb"}).model_dump(mode="json")
-    assert Origin(before, {}).difference(Origin(other, {})) == (
-        "optimization.optimizer was 'adamw' and is now 'lamb'"
-    )
+@pytest.mark.parametrize("damage", ["torn", "flipped"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, damage, caplog):
+    run(Line(), recipe(), tmp_path)
+    last = tmp_path / CHECKPOINT_NAME
+    whole = last.read_bytes()
+    torn = whole[:-1] if damage == "torn" else whole[:-1] + bytes([whole[-1] ^ 1])
+    last.write_bytes(torn)
+    assert read_newest(tmp_path).step == 8
+    assert str(last) in caplog.text
+    run(Line(), recipe(), tmp_path)
+    assert last.read_bytes() == whole
+
+
+def test_as_many_checkpoints_are_kept_as_the_recipe_says(tmp_path):
+    run(Line(), recipe(checkpoints=3, validate_every=2), tmp_path)
+    kept = [read_checkpoint(tmp_path / name).step for name in names(3)]
+    assert kept == [12, 10, 8]
+    assert len(list(tmp_path.glob("last*"))) == 3
+
+
+def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path, caplog):
+    run(Line(spoilt={5}), recipe(), tmp_path)
+    assert "step 3, samples 4 to 5" in caplog.text
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line.get("skipped_steps") for line in lines] == [1, None, None]
+    assert all(math.isfinite(line["loss"]) for line in lines)
+
+
+def test_too_many_steps_in_a_row_without_a_gradient_end_the_run(tmp_path):
+    changes = {"optimization.steps": 40, "validate_every": 20}
+    with pytest.raises(TrainingError, match=rf"step {MOST_SKIPPED + 2}, .* {MOST_SKIPPED} times"):
+        run(Line(spoilt=range(4, 80)), recipe(**changes), tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_asked_to_stop_it_saves_the_step_and_goes_on_there(tmp_path, number):
+    whole, stopped, resumed = Line(), Line(), Line()
+    alone, folder = tmp_path / "alone", tmp_path / "stopped"
+    alone.mkdir(), folder.mkdir()
+    run(whole, recipe(), alone)
+
+    def ask(done, total, samples):
+        if done == 6:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, recipe(), folder, ask)
+    assert signal.getsignal(number) == before
+    assert read_newest(folder).step == 6
+    run(resumed, recipe(), folder)
+    assert torch.equal(whole.network.weight, resumed.network.weight)
+    assert (alone / CHECKPOINT_NAME).read_bytes() == (folder / CHECKPOINT_NAME).read_bytes()
 
 
 def test_what_the_recipe_does_not_say_must_be_the_same(tmp_path):
-    fit(Line(precision="float32", train=["a"]), recipe(), tmp_path, silent)
+    run(Line(precision="float32", train=["a"]), recipe(), tmp_path)
     with pytest.raises(TrainingError, match="precision was 'float32' and is now 'bfloat16'"):
-        fit(Line(precision="bfloat16", train=["a"]), recipe(), tmp_path, silent)
+        run(Line(precision="bfloat16", train=["a"]), recipe(), tmp_path)
     with pytest.raises(TrainingError, match=r"train was \['a'\] and is now \['a', 'b'\]"):
-        fit(Line(precision="float32", train=["a", "b"]), recipe(), tmp_path, silent)
+        run(Line(precision="float32", train=["a", "b"]), recipe(), tmp_path)
 
 
 def test_workers_and_the_paths_of_the_same_products_may_change(tmp_path):
-    fit(Line(train=["a"]), recipe(**{"data.train": ["x/a"]}), tmp_path, silent)
+    run(Line(train=["a"]), recipe(**{"data.train": ["x/a"]}), tmp_path)
     changed = recipe(**{"data.train": ["/elsewhere/a"], "data.workers": 2})
-    fit(Line(train=["a"]), changed, tmp_path, silent)
+    run(Line(train=["a"]), changed, tmp_path)
 
 
 def test_a_checkpoint_that_does_not_say_what_was_beside_is_gone_on_with(tmp_path):
-    fit(Line(), recipe(**{"data.train": ["x/a"]}), tmp_path, silent)
-    fit(Line(train=["a"]), recipe(**{"data.train": ["x/a"]}), tmp_path, silent)
+    run(Line(), recipe(**{"data.train": ["x/a"]}), tmp_path)
+    run(Line(train=["a"]), recipe(**{"data.train": ["x/a"]}), tmp_path)
     with pytest.raises(TrainingError, match=r"data\.train was"):
-        fit(Line(train=["b"]), recipe(**{"data.train": ["x/b"]}), tmp_path, silent)
+        run(Line(train=["b"]), recipe(**{"data.train": ["x/b"]}), tmp_path)
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])
 def test_training_that_diverges_is_one_line_and_nothing_is_lost(tmp_path, score):
     task = Line(scores=[0.5, score])
     with pytest.raises(TrainingError, match=r"step 8: .* diverged"):
-        fit(task, recipe(), tmp_path, silent)
+        run(task, recipe(), tmp_path)
     assert task.saved == [4]
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
-    state = start(Line().network, recipe().optimization)
-    load_state(state, tmp_path, Origin(recipe().model_dump(mode="json"), {}))
-    assert (state.step, state.scores) == (4, [0.5])
+    saved = read_newest(tmp_path)
+    assert (saved.step, saved.scores) == (4, [0.5])
 
 
 def test_a_full_disk_is_one_line_and_the_earlier_state_stays(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
-        fit(Line(stop_at=6), recipe(), tmp_path, silent)
+        run(Line(stop_at=6), recipe(), tmp_path)
     before = (tmp_path / CHECKPOINT_NAME).read_bytes()
 
     def full(path, content):
@@ -201,34 +262,40 @@ def test_a_full_disk_is_one_line_and_the_earlier_state_stays(tmp_path, monkeypat
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
     with pytest.raises(TrainingError, match="No space left on device"):
-        fit(Line(), recipe(), tmp_path, silent)
+        run(Line(), recipe(), tmp_path)
     assert (tmp_path / CHECKPOINT_NAME).read_bytes() == before
     assert not list(tmp_path.glob(".*.partial"))
 
 
 def test_a_damaged_log_does_not_stop_a_run(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        fit(Line(stop_at=6), recipe(), tmp_path, silent)
+        run(Line(stop_at=6), recipe(), tmp_path)
     with (tmp_path / "log.jsonl").open("ab") as file:
         file.write(b"\xff\xfe\x00\n")
-    fit(Line(), recipe(), tmp_path, silent)
+    run(Line(), recipe(), tmp_path)
     lines = (tmp_path / "log.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [4, 8, 12]
 
 
 def test_the_best_weights_are_kept(tmp_path):
     task = Line(scores=[0.5, 0.7, 0.4])
-    fit(task, recipe(), tmp_path, silent)
+    run(task, recipe(), tmp_path)
     assert task.saved == [4, 12]
 
 
-def test_the_gradient_is_of_the_mean_over_what_counts():
-    weight = nn.Parameter(torch.tensor(2.0))
-    backward((weight * torch.tensor([1.0, 2.0, 6.0])).sum(), torch.tensor(3))
-    assert weight.grad == 3
-    nothing = nn.Parameter(torch.tensor(2.0))
-    backward((nothing * torch.zeros(3)).sum(), torch.tensor(0))
-    assert nothing.grad == 0
+@pytest.mark.parametrize("micro_batch", [None, 1, 2])
+def test_the_gradient_is_of_the_mean_over_what_counts(micro_batch):
+    class Product:
+        def loss(self, network, batch):
+            return network(batch).sum()
+
+    network = nn.Linear(1, 1, bias=False)
+    values = torch.tensor([[1.0], [2.0], [6.0]])
+    Gradient(Product(), network, ALONE)(values.split(micro_batch or 3), 3)
+    assert network.weight.grad == 3
+    network.zero_grad()
+    Gradient(Product(), network, ALONE)([], 0)
+    assert network.weight.grad == 0
 
 
 def test_a_step_follows_adam_by_hand():
@@ -237,7 +304,7 @@ def test_a_step_follows_adam_by_hand():
     task = Line()
     before = task.network.weight.item()
     state = start(task.network, changed.optimization)
-    step_once(task, state, changed.optimization, torch.tensor([[1.0], [2.0]]))
+    steps(task, state, changed, torch.tensor([[1.0], [2.0]]))
     assert task.network.weight.item() == pytest.approx(before + 0.25, abs=1e-6)
     assert state.step == 1
 
@@ -246,15 +313,14 @@ def test_the_average_follows_the_weights():
     changed = recipe(**{"optimization.average": 0.0})
     task = Line()
     state = start(task.network, changed.optimization)
-    for batch in task.batches(0, 3):
-        step_once(task, state, changed.optimization, batch)
+    steps(task, state, changed, *torch.randn(3, 2, 1))
     assert torch.equal(state.average.module.weight, task.network.weight)
     slow = start(task.network, recipe(**{"optimization.average": 0.9}).optimization)
     was = task.network.weight.clone()
-    step_once(task, slow, changed.optimization, torch.ones(2, 1))
+    steps(task, slow, changed, torch.ones(2, 1))
     first = slow.average.module.weight.clone()
     assert torch.equal(first, task.network.weight)  # the first one is taken as it is
-    step_once(task, slow, changed.optimization, torch.ones(2, 1))
+    steps(task, slow, changed, torch.ones(2, 1))
     middle = slow.average.module.weight
     assert bool((middle - first).abs() < (task.network.weight - was).abs())
 
@@ -263,7 +329,7 @@ def test_clipping_bounds_the_step_of_the_moments():
     changed = recipe(**{"optimization.clip": 1e-3})
     task = Line()
     state = start(task.network, changed.optimization)
-    step_once(task, state, changed.optimization, torch.tensor([[1.0], [2.0]]))
+    steps(task, state, changed, torch.tensor([[1.0], [2.0]]))
     norm = torch.stack([p.grad.norm() for p in task.network.parameters()]).norm()
     assert norm == pytest.approx(1e-3, rel=1e-3)
 

@@ -11,6 +11,7 @@ from decametre.errors import ModelError, TrainingError
 from decametre.models.card import ATTRIBUTION, Card
 from decametre.models.registry import build, load_folder, load_model, shipped_cards
 from decametre.scenes import load_scenes
+from decametre.training.ranks import ALONE
 from decametre.training.recipe import read_recipe
 from decametre.training.super_resolution import (
     SuperResolution,
@@ -190,21 +191,26 @@ def test_the_loss_is_a_sum_and_a_count_over_the_mask(sample_item):
     target[..., 0, 0] = 1e6
     mask = torch.ones_like(target, dtype=torch.bool)
     mask[..., 0, 0] = False
-    total, count = learner.loss(bicubic, Pair(inputs, target, mask, mask[:, :1, ::2, ::2]))
-    assert int(count) == 6 * 63
-    assert float(total) == pytest.approx(0.3 * 6 * 63, rel=1e-5)
+    pair = Pair(inputs, target, mask, mask[:, :1, ::2, ::2])
+    assert learner.count(pair) == 6 * 63
+    assert float(learner.loss(bicubic, pair)) == pytest.approx(0.3 * 6 * 63, rel=1e-5)
 
 
 def test_workers_draw_the_same_batches(sample_item):
-    alone = [pair.target for pair in task(sample_item).batches(3, 6)]
-    helped = [pair.target for pair in task(sample_item, **{"data.workers": 2}).batches(3, 6)]
-    assert len(alone) == 3
+    def parts(step):
+        return [range(4 * step, 4 * step + 3), range(4 * step + 3, 4 * step + 4)]
+
+    alone, helped = (
+        [pair.target for pairs in drawn.batches(3, 6, parts) for pair in pairs]
+        for drawn in (task(sample_item), task(sample_item, **{"data.workers": 2}))
+    )
+    assert [len(target) for target in alone] == [3, 1] * 3
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
 
 
 def test_the_picture_is_three_panels(sample_item):
     learner = task(sample_item)
-    picture = learner.validate(learner.network).picture
+    picture = learner.validate(learner.network, ALONE).picture
     assert picture.dtype == np.uint8
     assert picture.shape == (240, 720, 3)
     # A network that has not begun is bicubic interpolation.

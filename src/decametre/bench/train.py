@@ -13,10 +13,17 @@ from typing import Any
 import torch
 
 from decametre.inference.device import choose_devices, choose_precision
+from decametre.training.gradient import Gradient
+from decametre.training.launcher import Place
 from decametre.training.loop import start, step_once
+from decametre.training.order import Endless
+from decametre.training.ranks import Ranks
 from decametre.training.recipe import Recipe
+from decametre.training.sharing import Sharing
 from decametre.training.super_resolution import SuperResolution
 from decametre.wald import Pair
+
+Batches = Iterator[list[Pair]]
 
 ROUNDS = 3
 """How often each of the three is timed; the fastest counts, the others met other programs."""
@@ -84,24 +91,29 @@ def run(recipe: Recipe, steps: int, device: str = "auto", precision: str = "auto
     dtype = choose_precision(precision, chosen)
     task = SuperResolution(recipe, None, chosen, dtype)
     state = start(task.network, recipe.optimization)
-    first = next(task.batches(0, 1))
+    ranks = Ranks(Place(), chosen, None, [str(chosen)])
+    gradient = Gradient(task, state.network, ranks)
+    parts = Sharing(recipe, ranks, Endless(recipe.optimization.batch)).parts
+    first = next(task.batches(0, 1, parts))
 
-    def draw(batches: Iterator[Pair]) -> None:
+    def draw(batches: Batches) -> None:
         for _ in range(steps):
             next(batches)
 
-    def train(batches: Iterator[Pair]) -> None:
+    def train(batches: Batches) -> None:
         for _ in range(steps):
-            step_once(task, state, recipe.optimization, next(batches))
+            mine = next(batches)
+            count = sum(task.count(batch) for batch in mine)
+            step_once(state, recipe.optimization, gradient, mine, count)
 
-    def same() -> Iterator[Pair]:
+    def same() -> Batches:
         while True:
             yield first
 
-    def drawn() -> Iterator[Pair]:
-        return task.batches(0, steps + 1)
+    def drawn() -> Batches:
+        return task.batches(0, steps + 1, parts)
 
-    jobs: dict[str, tuple[Callable[[Iterator[Pair]], None], Callable[[], Iterator[Pair]]]] = {
+    jobs: dict[str, tuple[Callable[[Batches], None], Callable[[], Batches]]] = {
         "data_alone": (draw, drawn),
         "step_alone": (train, same),
         "together": (train, drawn),

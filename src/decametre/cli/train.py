@@ -25,6 +25,13 @@ log = logging.getLogger(__name__)
     help="The run's folder; the recipe's name without. A run that stopped there goes on.",
 )
 @click.option("--init", metavar="MODEL", help="Start from the weights of a model or model folder.")
+@click.option(
+    "--resume",
+    default="auto",
+    show_default=True,
+    metavar="auto|never|CHECKPOINT",
+    help="Go on from the newest checkpoint in the run's folder, from none, or from this one.",
+)
 @click.option("--show", is_flag=True, help="Print the recipe, and train nothing.")
 def train(
     recipe: str,
@@ -32,6 +39,7 @@ def train(
     validate_on: tuple[str, ...],
     out: Path | None,
     init: str | None,
+    resume: str,
     show: bool,
     settings: tuple[tuple[str, Any], ...],
     device: str,
@@ -54,6 +62,7 @@ def train(
             settings=dict(settings),
             device=device,
             precision=precision,
+            resume=resume,
             progress=progress,
         )
     log.info("%s: %s", result.folder, result.summary())

@@ -1,13 +1,17 @@
-"""Where a run stands, in one file, so that it can go on as if it had never stopped."""
+"""Where a run stands, in a file, so that it can go on as if it had never stopped."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,7 +22,12 @@ from torch.optim.swa_utils import AveragedModel
 from decametre.errors import TrainingError
 from decametre.training.recipe import completed
 
+log = logging.getLogger(__name__)
+
 CHECKPOINT_NAME = "last.safetensors"
+
+MOST_KEPT = 10
+"""Checkpoints that a recipe may keep."""
 
 
 @dataclass
@@ -63,7 +72,8 @@ class Origin:
 
         What is known beside the recipe of one only is not compared: earlier checkpoints lack it.
         A key that a recipe lacks is at its default, for the same reason.
-        How many processes draw patches changes nothing, and products count by what was found
+        How many processes draw patches, who computes what and how many checkpoints are kept changes
+        nothing, and products count by what was found
         under their paths, which may be relative.
         """
         both = [key for key in self.beside if key in other.beside]
@@ -76,77 +86,175 @@ class Origin:
     def _compared(self, without_paths: bool) -> dict[str, Any]:
         left_out = {"workers", "train", "validation"} if without_paths else {"workers"}
         recipe = completed(self.recipe)
-        data = recipe.get("data", {})
-        return {**recipe, "data": {k: v for k, v in data.items() if k not in left_out}}
+        data = {key: value for key, value in recipe.get("data", {}).items() if key not in left_out}
+        free = ("distribution", "checkpoints")
+        return {key: v for key, v in recipe.items() if key not in free} | {"data": data}
 
 
-def save_state(state: State, folder: Path, origin: Origin) -> None:
-    """Write the state into the folder, in place of an earlier one, all or nothing."""
-    tensors = {
-        **_prefixed("network", state.network.state_dict()),
-        **_prefixed("average", state.average.state_dict()),
-    }
+class Checkpoints:
+    """The checkpoints of a run's folder: the newest, and some before it.
+
+    Files are written by a thread of its own while training goes on, each all or nothing, with a
+    checksum of its tensors. Where the newest is damaged, the one before it is taken.
+
+    Args:
+        folder: The run's folder.
+        origin: What the run follows from.
+        keep: How many are kept.
+    """
+
+    def __init__(self, folder: Path, origin: Origin, keep: int) -> None:
+        self.folder, self.origin, self.keep = folder, origin, keep
+        self.writer = ThreadPoolExecutor(1)
+        self.writing: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.wait()
+        finally:
+            self.writer.shutdown()
+
+    def save(self, state: State) -> None:
+        """Write the state as it is now; what is being written still is waited for.
+
+        Raises:
+            OSError: The one before could not be written.
+        """
+        self.wait()
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors_of(state)}
+        about = {"step": state.step, "scores": list(state.scores), **asdict(self.origin)}
+        self.writing = self.writer.submit(self._write, tensors, about)
+
+    def wait(self) -> None:
+        """Until all is on disk.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        writing, self.writing = self.writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        about["checksum"] = checksum_of_tensors(tensors)
+        partial = self.folder / f".{CHECKPOINT_NAME}.partial"
+        try:
+            partial.write_bytes(save(tensors, metadata={"state": json.dumps(about)}))
+            kept = [self.folder / name for name in names(self.keep)]
+            for newer, older in reversed(list(pairwise(kept))):
+                if newer.is_file():
+                    newer.replace(older)
+            partial.replace(kept[0])
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def names(keep: int = MOST_KEPT) -> list[str]:
+    """File names of a run's checkpoints, the newest first."""
+    stem, dot, suffix = CHECKPOINT_NAME.partition(".")
+    return [CHECKPOINT_NAME, *(f"{stem}-{age}{dot}{suffix}" for age in range(1, keep))]
+
+
+def tensors_of(state: State) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a state, by names that `restore` knows."""
+    yield from _prefixed("network", state.network.state_dict())
+    yield from _prefixed("average", state.average.state_dict())
     optimizer = state.optimizer.state_dict()
     for index, moments in optimizer["state"].items():
-        tensors |= _prefixed(f"optimizer.{index}", moments)
+        yield from _prefixed(f"optimizer.{index}", moments)
     for index, group in enumerate(optimizer["param_groups"]):
         # LAMB counts its steps here. All else follows from the recipe.
         counters = {key: value for key, value in group.items() if isinstance(value, Tensor)}
-        tensors |= _prefixed(f"group.{index}", counters)
-    partial = folder / f".{CHECKPOINT_NAME}.partial"
-    about = {"step": state.step, "scores": state.scores, **asdict(origin)}
-    try:
-        partial.write_bytes(save(tensors, metadata={"state": json.dumps(about)}))
-        partial.replace(folder / CHECKPOINT_NAME)
-    finally:
-        partial.unlink(missing_ok=True)
+        yield from _prefixed(f"group.{index}", counters)
 
 
-def origin_of(folder: Path) -> Origin | None:
-    """What the run in a folder follows from; None where nothing was saved.
+def checksum_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and bytes, as hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint as read.
+
+    Attributes:
+        origin: What its run follows from.
+        step: Steps done.
+        scores: Of all validations before it.
+        tensors: See `tensors_of`.
+    """
+
+    origin: Origin
+    step: int
+    scores: list[float]
+    tensors: dict[str, Tensor]
+
+
+def read_newest(folder: Path) -> Saved | None:
+    """The newest checkpoint of a folder that is whole; None where there is none at all.
 
     Raises:
-        TrainingError: The checkpoint is damaged.
+        TrainingError: All of them are damaged.
     """
-    path = folder / CHECKPOINT_NAME
-    if not path.is_file():
-        return None
+    fault = None
+    for path in (folder / name for name in names()):
+        if not path.is_file():
+            continue
+        try:
+            return read_checkpoint(path)
+        except TrainingError as error:
+            log.warning("%s", error)
+            fault = error
+    if fault is not None:
+        raise fault
+    return None
+
+
+def read_checkpoint(path: Path) -> Saved:
+    """Read one checkpoint.
+
+    Raises:
+        TrainingError: It is damaged.
+    """
     with _reading(path), safe_open(path, framework="pt") as file:
-        return _origin_in(json.loads(file.metadata()["state"]))
+        about = json.loads(file.metadata()["state"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
+        if about.get("checksum", "") not in ("", checksum_of_tensors(tensors)):
+            raise ValueError("its checksum is another")
+        origin = Origin(dict(about["recipe"]), dict(about.get("beside", {})))
+        return Saved(origin, int(about["step"]), list(about["scores"]), tensors)
 
 
-def load_state(state: State, folder: Path, origin: Origin) -> bool:
-    """Bring the state to where the folder's run stood.
+def restore(state: State, saved: Saved) -> None:
+    """Bring a state to where a run stood.
 
     Args:
         state: Of a run that has not begun; its tensors are overwritten.
-        folder: The run's folder.
-        origin: What the run is to follow from; must be what it followed from.
-
-    Returns:
-        Whether there was anything to go on from.
+        saved: A checkpoint of the same network and optimizer.
 
     Raises:
-        TrainingError: The checkpoint is damaged, or belongs to another run.
+        TrainingError: It is of another network or optimizer.
     """
-    path = folder / CHECKPOINT_NAME
-    if not path.is_file():
-        return False
-    with _reading(path):
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
-        check_same(_origin_in(about), origin, folder)
+    tensors = saved.tensors
+    moments, counters = _numbered("optimizer", tensors), _numbered("group", tensors)
+    groups = [
+        group | counters.get(index, {})
+        for index, group in enumerate(state.optimizer.state_dict()["param_groups"])
+    ]
+    try:
         state.network.load_state_dict(_stripped("network", tensors))
         state.average.load_state_dict(_stripped("average", tensors))
-        moments, counters = _numbered("optimizer", tensors), _numbered("group", tensors)
-        groups = [
-            group | counters.get(index, {})
-            for index, group in enumerate(state.optimizer.state_dict()["param_groups"])
-        ]
         state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        state.step, state.scores = about["step"], about["scores"]
-    return True
+    except (RuntimeError, ValueError) as error:
+        raise TrainingError(f"the checkpoint is of another network ({error})") from error
+    state.step, state.scores = saved.step, list(saved.scores)
 
 
 def check_same(was: Origin, now: Origin, folder: Path) -> None:
@@ -171,10 +279,6 @@ def _reading(path: Path) -> Iterator[None]:
         raise TrainingError(f"{path}: not a checkpoint ({error}); give another folder") from error
 
 
-def _origin_in(about: dict[str, Any]) -> Origin:
-    return Origin(dict(about["recipe"]), dict(about.get("beside", {})))
-
-
 def first_difference(was: Any, now: Any, place: str = "") -> str:
     """Where two recipes differ first, in words; empty where they do not."""
     if isinstance(was, dict) and isinstance(now, dict):
@@ -186,8 +290,8 @@ def first_difference(was: Any, now: Any, place: str = "") -> str:
     return "" if was == now else f"{place} was {was!r:.60} and is now {now!r:.60}"
 
 
-def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"{prefix}.{name}": tensor.contiguous() for name, tensor in tensors.items()}
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    return ((f"{prefix}.{name}", tensor.contiguous()) for name, tensor in tensors.items())
 
 
 def _stripped(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

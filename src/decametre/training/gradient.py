@@ -1,15 +1,176 @@
-"""The one place where a loss becomes a gradient."""
+"""The one place where losses become a gradient, on any number of ranks.
+
+Of a global batch every rank has a share, and no two need be equal. The gradient must be that of
+the mean loss over *all* samples (pixels, labels) that count: (1 / N) sum of grad l_i. DDP averages
+the gradients of W ranks, each of which knows its own sum only; so each rank's sum is weighted
+beforehand by W / N, and DDP's average is the mean over the global batch, whatever the shares
+(the balanced gradient of Moreno-Alvarez et al. 2022, https://doi.org/10.1109/LGRS.2022.3222138, in
+its exact form). To weight gradients afterwards would be the same only while no layer mixes ranks.
+"""
 
 from __future__ import annotations
 
-from torch import Tensor
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Generic
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from decametre.training.ranks import Ranks
+from decametre.training.recipe import Compression
+from decametre.training.task import Batch, Task
+
+POWERSGD_RANK = 4
+"""Columns of the thin matrices; gradients of 96 channels then are some 12 times shorter."""
+
+POWERSGD_START = 100
+"""Steps with whole gradients before, in which they are largest and turn fastest."""
 
 
-def backward(loss_sum: Tensor, count: Tensor) -> None:
-    """Add to every weight the gradient of the mean loss over the global batch.
+class Gradient(Generic[Batch]):
+    """Makes the gradient of a step, together with the other ranks.
 
     Args:
-        loss_sum: Sum of the losses of all pixels (or labels) that count.
-        count: How many they are. A batch without any has gradient 0.
+        task: Sums losses.
+        network: The task's network, which gets the gradients.
+        ranks: Those who train together.
+        compression: How gradients travel: `none`, as halves (`fp16`, `bf16`), or as products of
+            thin matrices (`powersgd`, Vogels et al. 2019).
     """
-    (loss_sum / count.clamp(min=1)).backward()  # type: ignore[no-untyped-call]
+
+    def __init__(
+        self,
+        task: Task[Batch],
+        network: nn.Module,
+        ranks: Ranks,
+        compression: Compression = "none",
+    ) -> None:
+        self.ranks, self.network = ranks, network
+        self.loss: nn.Module = _Loss(task, network)
+        self.clock = Clock(network, ranks.device)
+        if ranks.size > 1:
+            ddp = DistributedDataParallel(
+                self.loss,
+                process_group=ranks.gradients,
+                broadcast_buffers=False,
+                gradient_as_bucket_view=True,
+            )
+            _compress(ddp, compression, ranks)
+            self.loss = ddp
+
+    def __call__(self, batches: Sequence[Batch], count: float) -> Tensor:
+        """Add to every weight the gradient of the mean loss over the global batch.
+
+        Args:
+            batches: This rank's micro-batches; none where it has no share.
+            count: How many losses the global batch sums, over all ranks. A batch without any has
+                gradient 0.
+
+        Returns:
+            The sum of this rank's losses, a scalar on the device.
+        """
+        scale = max(count, 1.0) / self.ranks.size
+        total = torch.zeros((), device=self.ranks.device)
+        self.clock.start()
+        # A rank without a share still takes part: the others' gradients go through it.
+        taken: list[Batch | None] = [*batches]
+        *before, last = taken or [None]
+        with self._unsynced():
+            for batch in before:
+                total += self._backward(batch, scale)
+        return total + self._backward(last, scale)
+
+    def alone(self, batches: Sequence[Batch]) -> None:
+        """Compute as in a step, without the other ranks: to be timed."""
+        with self._unsynced():
+            for batch in batches:
+                self._backward(batch, 1.0)
+        if self.ranks.device.type == "cuda":
+            torch.cuda.synchronize(self.ranks.device)
+
+    def _backward(self, batch: Batch | None, scale: float) -> Tensor:
+        loss_sum: Tensor = self.loss(batch)
+        (loss_sum / scale).backward()  # type: ignore[no-untyped-call]
+        return loss_sum.detach()
+
+    def _unsynced(self) -> AbstractContextManager[None]:
+        if isinstance(self.loss, DistributedDataParallel):
+            return self.loss.no_sync()
+        return nullcontext()
+
+
+class _Loss(nn.Module):
+    """The loss as a module: DDP must see forward and backward of every rank in every step."""
+
+    def __init__(self, task: Task[Any], network: nn.Module) -> None:
+        super().__init__()
+        self.task, self.network = task, network
+
+    def forward(self, batch: Any) -> Tensor:
+        """Sum of a batch's losses; 0, with a gradient of 0, of none."""
+        if batch is None:
+            every = [
+                weights.sum() for weights in self.network.parameters() if weights.requires_grad
+            ]
+            return torch.stack(every).sum() * 0
+        return self.task.loss(self.network, batch)
+
+
+def _compress(ddp: DistributedDataParallel, compression: Compression, ranks: Ranks) -> None:
+    if compression == "fp16":
+        ddp.register_comm_hook(ranks.gradients, default_hooks.fp16_compress_hook)
+    elif compression == "bf16":
+        ddp.register_comm_hook(ranks.gradients, default_hooks.bf16_compress_hook)
+    elif compression == "powersgd":
+        state = powerSGD_hook.PowerSGDState(
+            ranks.gradients,
+            matrix_approximation_rank=POWERSGD_RANK,
+            start_powerSGD_iter=POWERSGD_START,
+        )
+        ddp.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+
+
+class Clock:
+    """Seconds that this rank's device computes in a step, and not those in which it waits.
+
+    From the first forward pass until the gradient of the last weight is there: what then remains
+    is to wait for the others' gradients. On a GPU events are put into its queue and read when they
+    have passed, so nothing waits for them.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device) -> None:
+        self.device = device
+        self.begun: Any = None
+        self.ended: Any = None
+        self.seconds = 0.0
+        for weights in network.parameters():
+            if weights.requires_grad:
+                weights.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+
+    def start(self) -> None:
+        """A step's computing begins; `read` what the one before took first."""
+        self.begun = self.ended = self._now()
+
+    def _note(self, weights: Tensor) -> None:
+        self.ended = self._now()
+
+    def _now(self) -> Any:
+        if self.device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(torch.cuda.current_stream(self.device))
+        return event
+
+    def read(self) -> float:
+        """Seconds of the last step that is known to have ended; 0 before the first."""
+        if self.begun is None:
+            return 0.0
+        if self.device.type != "cuda":
+            self.seconds = self.ended - self.begun
+        elif self.ended.query():
+            self.seconds = self.begun.elapsed_time(self.ended) / 1000
+        return self.seconds

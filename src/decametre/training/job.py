@@ -5,15 +5,26 @@ from __future__ import annotations
 import fcntl
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from decametre.errors import TrainingError
-from decametre.inference.device import choose_devices, choose_precision
+from decametre.inference.device import choose_precision
 from decametre.models.card import CARD_NAME, Card, read_card
-from decametre.training.checkpoint import CHECKPOINT_NAME, Origin, check_same, origin_of
+from decametre.training.checkpoint import (
+    CHECKPOINT_NAME,
+    Origin,
+    Saved,
+    check_same,
+    read_checkpoint,
+    read_newest,
+)
+from decametre.training.launcher import place_of
 from decametre.training.loop import Progress, fit
+from decametre.training.ranks import device_of, joined
 from decametre.training.recipe import Recipe
 from decametre.training.super_resolution import SuperResolution
 
@@ -49,6 +60,7 @@ def run(
     init: str | None,
     device: str,
     precision: str,
+    resume: str,
     progress: Progress,
 ) -> TrainingResult:
     """Train a recipe's network in a folder, or go on where a run there stopped.
@@ -57,8 +69,9 @@ def run(
         recipe: The run.
         folder: Made where it does not exist; its parent must.
         init: Name or folder of a model to start from.
-        device: See `inference.device.choose_devices`; of several, the first.
+        device: See `ranks.device_of`.
         precision: See `inference.device.choose_precision`.
+        resume: See `find_checkpoint`.
         progress: See `loop.Progress`.
 
     Returns:
@@ -67,18 +80,52 @@ def run(
     Raises:
         DecametreError: One of its subclasses says what the user can mend.
     """
-    chosen = choose_devices(device)[0]
-    with claimed(folder):
-        before = origin_of(folder)
-        if before is not None:
+    place = place_of()
+    chosen = device_of(place, device)
+    with joined(place, chosen) as ranks, claimed(folder) if ranks.first else nullcontext():
+        saved = ranks.from_first(find_checkpoint(folder, resume) if ranks.first else None)
+        if saved is not None:
             # Now, and not after minutes of reading products; these are compared then.
-            check_same(before, Origin(recipe.model_dump(mode="json"), before.beside), folder)
-            if precision == "auto":  # it is found by timing, which is another each time
-                precision = before.beside.get("precision", precision)
+            check_same(
+                saved.origin, Origin(recipe.model_dump(mode="json"), saved.origin.beside), folder
+            )
+        if precision == "auto":
+            # Found by timing, which comes out differently each time: once for all of a run.
+            known = saved.origin.beside.get("precision") if saved is not None else None
+            precision = known or ranks.from_first(name_of(choose_precision("auto", chosen)))
         dtype = choose_precision(precision, chosen)
-        log.info("%s in %s on %s", recipe.name, str(dtype).removeprefix("torch."), chosen)
-        fit(SuperResolution(recipe, init, chosen, dtype), recipe, folder, progress)
-        return TrainingResult(folder, read_card(folder / CARD_NAME))
+        log.info("%s in %s on %s", recipe.name, name_of(dtype), ", ".join(ranks.devices))
+        fit(SuperResolution(recipe, init, chosen, dtype), recipe, folder, progress, ranks, saved)
+        return TrainingResult(
+            folder, ranks.from_first(read_card(folder / CARD_NAME) if ranks.first else None)
+        )
+
+
+def find_checkpoint(folder: Path, resume: str) -> Saved | None:
+    """The checkpoint to go on from.
+
+    Args:
+        folder: The run's folder.
+        resume: `auto`: the newest one there, if any. `never`: none, and there must be none. Else
+            the path of a checkpoint.
+
+    Raises:
+        TrainingError: It is damaged or missing, or there is one that would be overwritten.
+    """
+    if resume == "auto":
+        return read_newest(folder)
+    if resume == "never":
+        if (folder / CHECKPOINT_NAME).exists():
+            raise TrainingError(f"{folder} holds a run, and --resume is never; give another folder")
+        return None
+    if not Path(resume).is_file():
+        raise TrainingError(f"--resume {resume}: no such file; give auto, never or a checkpoint")
+    return read_checkpoint(Path(resume))
+
+
+def name_of(precision: torch.dtype) -> str:
+    """`float32` of `torch.float32`."""
+    return str(precision).removeprefix("torch.")
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The training loop: batch, loss, gradient, step; validate, keep the best, save the state.
 
-It knows nothing of images. A task gives batches and sums of losses, `gradient.backward` makes the
-gradient of the mean, and everything that a step depends on is its number and the saved state: a
-run that was killed and goes on ends with the weights of one left alone.
+It knows nothing of images. A task gives batches and sums of losses, `Gradient` makes the gradient
+of the mean over all ranks, and all that a step depends on is its number and the saved state: a
+run that was killed and goes on ends with the weights of one left alone, on as many ranks as there
+are then.
 """
 
 from __future__ import annotations
@@ -10,71 +11,123 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
-from decametre.training.checkpoint import Origin, State, load_state, save_state
-from decametre.training.gradient import backward
+from decametre.training.checkpoint import Checkpoints, Origin, Saved, State, check_same, restore
+from decametre.training.gradient import Gradient
 from decametre.training.journal import Journal
 from decametre.training.optimizers import build_optimizer
+from decametre.training.order import Endless
+from decametre.training.ranks import ALONE, Ranks
 from decametre.training.recipe import OptimizationRecipe, Recipe
 from decametre.training.schedule import describe, learning_rate
+from decametre.training.shares import efficiency
+from decametre.training.sharing import Sharing
+from decametre.training.stopping import Stop
 from decametre.training.task import Batch, Task
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, int], None]
-"""Called with the steps done, all steps, and the samples that this process has seen."""
+"""Called with the steps done, all steps, and the samples that all ranks have seen."""
+
+MOST_SKIPPED = 10
+"""So many steps in a row without a finite gradient end the run."""
 
 
-def fit(task: Task[Batch], recipe: Recipe, folder: Path, progress: Progress) -> None:
-    """Train a task's network, or go on where a run in this folder stopped.
+def fit(
+    task: Task[Batch],
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress,
+    ranks: Ranks = ALONE,
+    saved: Saved | None = None,
+) -> None:
+    """Train a task's network, from the beginning or from a checkpoint.
+
+    Asked to stop (SIGTERM, SIGUSR1, Ctrl-C), the ranks do so together after a step, whose state is
+    saved: the same command goes on there.
 
     Args:
         task: The task.
         recipe: The run.
         folder: The run's folder: the model with the best score (card and weights), the
-            checkpoint, the log, TensorBoard events and pictures. It exists.
+            checkpoints, the log, TensorBoard events and pictures. It exists. Rank 0 alone writes.
         progress: See `Progress`.
+        ranks: Those who train together.
+        saved: Where the run stood, the same on every rank; None at its beginning.
 
     Raises:
-        TrainingError: The folder holds another run or cannot be written, or the training
-            diverged.
+        TrainingError: The checkpoint is another run's, the folder cannot be written, or the
+            training diverged.
+        KeyboardInterrupt: It was asked to stop.
     """
     origin = Origin(recipe.model_dump(mode="json"), task.beside)
     state = start(task.network, recipe.optimization)
-    if load_state(state, folder, origin):
+    if saved is not None:
+        check_same(saved.origin, origin, folder)
+        restore(state, saved)
         log.info("going on at step %d of %d", state.step, recipe.optimization.steps)
-    if state.step >= recipe.optimization.steps:
+    first, end = state.step, recipe.optimization.steps
+    if first >= end:
         return
     log.info("learning rate: %s", describe(recipe.optimization))
-    with _written(folder), Journal(folder, state.step) as journal:
-        first, end = state.step, recipe.optimization.steps
-        batches = task.batches(first, end)
+    order = Endless(recipe.optimization.batch)
+    gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
+    sharing = Sharing(recipe, ranks, order)
+    sharing.measure(task, gradient)
+    with ExitStack() as open_until_end:
+        open_until_end.enter_context(_written(folder))
+        stop = open_until_end.enter_context(Stop())
+        if ranks.first:
+            journal = open_until_end.enter_context(Journal(folder, first))
+            checkpoints = open_until_end.enter_context(
+                Checkpoints(folder, origin, recipe.checkpoints)
+            )
         progress(first, end, 0)
-        meter = Meter()
+        batches = task.batches(first, end, sharing.parts)
+        meter = Meter(ranks)
         while state.step < end:
             with meter.waiting():
-                batch = next(batches)
-            loss_sum, count = step_once(task, state, recipe.optimization, batch)
-            meter.add(loss_sum, count)
+                mine = next(batches)
+            counted = sum(task.count(batch) for batch in mine)
+            # All that the ranks must know of each other for this step, in one exchange.
+            count, asked, *seconds = ranks.sums(
+                [counted, stop.asked, *ranks.placed(gradient.clock.read())]
+            )
+            if asked:
+                if ranks.first:
+                    checkpoints.save(state)
+                log.info("asked to stop: step %d is saved; the same command goes on", state.step)
+                raise KeyboardInterrupt
+            loss_sum = step_once(state, recipe.optimization, gradient, mine, count)
+            meter.add(loss_sum, count, sharing.shares, seconds)
+            if meter.skipped_in_row:
+                report_skipped(state.step, order.samples(state.step - 1), meter.skipped_in_row)
+            if sharing.observe(seconds):
+                batches = task.batches(state.step, end, sharing.parts)
             progress(state.step, end, (state.step - first) * recipe.optimization.batch)
             if state.step % recipe.validate_every and state.step < end:
                 continue
             record = meter.read()
-            validation = task.validate(state.average.module)
+            validation = task.validate(state.average.module, ranks)
             check_finite(state.step, record["loss"], validation.score)
-            if validation.score < state.best:
-                task.save(folder, state.average.module, validation, state.step)
+            best = validation.score < state.best
             state.scores.append(validation.score)
-            journal.write(state.step, record | validation.record, validation.picture)
-            save_state(state, folder, origin)
-            meter = Meter()
+            if ranks.first:
+                if best:
+                    task.save(folder, state.average.module, validation, state.step)
+                journal.write(state.step, record | validation.record, validation.picture)
+                checkpoints.save(state)
+            meter = Meter(ranks)
 
 
 @contextmanager
@@ -104,6 +157,21 @@ def check_finite(step: int, loss: float, score: float) -> None:
         )
 
 
+def report_skipped(step: int, samples: Sequence[int], in_row: int) -> None:
+    """Say that a step was skipped.
+
+    Raises:
+        TrainingError: It was one too many in a row.
+    """
+    where = f"step {step}, samples {samples[0]} to {samples[-1]}: the gradient is not finite"
+    if in_row >= MOST_SKIPPED:
+        raise TrainingError(
+            f"{where}, {in_row} times in a row: the training diverged; what was saved before "
+            "stays. Try a lower optimization.schedule.rate, or optimization.clip, in another folder"
+        )
+    log.warning("%s; the step is skipped", where)
+
+
 def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
     """A run that has not begun."""
 
@@ -117,61 +185,110 @@ def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
 
 
 def step_once(
-    task: Task[Batch], state: State, recipe: OptimizationRecipe, batch: Batch
-) -> tuple[Tensor, Tensor]:
-    """One optimizer step.
+    state: State,
+    recipe: OptimizationRecipe,
+    gradient: Gradient[Batch],
+    batches: Sequence[Batch],
+    count: float,
+) -> Tensor | None:
+    """One optimizer step, of all ranks together.
+
+    Args:
+        state: Is changed. Its step is counted even where it is skipped.
+        recipe: Optimizer and learning rate.
+        gradient: Of the state's network.
+        batches: This rank's micro-batches.
+        count: How many losses the global batch sums.
 
     Returns:
-        The batch's sum of losses, and their number.
+        The sum of this rank's losses; None where the gradient was not finite, for which reason
+        nothing was changed.
     """
     rate = learning_rate(state.step, recipe, state.scores)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
-    loss_sum, count = task.loss(state.network, batch)
-    backward(loss_sum, count)
+    loss_sum = gradient(batches, count)
+    weights = [w for w in state.network.parameters() if w.grad is not None]
+    norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
+    state.step += 1
+    # Every rank has the same gradient by now, and comes to the same end.
+    if not math.isfinite(float(norm)):
+        return None
     if recipe.clip is not None:
-        nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
+        nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
     state.optimizer.step()
     state.average.update_parameters(state.network)
-    state.step += 1
-    return loss_sum.detach(), count
+    return loss_sum
 
 
 class Meter:
-    """Loss and speed between two validations."""
+    """Loss, speed and waiting between two validations.
 
-    def __init__(self) -> None:
-        self.loss_sum: Tensor | float = 0.0
-        self.count: Tensor | int = 0
-        self.steps, self.waited, self.begun = 0, 0.0, time.perf_counter()
+    Args:
+        ranks: Those who train together.
+    """
 
-    def waiting(self) -> _Clock:
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.loss_sum = torch.zeros((), device=ranks.device, dtype=torch.float64)
+        self.count = 0.0
+        self.steps, self.skipped, self.skipped_in_row = 0, 0, 0
+        self.waited, self.begun = 0.0, time.perf_counter()
+        self.samples, self.seconds = [0] * ranks.size, [0.0] * ranks.size
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
         """A context whose time counts as waiting for data."""
-        return _Clock(self)
+        begun = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - begun
 
-    def add(self, loss_sum: Tensor, count: Tensor) -> None:
-        """Note a step; nothing is fetched from the device."""
-        self.loss_sum, self.count = self.loss_sum + loss_sum, self.count + count
+    def add(
+        self,
+        loss_sum: Tensor | None,
+        count: float,
+        shares: Sequence[int],
+        seconds: Sequence[float],
+    ) -> None:
+        """Note a step; nothing is fetched from the device.
+
+        Args:
+            loss_sum: Of this rank; None of a step that was skipped.
+            count: Of all ranks.
+            shares: Samples of each rank.
+            seconds: That each rank computed in the step before; 0 where that is not known.
+        """
         self.steps += 1
+        if any(seconds):
+            self.samples = [a + b for a, b in zip(self.samples, shares, strict=True)]
+            self.seconds = [a + b for a, b in zip(self.seconds, seconds, strict=True)]
+        if loss_sum is None:
+            self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
+            return
+        self.skipped_in_row = 0
+        self.loss_sum, self.count = self.loss_sum + loss_sum, self.count + count
 
-    def read(self) -> dict[str, float]:
-        """Mean loss, steps a second, and the share of time spent waiting for data."""
-        loss = float(self.loss_sum) / max(1, int(self.count))
+    def read(self) -> dict[str, Any]:
+        """For the log: mean loss over all ranks, speed, and what became of the time."""
         seconds = time.perf_counter() - self.begun
-        return {
-            "loss": round(loss, 8),
+        (loss_sum,) = self.ranks.sums([float(self.loss_sum)])
+        record: dict[str, Any] = {
+            "loss": round(loss_sum / max(1.0, self.count), 8),
             "steps_per_second": round(self.steps / seconds, 3),
             "waiting_for_data": round(self.waited / seconds, 4),
         }
+        if self.skipped:
+            record["skipped_steps"] = self.skipped
+        if self.ranks.size > 1:
+            record["ranks"] = self._by_rank(seconds)
+        return record
 
-
-class _Clock:
-    def __init__(self, meter: Meter) -> None:
-        self.meter = meter
-
-    def __enter__(self) -> None:
-        self.begun = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self.meter.waited += time.perf_counter() - self.begun
+    def _by_rank(self, seconds: float) -> dict[str, Any]:
+        waited = self.ranks.gathered(self.waited / seconds)
+        return {
+            "samples": self.samples,
+            "computing": [round(s / seconds, 4) for s in self.seconds],
+            "waiting_for_data": [round(w, 4) for w in waited],
+            "efficiency": round(efficiency(self.samples, self.seconds, seconds), 4),
+        }

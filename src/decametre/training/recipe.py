@@ -199,6 +199,8 @@ class OptimizationRecipe(Section):
         weight_decay: On weights, and neither on biases nor norms. With `adamw` decoupled from the
             gradient; with `sgd` it is the factor of an L2 penalty; with `lars` and `lamb` the trust
             ratio looks at it.
+        micro_batch: A rank takes so many samples at once, and adds up the gradients of its share:
+            for networks or batches that memory does not hold. Its whole share without.
         clip: Gradients of a greater norm are scaled down to it; none without.
         average: Decay a step of the moving average of the weights, which is what is validated and
             kept; 0 keeps the weights themselves.
@@ -216,6 +218,7 @@ class OptimizationRecipe(Section):
     momentum: Decay = 0.0
     nesterov: bool = False
     weight_decay: Real = Field(default=0.0, ge=0)
+    micro_batch: Whole | None = Field(default=None, gt=0)
     clip: Real | None = Field(default=None, gt=0)
     average: Decay = 0.999
 
@@ -239,6 +242,23 @@ class OptimizationRecipe(Section):
         return value
 
 
+Compression = Literal["none", "fp16", "bf16", "powersgd"]
+
+
+class DistributionRecipe(Section):
+    """How a step is spread over ranks. A run may go on with another distribution.
+
+    Attributes:
+        balance: Shares of the global batch: `auto` (by the ranks' measured speeds, corrected while
+            they train), `equal`, or a weight for each rank.
+        compression: How gradients travel between ranks: `none`, `fp16`, `bf16`, or `powersgd`
+            (Vogels et al. 2019).
+    """
+
+    balance: Literal["auto", "equal"] | tuple[Real, ...] = "auto"
+    compression: Compression = "none"
+
+
 class Recipe(Section):
     """A training run.
 
@@ -248,7 +268,9 @@ class Recipe(Section):
         network: See `NetworkRecipe`.
         data: See `DataRecipe`.
         optimization: See `OptimizationRecipe`.
+        distribution: See `DistributionRecipe`.
         validate_every: Steps between validations, each of which saves a checkpoint.
+        checkpoints: How many are kept, the newest with it.
         seed: Of weights and patches.
     """
 
@@ -257,7 +279,9 @@ class Recipe(Section):
     network: NetworkRecipe
     data: DataRecipe
     optimization: OptimizationRecipe
+    distribution: DistributionRecipe = DistributionRecipe()
     validate_every: Whole = Field(gt=0)
+    checkpoints: Whole = Field(default=2, ge=1, le=10)
     seed: Whole = Field(default=0, ge=0, lt=2**63)
 
 
@@ -380,6 +404,7 @@ def _keys_beside(loc: tuple[int | str, ...]) -> Iterable[str]:
         "network": NetworkRecipe,
         "data": DataRecipe,
         "optimization": OptimizationRecipe,
+        "distribution": DistributionRecipe,
         **RULES,
     }
     place = map(str, reversed(loc[:-1]))

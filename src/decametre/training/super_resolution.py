@@ -33,8 +33,9 @@ from decametre.models.registry import (
 )
 from decametre.sampling import Patches
 from decametre.scenes import load_scenes
+from decametre.training.ranks import Ranks
 from decametre.training.recipe import Recipe
-from decametre.training.task import Validation
+from decametre.training.task import Parts, Validation
 from decametre.version import __version__
 from decametre.wald import DegradedScene, Pair, degrade_scene, stack_pairs
 
@@ -133,24 +134,29 @@ class SuperResolution:
             return None
         return {"name": self.init.name, "checksum": self.init.checksum}
 
-    def batches(self, first: int, end: int) -> Iterator[Pair]:
-        """The batches of some steps, drawn ahead of time where the recipe asks for workers."""
-        batch, workers = self.recipe.optimization.batch, self.recipe.data.workers
+    def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Pair]]:
+        """See `Task.batches`; patches are drawn by the recipe's workers."""
+        workers = self.recipe.data.workers
         loader = DataLoader(
             self.patches,
-            batch_size=batch,
-            sampler=range(first * batch, end * batch),
+            batch_sampler=([*part] for step in range(first, end) for part in parts(step)),
             num_workers=workers,
             collate_fn=stack_pairs,
             pin_memory=self.device.type == "cuda",
             prefetch_factor=4 if workers else None,
             worker_init_fn=leave_signals_to_parent,
         )
-        for pair in loader:
-            yield pair.to(self.device)
+        drawn = iter(loader)
+        for step in range(first, end):
+            yield [next(drawn) for _ in parts(step)]
 
-    def loss(self, network: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
-        """Sum of the errors' costs over the mask, and the number of pixels in it."""
+    def count(self, batch: Pair) -> int:
+        """Pixels in the mask."""
+        return int(batch.mask.sum())
+
+    def loss(self, network: nn.Module, batch: Pair) -> Tensor:
+        """Sum of the errors' costs over the mask."""
+        batch = batch.to(self.device)
         with self._autocast():
             predicted = network(batch.inputs, batch.measured)
         errors = predicted.float() - batch.target
@@ -158,19 +164,26 @@ class SuperResolution:
             costs = (errors.square() + CHARBONNIER**2).sqrt()
         else:
             costs = errors.abs()
-        return (costs * batch.mask).sum(), batch.mask.sum()
+        return (costs * batch.mask).sum()
 
     def _autocast(self) -> torch.autocast:
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
 
-    def validate(self, network: nn.Module) -> Validation:
-        """RMSE on the held-out scenes, averaged over bands and scenes, over that of bicubic."""
+    def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
+        """RMSE on the held-out scenes, averaged over bands and scenes, over that of bicubic.
+
+        Ranks take turns in the scenes; each scene is scored by one of them.
+        """
         margin, alignment = self.card.margin, self.card.alignment
-        scores = score(network, margin, self.held_out, alignment)
+        mine = score(network, margin, self.held_out[ranks.rank :: ranks.size], alignment)
+        of_ranks = ranks.gathered(mine)
+        scores = [
+            of_ranks[index % ranks.size][index // ranks.size] for index in range(len(self.held_out))
+        ]
         ratio = mean_ratio(scores)
         record = {"rmse_ratio_to_bicubic": round(ratio, 5), "scenes": by_scene(scores)}
-        return Validation(ratio, record, self._picture(network))
+        return Validation(ratio, record, self._picture(network) if ranks.first else None)
 
     def _picture(self, network: nn.Module) -> np.ndarray:
         """Truth, bicubic and network side by side: the middle of the first held-out scene."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -10,7 +10,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
+from decametre.training.ranks import Ranks
+
 Batch = TypeVar("Batch")
+
+Parts = Callable[[int], list[Sequence[int]]]
+"""This rank's samples of a step, by their numbers, in micro-batches."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Validation:
     Attributes:
         score: Less is better; decides which weights are kept.
         record: For the log and the model's card.
-        picture: uint8, (rows, columns, 3), for people; or None.
+        picture: uint8, (rows, columns, 3), for people; or None. Only rank 0 needs one.
     """
 
     score: float
@@ -40,16 +45,20 @@ class Task(Protocol[Batch]):
     network: nn.Module
     beside: dict[str, Any]
 
-    def batches(self, first: int, end: int) -> Iterator[Batch]:
-        """The batches of steps `first` to `end`; each depends on its step and on nothing else."""
+    def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Batch]]:
+        """This rank's micro-batches of the steps `first` to `end`, drawn ahead of time."""
         ...
 
-    def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum of the losses, and how many were summed, as scalar tensors on the device."""
+    def count(self, batch: Batch) -> int:
+        """How many losses a batch sums, known before they are."""
         ...
 
-    def validate(self, network: nn.Module) -> Validation:
-        """Judge a network."""
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Sum of the losses, a scalar on the device."""
+        ...
+
+    def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
+        """Judge a network, together with the other ranks; the same result on each of them."""
         ...
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
