@@ -62,7 +62,7 @@ def _status() -> int:
     try:
         cli.main(standalone_mode=False)
     except DecametreError as error:
-        return _complain(str(error))
+        return _complain(": ".join([*getattr(error, "__notes__", []), str(error)]))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2

@@ -11,6 +11,7 @@ import click
 from decametre import api
 from decametre.cli.console import progress_of
 from decametre.cli.recipe_arguments import recipe_arguments
+from decametre.training.launcher import place_of
 from decametre.training.recipe import find_recipe
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ def train(
     if show:
         click.echo(find_recipe(recipe)[1], nl=False)
         return
+    if place_of().rank:  # rank 0 alone talks; the others say why they fail
+        logging.getLogger("decametre").setLevel(logging.ERROR)
     with progress_of(f"training {recipe}", "steps", "samples") as progress:
         result = api.train(
             recipe,

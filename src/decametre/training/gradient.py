@@ -11,6 +11,7 @@ its exact form). To weight gradients afterwards would be the same only while no 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic
@@ -53,12 +54,15 @@ class Gradient(Generic[Batch]):
         self.loss: nn.Module = _Loss(task, network)
         self.clock = Clock(network, ranks.device)
         if ranks.size > 1:
-            ddp = DistributedDataParallel(
-                self.loss,
-                process_group=ranks.gradients,
-                broadcast_buffers=False,
-                gradient_as_bucket_view=True,
-            )
+            with warnings.catch_warnings():
+                # Newer versions of torch ask for a name that older ones do not know.
+                warnings.simplefilter("ignore", FutureWarning)
+                ddp = DistributedDataParallel(
+                    self.loss,
+                    process_group=ranks.gradients,
+                    broadcast_buffers=False,
+                    gradient_as_bucket_view=True,
+                )
             _compress(ddp, compression, ranks)
             self.loss = ddp
 

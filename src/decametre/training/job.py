@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from decametre.errors import TrainingError
+from decametre.errors import DecametreError, TrainingError
 from decametre.inference.device import choose_precision
 from decametre.models.card import CARD_NAME, Card, read_card
 from decametre.training.checkpoint import (
@@ -24,7 +24,7 @@ from decametre.training.checkpoint import (
 )
 from decametre.training.launcher import place_of
 from decametre.training.loop import Progress, fit
-from decametre.training.ranks import device_of, joined
+from decametre.training.ranks import Ranks, device_of, joined
 from decametre.training.recipe import Recipe
 from decametre.training.super_resolution import SuperResolution
 
@@ -81,24 +81,40 @@ def run(
         DecametreError: One of its subclasses says what the user can mend.
     """
     place = place_of()
-    chosen = device_of(place, device)
-    with joined(place, chosen) as ranks, claimed(folder) if ranks.first else nullcontext():
-        saved = ranks.from_first(find_checkpoint(folder, resume) if ranks.first else None)
-        if saved is not None:
-            # Now, and not after minutes of reading products; these are compared then.
-            check_same(
-                saved.origin, Origin(recipe.model_dump(mode="json"), saved.origin.beside), folder
-            )
-        if precision == "auto":
-            # Found by timing, which comes out differently each time: once for all of a run.
-            known = saved.origin.beside.get("precision") if saved is not None else None
-            precision = known or ranks.from_first(name_of(choose_precision("auto", chosen)))
-        dtype = choose_precision(precision, chosen)
-        log.info("%s in %s on %s", recipe.name, name_of(dtype), ", ".join(ranks.devices))
-        fit(SuperResolution(recipe, init, chosen, dtype), recipe, folder, progress, ranks, saved)
-        return TrainingResult(
-            folder, ranks.from_first(read_card(folder / CARD_NAME) if ranks.first else None)
-        )
+    try:
+        chosen = device_of(place, device)
+        with joined(place, chosen) as ranks, claimed(folder) if ranks.first else nullcontext():
+            return _train(recipe, folder, init, precision, resume, progress, ranks)
+    except DecametreError as error:
+        if place.size > 1:
+            error.add_note(str(place))
+        raise
+
+
+def _train(
+    recipe: Recipe,
+    folder: Path,
+    init: str | None,
+    precision: str,
+    resume: str,
+    progress: Progress,
+    ranks: Ranks,
+) -> TrainingResult:
+    saved = ranks.from_first(find_checkpoint(folder, resume) if ranks.first else None)
+    if saved is not None:
+        # Now, and not after minutes of reading products; these are compared then.
+        now = Origin(recipe.model_dump(mode="json"), saved.origin.beside)
+        check_same(saved.origin, now, folder)
+    if precision == "auto":
+        # Found by timing, which comes out differently each time: once for all of a run.
+        known = saved.origin.beside.get("precision") if saved is not None else None
+        precision = known or ranks.from_first(name_of(choose_precision("auto", ranks.device)))
+    dtype = choose_precision(precision, ranks.device)
+    log.info("%s in %s on %s", recipe.name, name_of(dtype), ", ".join(ranks.devices))
+    fit(SuperResolution(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
+    return TrainingResult(
+        folder, ranks.from_first(read_card(folder / CARD_NAME) if ranks.first else None)
+    )
 
 
 def find_checkpoint(folder: Path, resume: str) -> Saved | None:

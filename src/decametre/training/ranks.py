@@ -120,6 +120,10 @@ ALONE = Ranks(Place(), torch.device("cpu"), None, ["cpu"])
 """One process on its own, on the processor."""
 
 
+SIGNS_OF_A_LOST_RANK = ("gloo", "nccl", "connection", "timed out", "broken pipe")
+"""What stands in errors of `torch.distributed`, most of which are plain RuntimeErrors."""
+
+
 @contextmanager
 def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
     """Meet the other ranks, and leave them at the end.
@@ -154,5 +158,12 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
         gradients = dist.new_group(backend=backend, timeout=PATIENCE)
         assert isinstance(gradients, dist.ProcessGroup)  # every rank is a member
         yield Ranks(place, device, gradients, devices)
+    except RuntimeError as error:
+        if not any(sign in str(error).lower() for sign in SIGNS_OF_A_LOST_RANK):
+            raise
+        raise TrainingError(
+            "another rank ended, which says why, or the network between them broke; the same "
+            "command goes on from the newest checkpoint"
+        ) from error
     finally:
         dist.destroy_process_group()
