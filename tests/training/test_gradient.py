@@ -17,7 +17,7 @@ BATCH, STEPS = 8, 4
 class Masked:
     """A small network in float64 and losses of which a different number counts in each sample."""
 
-    def __init__(self, samples=10**6):
+    def __init__(self):
         torch.manual_seed(0)
         self.network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)).double()
 
@@ -66,27 +66,48 @@ def weights_after(ranks, shares, micro_batch=None, clip=None, optimizer="adamw",
     return torch.cat([weights.detach().flatten() for weights in task.network.parameters()])
 
 
-@pytest.mark.parametrize(
-    ("shares", "options"),
-    [
-        ([7, 1], {}),
-        ([5, 2, 1], {}),
-        ([8, 0], {}),
-        ([0, 8], {"clip": 0.1}),
-        ([5, 2, 1], {"clip": 0.1}),
-        ([4, 4], {"micro_batch": 2}),
-        ([6, 2], {"micro_batch": 2, "clip": 0.1}),
-        ([6, 2], {"optimizer": "lamb"}),
-    ],
-)
-def test_any_division_gives_the_weights_of_the_undivided_batch(shares, options, tmp_path):
+CASES = [
+    ([7, 1], {}),
+    ([8, 0], {}),
+    ([0, 8], {"clip": 0.1}),
+    ([4, 4], {"micro_batch": 2}),
+    ([6, 2], {"micro_batch": 2, "clip": 0.1}),
+    ([6, 2], {"optimizer": "lamb"}),
+    ([5, 2, 1], {}),
+    ([5, 2, 1], {"clip": 0.1, "optimizer": "sgd"}),
+    ([2, 6, 0], {"micro_batch": 2}),
+    ([7, 1], {"wrong": True}),
+]
+
+
+def weights_of_cases(ranks, cases):
+    return [weights_after(ranks, shares, **options) for shares, options in cases]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """For each case the weights that each rank ends with; processes take seconds to start."""
+    weights = {}
+    for size in {len(shares) for shares, _ in CASES}:
+        cases = [case for case in CASES if len(case[0]) == size]
+        folder = tmp_path_factory.mktemp(f"ranks{size}")
+        of_ranks = together(weights_of_cases, size, folder, cases=cases)
+        for case, *ends in zip(cases, *of_ranks, strict=True):
+            weights[str(case)] = ends
+    return weights
+
+
+@pytest.mark.parametrize("case", CASES[:-1], ids=str)
+def test_any_division_gives_the_weights_of_the_undivided_batch(case, found):
+    shares, options = case
     whole = weights_after(ALONE, [BATCH], **options)
-    for found in together(weights_after, len(shares), tmp_path, shares=shares, **options):
-        torch.testing.assert_close(found, whole, rtol=0, atol=1e-12)
+    assert len(found[str(case)]) == len(shares)
+    for weights in found[str(case)]:
+        torch.testing.assert_close(weights, whole, rtol=0, atol=1e-12)
 
 
-def test_the_mean_of_the_ranks_means_is_another_gradient(tmp_path):
+def test_the_mean_of_the_ranks_means_is_another_gradient(found):
     """The test above can fail: this is what it would catch."""
     whole = weights_after(ALONE, [BATCH])
-    found, _ = together(weights_after, 2, tmp_path, shares=[7, 1], wrong=True)
-    assert float((found - whole).abs().max()) > 1e-3
+    wrong, _ = found[str(CASES[-1])]
+    assert float((wrong - whole).abs().max()) > 1e-3
