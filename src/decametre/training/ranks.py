@@ -139,8 +139,9 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
         yield Ranks(place, device, None, [str(device)])
         return
     if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0))
-        torch.set_num_threads(max(1, cores // place.local_size))
+        # srun gives each task cores of its own, torchrun leaves all of them to all.
+        shared = len(os.sched_getaffinity(0)) // place.local_size
+        torch.set_num_threads(max(1, int(os.environ.get("SLURM_CPUS_PER_TASK", shared))))
     host, _, port = place.address.rpartition(":")
     for name, value in (("MASTER_ADDR", host), ("MASTER_PORT", port)):
         os.environ.setdefault(name, value)  # where torchrun has not set them

@@ -1,0 +1,27 @@
+#!/bin/bash
+# Unequal devices in one job: a node with 4 new GPUs, one with 8 old ones, two nodes of processors.
+# Each rank gets the share of the global batch that it can do in the time of the others.
+#
+#   sbatch train_mixed.sh native_2x --train "/data/train/*.zip" --validation "/data/val/*.zip"
+#
+# A heterogeneous job: adapt the components' lines to your partitions. Gradients travel by gloo,
+# since ranks without a GPU take part.
+#SBATCH --job-name=decametre-mixed
+#SBATCH --time=04:00:00
+#SBATCH --nodes=1 --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8 --partition=new-gpus
+#SBATCH hetjob
+#SBATCH --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 --cpus-per-task=4 --partition=old-gpus
+#SBATCH hetjob
+#SBATCH --nodes=2 --ntasks-per-node=1 --cpus-per-task=64 --partition=processors
+
+# SLURM tells a task of its own component only: world size and meeting point come from here.
+export WORLD_SIZE=$((SLURM_NTASKS_HET_GROUP_0 + SLURM_NTASKS_HET_GROUP_1 + SLURM_NTASKS_HET_GROUP_2))
+MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST_HET_GROUP_0" | head -n 1)
+export MASTER_ADDR
+export MASTER_PORT=29500
+
+train=(decametre train "$@" --device auto --set distribution.balance=auto)
+srun --kill-on-bad-exit=1 \
+    --het-group=0 "${train[@]}" : \
+    --het-group=1 "${train[@]}" : \
+    --het-group=2 "${train[@]}"
