@@ -1,13 +1,16 @@
 """Whole jobs of several processes, as a launcher starts them."""
 
 import json
+import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.training.team import finish, start
+from tests.training.team import LIMIT, finish, start
 
 SETTINGS = {
     "network.config": "{width: 16, blocks: 1}",
@@ -111,3 +114,24 @@ def test_a_mistake_of_one_rank_is_one_line_of_it(tmp_path):
     assert "no/such/product" in said
     assert "Traceback" not in said + heard
     assert not (tmp_path / "run").exists()
+
+
+def test_torchrun_starts_again_from_the_checkpoint_where_a_rank_is_killed(
+    alone, sample_item, tmp_path
+):
+    folder = tmp_path / "restarted"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node", "2", "--max-restarts", "1"]
+    with subprocess.Popen(
+        [*map(str, torchrun + command(sample_item, folder)[1:])],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as agent:
+        wait_for(folder / "last.safetensors", [agent])
+        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+        os.kill(int(children[-1]), signal.SIGKILL)
+        _, said = agent.communicate(timeout=LIMIT)
+    assert agent.returncode == 0, said
+    assert "going on at step" in said
+    assert_same_course(folder, alone)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import click
 
 from decametre.bench import sharpen as sharpen_bench
 from decametre.cli.arguments import product_argument
-from decametre.cli.recipe_arguments import recipe_arguments
+from decametre.cli.recipe_arguments import recipe_arguments, recipe_options
 from decametre.inference.pipeline import DEFAULT_TILE
 
 
@@ -19,6 +22,19 @@ def cache_folder() -> Path:
     """Where made products are kept: $XDG_CACHE_HOME/decametre."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "decametre" / "bench"
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on
+    """Whole numbers from 1, between commas."""
+
+    name = "N,N..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Text to numbers."""
+        parts = str(value).split(",")
+        if not all(part.isdecimal() and int(part) for part in parts):
+            self.fail(f"'{value}' is not a list of numbers such as 1,2,4", param, ctx)
+        return [int(part) for part in parts]
 
 
 @click.group()
@@ -86,4 +102,110 @@ def train(
 
     checked = read_recipe(recipe, dict(settings), train_on, validate_on)
     report = train_bench.run(checked, steps, device, precision)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
+
+
+@bench.command()
+@click.argument("recipes", metavar="RECIPE...", nargs=-1, required=True)
+@recipe_options
+@click.option(
+    "--ranks",
+    type=Numbers(),
+    default="1,2",
+    show_default=True,
+    help="How many processes to start here; one is always measured. Looks at nothing under "
+    "torchrun or srun, where those are measured that there are.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="Steps that each measurement takes.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How often each measurement is taken, numbers of ranks in turn.",
+)
+@click.option(
+    "--latency",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    help="Of the model: microseconds of a hop from rank to rank.",
+)
+@click.option(
+    "--bandwidth",
+    type=click.FloatRange(min=0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Of the model: GB/s of each link.",
+)
+@click.option(
+    "--overlap",
+    type=click.FloatRange(min=0, max=1),
+    default=0.5,
+    show_default=True,
+    help="Of the model: share of the exchange that can run during back-propagation.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where to add to measured.csv, and to write tables and figure of all that is in it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def scaling(
+    recipes: tuple[str, ...],
+    train_on: tuple[str, ...],
+    validate_on: tuple[str, ...],
+    settings: tuple[tuple[str, Any], ...],
+    device: str,
+    precision: str,
+    ranks: list[int],
+    steps: int,
+    repeat: int,
+    latency: float,
+    bandwidth: float,
+    overlap: float,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how much faster the training of each RECIPE is on more ranks.
+
+    Weak scaling: each rank takes the recipe's batch. Strong scaling: the ranks share it. What 4 to
+    1024 ranks would do is told by a model, from the speed of one and the options of an
+    interconnect; it is marked as such everywhere.
+    """
+    from decametre.bench import scaling as scaling_bench
+    from decametre.bench.scaling_model import Interconnect
+    from decametre.bench.scaling_output import write_report
+    from decametre.bench.scaling_report import Report
+    from decametre.training.launcher import place_of
+    from decametre.training.recipe import read_recipe
+
+    checked = [read_recipe(name, dict(settings), train_on, validate_on) for name in recipes]
+    place = place_of()
+    with nullcontext(out) if out else tempfile.TemporaryDirectory() as chosen:
+        folder = Path(chosen)
+        if place.address:
+            if place.rank:
+                logging.getLogger("decametre").setLevel(logging.ERROR)
+            scaling_bench.measure_here(checked, folder, place, device, precision, steps, repeat)
+        else:
+            words = [*recipes, "--device", device, "--steps", str(steps), "--repeat", "1"]
+            words += ["--precision", scaling_bench.settle(precision, device)]
+            for option, values in (("--train", train_on), ("--validation", validate_on)):
+                words += [word for value in values for word in (option, value)]
+            for key, value in settings:
+                words += ["--set", f"{key}={json.dumps(value)}"]
+            scaling_bench.measure_in_turn(sorted({1, *ranks}), repeat, folder, words)
+        if place.rank:
+            return
+        interconnect = Interconnect(latency * 1e-6, bandwidth * 1e9, overlap)
+        report = Report(scaling_bench.read_measurements(folder), interconnect)
+        write_report(report, folder)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())

@@ -55,7 +55,9 @@ def cli(quiet: bool) -> None:
 def main() -> None:
     """Run the command line and exit."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(_status())
+    status = _status()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done but the exit itself
+    sys.exit(status)
 
 
 def _status() -> int:

@@ -27,8 +27,7 @@ class Setting(click.ParamType):  # type: ignore[type-arg]  # generic from click 
             self.fail(f"'{text}' is not a value in YAML", param, ctx)
 
 
-RECIPE_ARGUMENTS = (
-    click.argument("recipe", metavar="RECIPE"),
+RECIPE_OPTIONS = (
     click.option(
         "--train",
         "train_on",
@@ -56,8 +55,13 @@ RECIPE_ARGUMENTS = (
 )
 
 
-def recipe_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """RECIPE, and what says otherwise than it."""
-    for decorate in reversed(RECIPE_ARGUMENTS):
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What says otherwise than a recipe."""
+    for decorate in reversed(RECIPE_OPTIONS):
         command = decorate(command)
     return command
+
+
+def recipe_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    """RECIPE, and what says otherwise than it."""
+    return click.argument("recipe", metavar="RECIPE")(recipe_options(command))

@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from decametre.errors import DeviceError, TrainingError
 from decametre.inference.device import choose_devices
@@ -46,8 +48,8 @@ def device_of(place: Place, name: str) -> torch.device:
         return torch.device("cuda", place.local_rank)
     if name == "cuda":
         raise DeviceError(
-            f"{place}: torch sees {count} GPUs for {place.local_size} ranks here; start fewer, or "
-            "give --device auto: ranks without a GPU then work on the processor"
+            f"torch sees {count} GPUs for {place.local_size} ranks here; start fewer, or give "
+            "--device auto: ranks without a GPU then work on the processor"
         )
     return torch.device("cpu")
 
@@ -146,11 +148,14 @@ def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
     for name, value in (("MASTER_ADDR", host), ("MASTER_PORT", port)):
         os.environ.setdefault(name, value)  # where torchrun has not set them
     try:
-        dist.init_process_group("gloo", rank=place.rank, world_size=place.size, timeout=PATIENCE)
+        store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=PATIENCE))
+        # torchrun's store outlives a restart, and would lead to processes that are gone.
+        store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        dist.init_process_group(
+            "gloo", store=store, rank=place.rank, world_size=place.size, timeout=PATIENCE
+        )
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(
-            f"{place}: rank 0 cannot be reached at {place.address} ({error})"
-        ) from error
+        raise TrainingError(f"rank 0 cannot be reached at {place.address} ({error})") from error
     try:
         devices: list[Any] = [None] * place.size
         dist.all_gather_object(devices, f"{device} of {socket.gethostname()}")
