@@ -1,45 +1,32 @@
 #!/bin/bash
-# The whole scaling plot: 1, 2, 4 ... ranks up to all GPUs of this job, one srun a size, three times.
+# The whole scaling plot: 1, 2, 4 ... ranks up to all GPUs of this job, one srun a size, three times:
 #
-#   sbatch --nodes=16 scaling.sh FOLDER "TRAIN/*.SAFE" VALIDATION.SAFE native_2x native_6x s2x s6x
+#   sbatch --nodes=16 scaling.sh native_2x s2x --train "/data/*.zip" --validation other.zip --out plot
 #
-# FOLDER, on a file system that all nodes see, then holds measured.csv (every measurement),
-# scaling.csv, scaling.json and scaling.png. Sent again, the job adds to the measurements there.
+# The folder must be where all nodes see it. Sent again, the job adds to the measurements there. No
+# requeue: what was measured is in the folder.
 #SBATCH --job-name=decametre-scaling
-#SBATCH --nodes=2
 #SBATCH --ntasks-per-node=4
 #SBATCH --gpus-per-node=4
 #SBATCH --cpus-per-task=8
 #SBATCH --exclusive
 #SBATCH --time=02:00:00
-set -euo pipefail
+set -e
 
-if (($# < 4)); then
-    echo "usage: sbatch scaling.sh FOLDER TRAIN VALIDATION RECIPE..." >&2
-    exit 2
-fi
-folder=$1 train=$2 validation=$3
-shift 3
-
-# The same for every size, or they would not compare. All other cores draw patches.
+# The same for every size, or they would not compare. Workers draw patches while the GPU computes.
 export OMP_NUM_THREADS=1
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
-workers=$((SLURM_CPUS_PER_TASK - 1))
 
-per_node=$SLURM_NTASKS_PER_NODE
-all=$((SLURM_JOB_NUM_NODES * per_node))
+all=$((SLURM_JOB_NUM_NODES * SLURM_NTASKS_PER_NODE))
 sizes=()
 for ((ranks = 1; ranks < all; ranks *= 2)); do
     sizes+=("$ranks")
 done
-sizes+=("$all")
 
-for repeat in 1 2 3; do
-    for ranks in "${sizes[@]}"; do
-        echo "$ranks ranks, $repeat of 3" >&2
-        srun --nodes=$(((ranks + per_node - 1) / per_node)) --ntasks="$ranks" \
-            decametre bench scaling "$@" --train "$train" --validation "$validation" \
-            --device cuda --precision bfloat16 --set data.workers="$workers" \
-            --steps 50 --repeat 1 --out "$folder"
+for _ in 1 2 3; do
+    for ranks in "${sizes[@]}" "$all"; do
+        nodes=$(((ranks + SLURM_NTASKS_PER_NODE - 1) / SLURM_NTASKS_PER_NODE))
+        srun --kill-on-bad-exit=1 --nodes="$nodes" --ntasks="$ranks" \
+            decametre bench scaling "$@" --device cuda --set data.workers=6 --steps 50 --repeat 1
     done
 done

@@ -157,7 +157,7 @@ def measure_in_turn(ranks: Sequence[int], repeat: int, folder: Path, words: Sequ
             start_ranks(count, [*words, "--out", str(folder)])
             for found in read_measurements(folder)[before:]:
                 log.info(
-                    "%s on %d ranks, batch %d: %.4g samples/s (%d of %d)",
+                    "%s, ranks: %d, batch %d: %.3g samples/s (%d of %d)",
                     found.recipe,
                     found.ranks,
                     found.batch,
@@ -257,15 +257,15 @@ def measure(
         )
         begun = 0.0
         for step, mine in enumerate(batches):
-            if step == WARM_UP:
-                synchronize(ranks.device)
-                ranks.sums([0.0])  # all begin together
-                begun = time.perf_counter()
             counted = sum(task.count(part) for part in mine)
             count, *_ = ranks.sums([counted, *ranks.placed(gradient.clock.read())])
             step_once(state, optimization, gradient, mine, count)
+            if step == WARM_UP - 1:
+                synchronize(ranks.device)
+                ranks.sums([0.0])  # all begin together
+                begun = time.perf_counter()
         synchronize(ranks.device)
-        ranks.sums([0.0])
+        ranks.sums([0.0])  # and end with the last
         return time.perf_counter() - begun
 
     return [

@@ -113,8 +113,8 @@ def train(
     type=Numbers(),
     default="1,2",
     show_default=True,
-    help="How many processes to start here; one is always measured. Looks at nothing under "
-    "torchrun or srun, where those are measured that there are.",
+    help="How many processes to start here; one is always measured. Under torchrun or srun none is "
+    "started, and this is of no effect.",
 )
 @click.option(
     "--steps",
