@@ -1,10 +1,11 @@
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from decametre.models.registry import BANDS_FOR_SCALE
-from decametre.sampling import Patches
+from decametre.sampling import Patches, mixture
 from decametre.scenes import Scene
 from decametre.wald import degrade_scene, stack_pairs
 
@@ -80,3 +81,42 @@ def test_kernels_take_turns():
     patches = Patches({"dsen2": [dark], "mtf": [bright]}, 10, 0.0, seed=0)
     turns = [bool((patches[index].target > 1e5).all()) for index in range(4)]
     assert turns == [False, True, False, True]
+
+
+def random_scene():
+    random = torch.Generator().manual_seed(0)
+    reflectance = {
+        10: torch.rand(4, 80, 80, generator=random),
+        20: torch.rand(6, 40, 40, generator=random),
+    }
+    valid = {gsd: torch.ones_like(x, dtype=torch.bool) for gsd, x in reflectance.items()}
+    valid[20][2, 20:25] = False
+    return degrade_scene(Scene("random", reflectance, valid), "dsen2", BANDS_FOR_SCALE[2])
+
+
+def test_mixed_bands_are_the_same_mixture_in_input_and_target():
+    plain, mixed = (
+        Patches({"dsen2": [random_scene()]}, 10, 0.3, seed=3, mixing=mixing) for mixing in (0, 1)
+    )
+    unchanged = 0
+    for index in range(40):
+        was, now = plain[index], mixed[index]
+        pixels = {gsd: image[0].flatten(1) for gsd, image in was.inputs.items()}
+        weights = torch.linalg.lstsq(was.target[0].flatten(1).T, now.target[0].flatten(1).T)
+        mixture = weights.solution.T
+        torch.testing.assert_close(mixture.sum(1), torch.ones(6), atol=1e-4, rtol=0)
+        assert float(mixture.min()) > -1e-4
+        found = now.inputs[20][0].flatten(1)
+        torch.testing.assert_close(found, mixture @ pixels[20], atol=1e-4, rtol=1e-4)
+        unchanged += torch.allclose(mixture, torch.eye(6), atol=1e-4)
+        # A mixture with a band that was not measured was not measured.
+        assert torch.equal(now.mask, was.mask.all(dim=1, keepdim=True).expand_as(was.mask))
+    assert 4 <= unchanged <= 18
+
+
+def test_a_mixture_keeps_of_each_band_what_it_says():
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        weights = mixture(6, 0.3, random)
+        assert float(weights.diagonal().min()) >= 0.7 - 1e-6
+        torch.testing.assert_close(weights.sum(1), torch.ones(6))

@@ -12,9 +12,12 @@ from torch.utils.data import Dataset
 
 from decametre.wald import DegradedScene, Pair
 
+MIXED = 0.75
+"""Share of patches whose bands are mixed, GSD by GSD, where they are mixed at all."""
+
 
 class Patches(Dataset[Pair]):
-    """Square pairs from scenes at random places, flipped, turned and brightened.
+    """Square pairs from scenes at random places, flipped, turned, brightened and mixed.
 
     Patch number i depends on the seed and on i alone: not on the patches drawn before, not on the
     process that draws it. So a run can go on at any step, and a batch can be drawn by any number
@@ -31,12 +34,19 @@ class Patches(Dataset[Pair]):
         size: Edge of a patch in pixels of the coarsest degraded grid (40 m or 360 m).
         gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain].
         seed: Of the random numbers.
+        mixing: See `mixture`; 0 leaves the bands as they are.
     """
 
     def __init__(
-        self, scenes: Mapping[str, Sequence[DegradedScene]], size: int, gain: float, seed: int
+        self,
+        scenes: Mapping[str, Sequence[DegradedScene]],
+        size: int,
+        gain: float,
+        seed: int,
+        mixing: float = 0.0,
     ) -> None:
         self.scenes, self.gain, self.seed = list(scenes.values()), gain, seed
+        self.mixing = mixing
         self.edge = size * self.scenes[0][0].scale
         weights = np.array([self._weight(scene) for scene in self.scenes[0]])
         self.probabilities = weights / weights.sum()
@@ -66,12 +76,49 @@ class Patches(Dataset[Pair]):
             turned = torch.rot90(enlarged(x_bchw, size, missing), turns, dims=(2, 3))
             return turned.flip(3) if flip else turned
 
-        return Pair(
+        drawn = Pair(
             {gsd: varied(image) * gain for gsd, image in pair.inputs.items()},
             varied(pair.target) * gain,
             varied(pair.mask, missing=True),
             varied(pair.measured, missing=True),
         )
+        return mixed(drawn, self.mixing, random) if self.mixing else drawn
+
+
+def mixed(pair: Pair, most: float, random: np.random.Generator) -> Pair:
+    """A pair of bands that no sensor has: mixtures of those of the same GSD.
+
+    Degrading is linear, and the same for all bands of a GSD under kernel `dsen2`: a mixture of
+    degraded bands is the degraded mixture (under `mtf` nearly). What a network learns of how bands
+    go together thereby comes from more kinds of ground than were seen.
+
+    Args:
+        pair: As drawn.
+        most: See `mixture`.
+        random: Where the weights come from.
+    """
+    weights = {gsd: mixture(image.shape[1], most, random) for gsd, image in pair.inputs.items()}
+
+    def mix(x_bchw: Tensor, gsd: int) -> Tensor:
+        return torch.einsum("ob,nbrc->norc", weights[gsd], x_bchw)
+
+    return Pair(
+        {gsd: mix(image, gsd) for gsd, image in pair.inputs.items()},
+        mix(pair.target, max(pair.inputs)),
+        pair.mask.all(dim=1, keepdim=True).expand_as(pair.mask),
+        pair.measured,
+    )
+
+
+def mixture(bands: int, most: float, random: np.random.Generator) -> Tensor:
+    """Weights with which bands are mixed, (bands, bands), each row from 0 and of sum 1.
+
+    Three times in four, every band keeps a part of itself, at least 1 - `most`, and the rest is any
+    mixture of all bands; else bands stay as they are.
+    """
+    part = random.uniform(0, most) if random.random() < MIXED else 0.0
+    others = random.dirichlet(np.ones(bands), size=bands)
+    return torch.from_numpy((1 - part) * np.eye(bands) + part * others).float()
 
 
 def enlarged(x_bchw: Tensor, size: int, missing: bool) -> Tensor:

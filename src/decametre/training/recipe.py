@@ -75,6 +75,7 @@ class DataRecipe(Section):
             one degrades the validation products.
         patch: Edge of a patch in pixels of the degraded coarsest grid (40 m or 360 m).
         gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain], patch by patch.
+        mixing: Bands are mixed with others of their GSD, up to this share; see `sampling.mixed`.
         min_measured: See `wald.MIN_MEASURED`; less lets more of torn scenes teach.
         window: Edge, in 10 m pixels, of the windows into which a product is cut for training.
         windows: At most so many windows are taken from a product, spread at random; the rest of
@@ -89,6 +90,7 @@ class DataRecipe(Section):
     kernels: tuple[Kernel, ...] = Field(min_length=1)
     patch: Whole = Field(gt=0)
     gain: Real = Field(default=0.3, ge=0, le=1)
+    mixing: Real = Field(default=0.0, ge=0, le=1)
     min_measured: Real = Field(default=0.9, gt=0, le=1)
     window: Whole = Field(default=1380, gt=0, multiple_of=60)
     windows: Whole = Field(default=8, gt=0)

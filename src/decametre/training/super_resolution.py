@@ -85,7 +85,7 @@ class SuperResolution:
         self.products = list({product.id: product for product in products}.values())
         if not any(scene.valid.any() for scene in scenes[data.kernels[0]]):
             raise TrainingError("no product under data.train has a measured pixel; give others")
-        self.patches = Patches(scenes, data.patch, data.gain, recipe.seed)
+        self.patches = Patches(scenes, data.patch, data.gain, recipe.seed, data.mixing)
         products, held_out = self._read(data.validation, "validation", None, data.kernels[:1])
         known = {product.id for product in self.products}
         for name in sorted({product.id for product in products if product.id in known}):
