@@ -78,14 +78,12 @@ def together(function, size, folder, **arguments):
 def main(job):
     import importlib
 
-    import torch
-
     from decametre.training.launcher import place_of
     from decametre.training.ranks import joined
 
     module, name, arguments = pickle.loads(job.read_bytes())  # our own
     place = place_of()
-    with joined(place, torch.device("cpu")) as ranks:
+    with joined(place, "cpu") as ranks:
         result = getattr(importlib.import_module(module), name)(ranks, **arguments)
     job.with_suffix(f".{place.rank}").write_bytes(pickle.dumps(result))
 

@@ -105,6 +105,24 @@ def test_a_rank_that_is_asked_to_stop_stops_all_and_they_go_on(alone, sample_ite
     assert_same_course(folder, alone)
 
 
+def test_a_run_stopped_right_before_a_validation_goes_on(alone, sample_item, tmp_path):
+    folder = tmp_path / "stopped"
+    often = command(sample_item, folder, **{"optimization.steps": 6, "validate_every": 1})
+    assert [status for status, _, _ in finish(start(often, 2))] == [0, 0]
+
+
+def test_a_checkpoint_of_another_folder_is_gone_on_from(alone, sample_item, tmp_path):
+    folder = tmp_path / "elsewhere"
+    words = [*command(sample_item, folder), "--resume", alone / "last-1.safetensors"]
+    ((status, _, err),) = finish(start(words, 1))
+    assert status == 0, err
+    assert [record["step"] for record in records(folder)] == [150]
+    assert (folder / "weights.safetensors").is_file()
+    ((status, _, err),) = finish(start(words, 1))
+    assert status == 2
+    assert "would write over" in err
+
+
 def test_a_mistake_of_one_rank_is_one_line_of_it(tmp_path):
     (first, _, said), (second, _, heard) = finish(
         start(command("no/such/product", tmp_path / "run"), 2)

@@ -38,6 +38,10 @@ def test_srun_says_it_in_its_own_words():
     assert place_of(SRUN | {"SLURM_NODEID": "2"}).local_size == 1
 
 
+def test_two_steps_of_a_job_do_not_meet():
+    assert place_of(SRUN | {"SLURM_STEP_ID": "1"}).address == "gpu03:29635"
+
+
 def test_a_heterogeneous_job_gives_size_and_host_itself():
     place = place_of(SRUN | {"WORLD_SIZE": "12", "RANK": "10", "MASTER_ADDR": "gpu00"})
     assert (place.rank, place.size, place.address) == (10, 12, "gpu00:29634")
@@ -63,6 +67,7 @@ def test_the_first_of_slurms_nodes(nodes, host):
         ({"RANK": "1"}, "WORLD_SIZE is not set"),
         ({**TORCHRUN, "RANK": "one"}, "RANK=one is no number"),
         ({**SRUN, "SLURM_STEP_NODELIST": ""}, "MASTER_ADDR"),
+        ({**SRUN, "SLURM_STEP_NODELIST": "rack[1-2]n[1-4]"}, "MASTER_ADDR"),
     ],
 )
 def test_what_is_missing_is_named(variables, said):

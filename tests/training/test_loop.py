@@ -12,13 +12,14 @@ from torch import nn
 from decametre.errors import TrainingError
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,
+    Origin,
     first_difference,
     names,
     read_checkpoint,
     read_newest,
 )
 from decametre.training.gradient import Gradient
-from decametre.training.loop import MOST_SKIPPED, fit, start, step_once
+from decametre.training.loop import MOST_SKIPPED, check_alike, fit, start, step_once
 from decametre.training.ranks import ALONE
 from decametre.training.recipe import read_recipe
 from decametre.training.task import Validation
@@ -173,8 +174,35 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, dam
     last.write_bytes(torn)
     assert read_newest(tmp_path).step == 8
     assert str(last) in caplog.text
+    # Out of the way of the checkpoints to come, of which one more would replace the good one.
+    assert (tmp_path / f"{CHECKPOINT_NAME}.damaged").read_bytes() == torn
     run(Line(), recipe(), tmp_path)
     assert last.read_bytes() == whole
+    assert read_checkpoint(tmp_path / names(2)[1]).step == 8
+
+
+def test_a_checkpoint_whose_step_was_changed_is_damaged(tmp_path):
+    run(Line(), recipe(), tmp_path)
+    last = tmp_path / CHECKPOINT_NAME
+    changed = last.read_bytes().replace(rb"\"step\": 12", rb"\"step\": 42")
+    assert changed != last.read_bytes()
+    last.write_bytes(changed)
+    with pytest.raises(TrainingError, match="checksum"):
+        read_checkpoint(last)
+
+
+def test_fewer_checkpoints_may_be_kept_later(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(Line(stop_at=11), recipe(checkpoints=4, validate_every=2), tmp_path)
+    run(Line(), recipe(checkpoints=2, validate_every=2), tmp_path)
+    assert {path.name for path in tmp_path.glob("last*")} == set(names(2))
+
+
+def test_ranks_with_other_recipes_or_products_are_refused():
+    origins = [Origin(recipe().model_dump(mode="json"), {"train": [name]}) for name in "aab"]
+    check_alike(origins[:2])
+    with pytest.raises(TrainingError, match=r"rank 2 .* train was \['a'\] and is now \['b'\]"):
+        check_alike(origins)
 
 
 def test_as_many_checkpoints_are_kept_as_the_recipe_says(tmp_path):
@@ -192,8 +220,9 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path, caplo
     assert all(math.isfinite(line["loss"]) for line in lines)
 
 
-def test_too_many_steps_in_a_row_without_a_gradient_end_the_run(tmp_path):
-    changes = {"optimization.steps": 40, "validate_every": 20}
+@pytest.mark.parametrize("validate_every", [20, 4])
+def test_too_many_steps_in_a_row_without_a_gradient_end_the_run(tmp_path, validate_every):
+    changes = {"optimization.steps": 40, "validate_every": validate_every}
     with pytest.raises(TrainingError, match=rf"step {MOST_SKIPPED + 2}, .* {MOST_SKIPPED} times"):
         run(Line(spoilt=range(4, 80)), recipe(**changes), tmp_path)
 

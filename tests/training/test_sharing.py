@@ -105,10 +105,10 @@ def test_timing_leaves_the_network_as_it_was():
     assert all(weights.grad is None for weights in task.network.parameters())
 
 
-def test_trial_batches_reach_the_share_and_are_whole_micro_batches():
-    assert trial_sizes(16, 1) == [4, 8, 16]
-    assert trial_sizes(16, 8) == [8, 16]
-    assert trial_sizes(1, 1) == [1]
+def test_trial_batches_go_beyond_the_share_and_are_whole_micro_batches():
+    assert trial_sizes(16, 1) == [4, 8, 16, 32]
+    assert trial_sizes(16, 8) == [8, 16, 32]
+    assert trial_sizes(1, 1) == [1, 2]
 
 
 def test_a_ring_takes_longer_the_more_there_are():

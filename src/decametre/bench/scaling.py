@@ -28,7 +28,7 @@ from decametre.training.gradient import Gradient
 from decametre.training.launcher import Place
 from decametre.training.loop import start, step_once
 from decametre.training.order import Endless, micro_batches
-from decametre.training.ranks import Ranks, device_of, joined
+from decametre.training.ranks import Ranks, joined
 from decametre.training.recipe import Recipe
 from decametre.training.shares import equal_shares
 from decametre.training.sharing import trial_sizes
@@ -210,7 +210,7 @@ def measure_here(
         recipes: With products to train and validate on.
         folder: Of the file; rank 0 alone looks there.
         place: Of this process.
-        device: See `ranks.device_of`.
+        device: See `ranks.joined`.
         precision: See `inference.device.choose_precision`.
         steps: How many each measurement takes.
         repeat: How often each is taken.
@@ -218,7 +218,7 @@ def measure_here(
     Raises:
         DecametreError: As in training, or see `check_comparable`.
     """
-    with joined(place, device_of(place, device)) as ranks:
+    with joined(place, device) as ranks:
         dtype = ranks.from_first(choose_precision(precision, ranks.device))
         hardware = " + ".join(sorted(set(ranks.gathered(hardware_of(ranks.device, dtype)))))
         if ranks.first:

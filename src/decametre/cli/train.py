@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,15 @@ def train(
     if show:
         click.echo(find_recipe(recipe)[1], nl=False)
         return
-    if place_of().rank:  # rank 0 alone talks; the others say why they fail
+    talks = place_of().rank == 0  # the others only say why they fail
+    if not talks:
         logging.getLogger("decametre").setLevel(logging.ERROR)
-    with progress_of(f"training {recipe}", "steps", "samples") as progress:
+    with ExitStack() as shown:
+        progress = (
+            shown.enter_context(progress_of(f"training {recipe}", "steps", "samples"))
+            if talks
+            else lambda done, total, samples: None
+        )
         result = api.train(
             recipe,
             out,

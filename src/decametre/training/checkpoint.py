@@ -20,14 +20,11 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
-from decametre.training.recipe import completed
+from decametre.training.recipe import MOST_CHECKPOINTS, completed
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = "last.safetensors"
-
-MOST_KEPT = 10
-"""Checkpoints that a recipe may keep."""
 
 
 @dataclass
@@ -40,7 +37,8 @@ class State:
         optimizer: Of the network's weights.
         step: Steps done.
         scores: Of all validations so far, less is better.
-        best: The best of them, and the weights of the model folder have it.
+        kept_from: The model folder knows those from this one on; others were a folder's before.
+        best: The best of those, and the weights of the model folder have it.
     """
 
     network: nn.Module
@@ -48,11 +46,12 @@ class State:
     optimizer: torch.optim.Optimizer
     step: int = 0
     scores: list[float] = field(default_factory=list)
+    kept_from: int = 0
 
     @property
     def best(self) -> float:
         """The best score so far, infinite without one."""
-        return min(self.scores, default=float("inf"))
+        return min(self.scores[self.kept_from :], default=float("inf"))
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,10 @@ class Origin:
         left_out = {"workers", "train", "validation"} if without_paths else {"workers"}
         recipe = completed(self.recipe)
         data = {key: value for key, value in recipe.get("data", {}).items() if key not in left_out}
+        steps = {k: v for k, v in recipe.get("optimization", {}).items() if k != "micro_batch"}
         free = ("distribution", "checkpoints")
-        return {key: v for key, v in recipe.items() if key not in free} | {"data": data}
+        kept = {key: value for key, value in recipe.items() if key not in free}
+        return kept | {"data": data, "optimization": steps}
 
 
 class Checkpoints:
@@ -125,7 +126,12 @@ class Checkpoints:
         """
         self.wait()
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors_of(state)}
-        about = {"step": state.step, "scores": list(state.scores), **asdict(self.origin)}
+        about = {
+            "step": state.step,
+            "scores": list(state.scores),
+            "kept_from": state.kept_from,
+            **asdict(self.origin),
+        }
         self.writing = self.writer.submit(self._write, tensors, about)
 
     def wait(self) -> None:
@@ -139,7 +145,7 @@ class Checkpoints:
             writing.result()
 
     def _write(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        about["checksum"] = checksum_of_tensors(tensors)
+        about["checksum"] = checksum_of(about, tensors)
         partial = self.folder / f".{CHECKPOINT_NAME}.partial"
         try:
             partial.write_bytes(save(tensors, metadata={"state": json.dumps(about)}))
@@ -148,11 +154,13 @@ class Checkpoints:
                 if newer.is_file():
                     newer.replace(older)
             partial.replace(kept[0])
+            for name in names()[self.keep :]:
+                (self.folder / name).unlink(missing_ok=True)
         finally:
             partial.unlink(missing_ok=True)
 
 
-def names(keep: int = MOST_KEPT) -> list[str]:
+def names(keep: int = MOST_CHECKPOINTS) -> list[str]:
     """File names of a run's checkpoints, the newest first."""
     stem, dot, suffix = CHECKPOINT_NAME.partition(".")
     return [CHECKPOINT_NAME, *(f"{stem}-{age}{dot}{suffix}" for age in range(1, keep))]
@@ -171,11 +179,11 @@ def tensors_of(state: State) -> Iterator[tuple[str, Tensor]]:
         yield from _prefixed(f"group.{index}", counters)
 
 
-def checksum_of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names and bytes, as hexadecimal."""
-    digest = hashlib.sha256()
+def checksum_of(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over everything in a checkpoint, as hexadecimal."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -187,13 +195,15 @@ class Saved:
     Attributes:
         origin: What its run follows from.
         step: Steps done.
-        scores: Of all validations before it.
+        scores: See `State`.
+        kept_from: See `State`.
         tensors: See `tensors_of`.
     """
 
     origin: Origin
     step: int
     scores: list[float]
+    kept_from: int
     tensors: dict[str, Tensor]
 
 
@@ -203,16 +213,20 @@ def read_newest(folder: Path) -> Saved | None:
     Raises:
         TrainingError: All of them are damaged.
     """
-    fault = None
+    faults: dict[Path, TrainingError] = {}
     for path in (folder / name for name in names()):
         if not path.is_file():
             continue
         try:
-            return read_checkpoint(path)
+            saved = read_checkpoint(path)
         except TrainingError as error:
-            log.warning("%s", error)
-            fault = error
-    if fault is not None:
+            faults[path] = error
+            continue
+        for damaged, fault in faults.items():  # out of the way of the ones to come
+            log.warning("%s; the one before it is taken", fault)
+            damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
+        return saved
+    for fault in faults.values():
         raise fault
     return None
 
@@ -226,10 +240,16 @@ def read_checkpoint(path: Path) -> Saved:
     with _reading(path), safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
-        if about.get("checksum", "") not in ("", checksum_of_tensors(tensors)):
+        checksum = about.pop("checksum", None)  # earlier versions had none
+        if checksum is not None and checksum != checksum_of(about, tensors):
             raise ValueError("its checksum is another")
-        origin = Origin(dict(about["recipe"]), dict(about.get("beside", {})))
-        return Saved(origin, int(about["step"]), list(about["scores"]), tensors)
+        return Saved(
+            Origin(dict(about["recipe"]), dict(about.get("beside", {}))),
+            int(about["step"]),
+            list(about["scores"]),
+            int(about.get("kept_from", 0)),
+            tensors,
+        )
 
 
 def restore(state: State, saved: Saved) -> None:
@@ -255,6 +275,7 @@ def restore(state: State, saved: Saved) -> None:
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"the checkpoint is of another network ({error})") from error
     state.step, state.scores = saved.step, list(saved.scores)
+    state.kept_from = saved.kept_from
 
 
 def check_same(was: Origin, now: Origin, folder: Path) -> None:

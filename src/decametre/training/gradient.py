@@ -53,6 +53,7 @@ class Gradient(Generic[Batch]):
         self.ranks, self.network = ranks, network
         self.loss: nn.Module = _Loss(task, network)
         self.clock = Clock(network, ranks.device)
+        self.compressed: powerSGD_hook.PowerSGDState | None = None
         if ranks.size > 1:
             with warnings.catch_warnings():
                 # Newer versions of torch ask for a name that older ones do not know.
@@ -63,8 +64,14 @@ class Gradient(Generic[Batch]):
                     broadcast_buffers=False,
                     gradient_as_bucket_view=True,
                 )
-            _compress(ddp, compression, ranks)
+            self.compressed = _compress(ddp, compression, ranks)
             self.loss = ddp
+
+    def forget(self) -> None:
+        """Drop what compression keeps from step to step: it came from a gradient not finite."""
+        if self.compressed is not None:
+            for kept in ("error_dict", "p_memory_dict", "q_memory_dict"):
+                getattr(self.compressed, kept).clear()
 
     def __call__(self, batches: Sequence[Batch], count: float) -> Tensor:
         """Add to every weight the gradient of the mean loss over the global batch.
@@ -124,7 +131,9 @@ class _Loss(nn.Module):
         return self.task.loss(self.network, batch)
 
 
-def _compress(ddp: DistributedDataParallel, compression: Compression, ranks: Ranks) -> None:
+def _compress(
+    ddp: DistributedDataParallel, compression: Compression, ranks: Ranks
+) -> powerSGD_hook.PowerSGDState | None:
     if compression == "fp16":
         ddp.register_comm_hook(ranks.gradients, default_hooks.fp16_compress_hook)
     elif compression == "bf16":
@@ -136,6 +145,8 @@ def _compress(ddp: DistributedDataParallel, compression: Compression, ranks: Ran
             start_powerSGD_iter=POWERSGD_START,
         )
         ddp.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+        return state
+    return None
 
 
 class Clock:

@@ -6,12 +6,12 @@ import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from decametre.errors import DecametreError, TrainingError
+from decametre.errors import TrainingError
 from decametre.inference.device import choose_precision
 from decametre.models.card import CARD_NAME, Card, read_card
 from decametre.training.checkpoint import (
@@ -24,7 +24,7 @@ from decametre.training.checkpoint import (
 )
 from decametre.training.launcher import place_of
 from decametre.training.loop import Progress, fit
-from decametre.training.ranks import Ranks, device_of, joined
+from decametre.training.ranks import Ranks, joined
 from decametre.training.recipe import Recipe
 from decametre.training.super_resolution import SuperResolution
 
@@ -69,7 +69,7 @@ def run(
         recipe: The run.
         folder: Made where it does not exist; its parent must.
         init: Name or folder of a model to start from.
-        device: See `ranks.device_of`.
+        device: See `ranks.joined`.
         precision: See `inference.device.choose_precision`.
         resume: See `find_checkpoint`.
         progress: See `loop.Progress`.
@@ -82,10 +82,9 @@ def run(
     """
     place = place_of()
     try:
-        chosen = device_of(place, device)
-        with joined(place, chosen) as ranks, claimed(folder) if ranks.first else nullcontext():
+        with joined(place, device) as ranks, claimed(folder) if ranks.first else nullcontext():
             return _train(recipe, folder, init, precision, resume, progress, ranks)
-    except DecametreError as error:
+    except Exception as error:
         if place.size > 1:
             error.add_note(str(place))
         raise
@@ -108,7 +107,7 @@ def _train(
     if precision == "auto":
         # Found by timing, which comes out differently each time: once for all of a run.
         known = saved.origin.beside.get("precision") if saved is not None else None
-        precision = known or ranks.from_first(name_of(choose_precision("auto", ranks.device)))
+        precision = known or slowest_precision(ranks)
     dtype = choose_precision(precision, ranks.device)
     log.info("%s in %s on %s", recipe.name, name_of(dtype), ", ".join(ranks.devices))
     fit(SuperResolution(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
@@ -122,21 +121,31 @@ def find_checkpoint(folder: Path, resume: str) -> Saved | None:
 
     Args:
         folder: The run's folder.
-        resume: `auto`: the newest one there, if any. `never`: none, and there must be none. Else
-            the path of a checkpoint.
+        resume: `auto`: the newest one there, if any. Else there must be none: `never`, or the path
+            of a checkpoint.
 
     Raises:
         TrainingError: It is damaged or missing, or there is one that would be overwritten.
     """
     if resume == "auto":
         return read_newest(folder)
+    if (folder / CHECKPOINT_NAME).exists():
+        raise TrainingError(
+            f"{folder} holds a run, which --resume {resume} would write over; give another folder"
+        )
     if resume == "never":
-        if (folder / CHECKPOINT_NAME).exists():
-            raise TrainingError(f"{folder} holds a run, and --resume is never; give another folder")
         return None
     if not Path(resume).is_file():
         raise TrainingError(f"--resume {resume}: no such file; give auto, never or a checkpoint")
-    return read_checkpoint(Path(resume))
+    # The best weights so far lie in another folder.
+    saved = read_checkpoint(Path(resume))
+    return replace(saved, kept_from=len(saved.scores))
+
+
+def slowest_precision(ranks: Ranks) -> str:
+    """bfloat16 where all ranks are fast at it."""
+    found = ranks.gathered(name_of(choose_precision("auto", ranks.device)))
+    return "bfloat16" if set(found) == {"bfloat16"} else "float32"
 
 
 def name_of(precision: torch.dtype) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decametre.errors import TrainingError
 
 PORT = 29400
-"""Where rank 0 listens under `srun`, plus a number made of the job's."""
+"""Where rank 0 listens under `srun`, plus a number made of those of job and step."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def place_of(variables: Mapping[str, str] = os.environ) -> Place:
         return default
 
     size = number("WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-    job = number("SLURM_JOB_ID", default=0)
-    port = number("MASTER_PORT", default=PORT + job % 1000)
+    step = number("SLURM_JOB_ID", default=0) + number("SLURM_STEP_ID", default=0)
+    port = number("MASTER_PORT", default=PORT + step % 1000)
     host = variables.get("MASTER_ADDR") or first_host(variables.get("SLURM_STEP_NODELIST", ""))
     tasks = variables.get("SLURM_STEP_TASKS_PER_NODE", "")
     return Place(
@@ -81,7 +81,7 @@ def first_host(nodes: str) -> str:
         TrainingError: There is none.
     """
     found = re.match(r"([^\[,]+)(?:\[([^\],-]+)[^\]]*\]([^,\[]*))?", nodes)
-    if not found:
+    if not found or nodes[found.end() :].startswith("["):
         raise TrainingError(
             f"SLURM_STEP_NODELIST '{nodes}' names no host; set MASTER_ADDR to that of rank 0"
         )

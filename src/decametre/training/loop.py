@@ -71,6 +71,7 @@ def fit(
         KeyboardInterrupt: It was asked to stop.
     """
     origin = Origin(recipe.model_dump(mode="json"), task.beside)
+    check_alike(ranks.gathered(origin))
     state = start(task.network, recipe.optimization)
     if saved is not None:
         check_same(saved.origin, origin, folder)
@@ -94,7 +95,7 @@ def fit(
             )
         progress(first, end, 0)
         batches = task.batches(first, end, sharing.parts)
-        meter = Meter(ranks)
+        meter, skipped = Meter(ranks), 0
         while state.step < end:
             with meter.waiting():
                 mine = next(batches)
@@ -106,12 +107,17 @@ def fit(
             if asked:
                 if ranks.first:
                     checkpoints.save(state)
+                    checkpoints.wait()
+                ranks.from_first(None)  # a launcher ends all ranks when the first of them ends
                 log.info("asked to stop: step %d is saved; the same command goes on", state.step)
                 raise KeyboardInterrupt
+            meter.compute(seconds)
             loss_sum = step_once(state, recipe.optimization, gradient, mine, count)
-            meter.add(loss_sum, count, sharing.shares, seconds)
-            if meter.skipped_in_row:
-                report_skipped(state.step, order.samples(state.step - 1), meter.skipped_in_row)
+            meter.add(loss_sum, count, sharing.shares)
+            skipped = skipped + 1 if loss_sum is None else 0
+            if skipped:
+                gradient.forget()
+                report_skipped(state.step, order.samples(state.step - 1), skipped)
             if sharing.observe(seconds):
                 batches = task.batches(state.step, end, sharing.parts)
             progress(state.step, end, (state.step - first) * recipe.optimization.batch)
@@ -119,7 +125,7 @@ def fit(
                 continue
             record = meter.read()
             validation = task.validate(state.average.module, ranks)
-            check_finite(state.step, record["loss"], validation.score)
+            check_finite(state.step, record["loss"] or 0.0, validation.score)
             best = validation.score < state.best
             state.scores.append(validation.score)
             if ranks.first:
@@ -141,6 +147,20 @@ def _written(folder: Path) -> Iterator[None]:
             f"{folder}: cannot go on ({error.strerror or error}); mend that, and the same command "
             "goes on from the last validation"
         ) from error
+
+
+def check_alike(origins: Sequence[Origin]) -> None:
+    """Refuse to train where a rank has another recipe or other products than rank 0.
+
+    Raises:
+        TrainingError: One has.
+    """
+    for rank, origin in enumerate(origins):
+        if difference := origins[0].difference(origin):
+            raise TrainingError(
+                f"rank {rank} has not what rank 0 has: {difference}; give all ranks the same "
+                "recipe and products"
+            )
 
 
 def check_finite(step: int, loss: float, score: float) -> None:
@@ -233,8 +253,9 @@ class Meter:
         self.ranks = ranks
         self.loss_sum = torch.zeros((), device=ranks.device, dtype=torch.float64)
         self.count = 0.0
-        self.steps, self.skipped, self.skipped_in_row = 0, 0, 0
-        self.waited, self.begun = 0.0, time.perf_counter()
+        self.steps, self.skipped, self.waited = 0, 0, 0.0
+        self.begun = time.perf_counter()
+        self.shares: Sequence[int] = ()
         self.samples, self.seconds = [0] * ranks.size, [0.0] * ranks.size
 
     @contextmanager
@@ -244,29 +265,24 @@ class Meter:
         yield
         self.waited += time.perf_counter() - begun
 
-    def add(
-        self,
-        loss_sum: Tensor | None,
-        count: float,
-        shares: Sequence[int],
-        seconds: Sequence[float],
-    ) -> None:
+    def compute(self, seconds: Sequence[float]) -> None:
+        """Note how long each rank computed in the step that was added last."""
+        if self.shares:
+            self.samples = [a + b for a, b in zip(self.samples, self.shares, strict=True)]
+            self.seconds = [a + b for a, b in zip(self.seconds, seconds, strict=True)]
+
+    def add(self, loss_sum: Tensor | None, count: float, shares: Sequence[int]) -> None:
         """Note a step; nothing is fetched from the device.
 
         Args:
             loss_sum: Of this rank; None of a step that was skipped.
             count: Of all ranks.
             shares: Samples of each rank.
-            seconds: That each rank computed in the step before; 0 where that is not known.
         """
-        self.steps += 1
-        if any(seconds):
-            self.samples = [a + b for a, b in zip(self.samples, shares, strict=True)]
-            self.seconds = [a + b for a, b in zip(self.seconds, seconds, strict=True)]
+        self.steps, self.shares = self.steps + 1, shares
         if loss_sum is None:
-            self.skipped, self.skipped_in_row = self.skipped + 1, self.skipped_in_row + 1
+            self.skipped += 1
             return
-        self.skipped_in_row = 0
         self.loss_sum, self.count = self.loss_sum + loss_sum, self.count + count
 
     def read(self) -> dict[str, Any]:
@@ -274,7 +290,8 @@ class Meter:
         seconds = time.perf_counter() - self.begun
         (loss_sum,) = self.ranks.sums([float(self.loss_sum)])
         record: dict[str, Any] = {
-            "loss": round(loss_sum / max(1.0, self.count), 8),
+            # Of steps that were all skipped there is none.
+            "loss": round(loss_sum / self.count, 8) if self.count else None,
             "steps_per_second": round(self.steps / seconds, 3),
             "waiting_for_data": round(self.waited / seconds, 4),
         }
@@ -286,9 +303,11 @@ class Meter:
 
     def _by_rank(self, seconds: float) -> dict[str, Any]:
         waited = self.ranks.gathered(self.waited / seconds)
-        return {
+        record: dict[str, Any] = {
             "samples": self.samples,
             "computing": [round(s / seconds, 4) for s in self.seconds],
             "waiting_for_data": [round(w, 4) for w in waited],
-            "efficiency": round(efficiency(self.samples, self.seconds, seconds), 4),
         }
+        if any(self.seconds):
+            record["efficiency"] = round(efficiency(self.samples, self.seconds, seconds), 4)
+        return record

@@ -1,4 +1,4 @@
-"""This process among those that train together: where it stands, and what passes between them.
+"""This process among those that train together, and what passes between them.
 
 The launcher starts the processes and says who is who (`launcher.py`), and nothing moves data but
 `torch.distributed`.
@@ -9,49 +9,90 @@ the devices. Gradients go by nccl where every rank has a GPU of its own, else by
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from decametre.errors import DeviceError, TrainingError
 from decametre.inference.device import choose_devices
 from decametre.training.launcher import Place
 
+log = logging.getLogger(__name__)
+
 PATIENCE = timedelta(minutes=10)
-"""How long a rank waits for the others before it gives up: rank 0 validates meanwhile. A process
-that ends is noticed at once, since its connections close."""
+"""How long a rank waits for the others before it gives up: they may read products or validate. A
+process that ends is noticed at once, since its connections close."""
+
+GRADIENT_PATIENCE = timedelta(minutes=2)
+"""The same for gradients, before which the ranks have just met."""
+
+MEETING = "decametre"
+"""The key of torchrun's store under which rank 0 says where it listens."""
 
 
-def device_of(place: Place, name: str) -> torch.device:
-    """The device of a rank: each GPU of a machine goes to one of its ranks, in their order.
+@dataclass(frozen=True)
+class Seat:
+    """What a rank finds on its machine.
+
+    Attributes:
+        host: The machine.
+        gpus: GPUs that it may use, by what tells them apart everywhere, in the order of their
+            numbers here.
+        cores: Processor cores that it may use, by their numbers.
+    """
+
+    host: str
+    gpus: tuple[str, ...]
+    cores: tuple[int, ...]
+
+
+def seat_of(device: str) -> Seat:
+    """What this process finds.
 
     Args:
-        place: Of this process.
-        name: `auto` (a GPU while there are any, then the processor), or as for
-            `inference.device.choose_devices`.
+        device: As for `inference.device.choose_devices`; `auto` is all GPUs.
 
     Raises:
-        DeviceError: There are fewer GPUs than ranks that must have one.
+        DeviceError: The device is not there.
     """
-    if name not in ("auto", "cuda") or place.size == 1:
-        return choose_devices(name)[0]
-    count = torch.cuda.device_count()
-    if place.local_rank < count:
-        return torch.device("cuda", place.local_rank)
-    if name == "cuda":
-        raise DeviceError(
-            f"torch sees {count} GPUs for {place.local_size} ranks here; start fewer, or give "
-            "--device auto: ranks without a GPU then work on the processor"
-        )
-    return torch.device("cpu")
+    gpus = [found for found in choose_devices(device) if found.type == "cuda"]
+    return Seat(
+        socket.gethostname(),
+        tuple(f"{gpu.index} {torch.cuda.get_device_properties(gpu).uuid}" for gpu in gpus),
+        tuple(sorted(os.sched_getaffinity(0))),
+    )
+
+
+def gpu_of(seats: Sequence[Seat], rank: int) -> int | None:
+    """The number of a rank's GPU: ranks take turns, each has the first that nobody took.
+
+    Launchers differ: some show every rank all GPUs of the machine, some each its own as number 0.
+    """
+    taken: set[str] = set()
+    mine = None
+    for seat in seats[: rank + 1]:
+        free = [gpu for gpu in seat.gpus if gpu.split()[1] not in taken]
+        mine = free[0] if free else None
+        taken.update(gpu.split()[1] for gpu in free[:1])
+    return None if mine is None else int(mine.split()[0])
+
+
+def threads_of(seats: Sequence[Seat], rank: int) -> int:
+    """Threads of a rank: its cores, divided by the ranks that have the very same."""
+    mine = seats[rank]
+    sharing = sum((seat.host, seat.cores) == (mine.host, mine.cores) for seat in seats)
+    return max(1, len(mine.cores) // sharing)
 
 
 class Ranks:
@@ -121,55 +162,103 @@ class Ranks:
 ALONE = Ranks(Place(), torch.device("cpu"), None, ["cpu"])
 """One process on its own, on the processor."""
 
-
 SIGNS_OF_A_LOST_RANK = ("gloo", "nccl", "connection", "timed out", "broken pipe")
 """What stands in errors of `torch.distributed`, most of which are plain RuntimeErrors."""
 
 
 @contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[Ranks]:
+def joined(place: Place, device: str) -> Iterator[Ranks]:
     """Meet the other ranks, and leave them at the end.
+
+    They meet before anything else, so that whatever then goes wrong with one, the others know.
 
     Args:
         place: Of this process.
-        device: Where it computes.
+        device: `auto` (a GPU while there are any, then the processor), or as for
+            `inference.device.choose_devices`.
 
     Raises:
-        TrainingError: They cannot be reached.
+        DeviceError: The device is not there, or there are fewer GPUs than ranks that must have one.
+        TrainingError: The others cannot be reached, or one of them ended.
     """
     if place.size == 1:
-        yield Ranks(place, device, None, [str(device)])
+        chosen = choose_devices(device)[0]
+        yield Ranks(place, chosen, None, [str(chosen)])
         return
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        # srun gives each task cores of its own, torchrun leaves all of them to all.
-        shared = len(os.sched_getaffinity(0)) // place.local_size
-        torch.set_num_threads(max(1, int(os.environ.get("SLURM_CPUS_PER_TASK", shared))))
-    host, _, port = place.address.rpartition(":")
-    for name, value in (("MASTER_ADDR", host), ("MASTER_PORT", port)):
-        os.environ.setdefault(name, value)  # where torchrun has not set them
     try:
-        store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=PATIENCE))
-        # torchrun's store outlives a restart, and would lead to processes that are gone.
-        store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        store = meeting_store(place)
         dist.init_process_group(
             "gloo", store=store, rank=place.rank, world_size=place.size, timeout=PATIENCE
         )
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"rank 0 cannot be reached at {place.address} ({error})") from error
     try:
-        devices: list[Any] = [None] * place.size
-        dist.all_gather_object(devices, f"{device} of {socket.gethostname()}")
-        alone = len(set(devices)) == place.size and all(d.startswith("cuda") for d in devices)
-        backend = "nccl" if alone and dist.is_nccl_available() else "gloo"
-        gradients = dist.new_group(backend=backend, timeout=PATIENCE)
-        assert isinstance(gradients, dist.ProcessGroup)  # every rank is a member
-        yield Ranks(place, device, gradients, devices)
+        seats: list[Any] = [None] * place.size
+        dist.all_gather_object(seats, seat_of(device))
+        gpus = [gpu_of(seats, rank) for rank in range(place.size)]
+        yield _seated(place, device, seats, gpus)
     except RuntimeError as error:
         if not any(sign in str(error).lower() for sign in SIGNS_OF_A_LOST_RANK):
             raise
         raise TrainingError(
-            "another rank ended, which says why, or the network between them broke; the same "
-            "command goes on from the newest checkpoint"
+            "another rank ended, or the network to it broke; the same command goes on from the "
+            f"newest checkpoint ({error})"
         ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _seated(place: Place, device: str, seats: Sequence[Seat], gpus: Sequence[int | None]) -> Ranks:
+    gpu = gpus[place.rank]
+    if gpu is None and device.startswith("cuda"):
+        raise DeviceError(
+            f"--device {device}: torch sees {len(seats[place.rank].gpus)} GPUs here, and ranks "
+            "before this one have them; start fewer, or give --device auto: ranks without a GPU "
+            "then work on the processor"
+        )
+    if gpu is not None:
+        torch.cuda.set_device(gpu)
+    elif os.environ.get("OMP_NUM_THREADS", "") == "" or "TORCHELASTIC_RUN_ID" in os.environ:
+        # torchrun sets one thread a rank, whatever the machine has.
+        torch.set_num_threads(threads_of(seats, place.rank))
+    names = [
+        f"{'cpu' if gpu is None else f'cuda:{gpu}'} of {seat.host}"
+        for seat, gpu in zip(seats, gpus, strict=True)
+    ]
+    backend = "gloo" if None in gpus or not dist.is_nccl_available() else "nccl"
+    gradients = dist.new_group(backend=backend, timeout=GRADIENT_PATIENCE)
+    assert isinstance(gradients, dist.ProcessGroup)  # every rank is a member
+    if place.rank == 0:
+        log.info("%d ranks, gradients by %s", place.size, backend)
+    chosen = torch.device("cpu") if gpu is None else torch.device("cuda", gpu)
+    return Ranks(place, chosen, gradients, names)
+
+
+def meeting_store(place: Place) -> Any:
+    """Where the ranks find one another.
+
+    torchrun's own store outlives a restart, with the addresses of processes that are gone; so rank
+    0 opens a new one each time, and says there where it is.
+    """
+    host, _, port = place.address.rpartition(":")
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        os.environ.update(MASTER_ADDR=host, MASTER_PORT=port)
+        store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=PATIENCE))
+        return store
+    agent = TCPStore(host, int(port), is_master=False, timeout=PATIENCE)
+    if place.rank == 0:
+        opened = TCPStore(host, 0, is_master=True, timeout=PATIENCE, wait_for_workers=False)
+        agent.set(MEETING, str(opened.port))
+        return opened
+    last = time.monotonic() + PATIENCE.total_seconds()
+    while True:
+        try:
+            listening = int(agent.get(MEETING))
+            found = TCPStore(host, listening, is_master=False, timeout=timedelta(seconds=5))
+        except dist.DistNetworkError:  # of the attempt before
+            if time.monotonic() > last:
+                raise
+            time.sleep(0.5)
+        else:
+            found.set_timeout(PATIENCE)
+            return found

@@ -26,6 +26,8 @@ from decametre.errors import RecipeError, UnknownNameError
 
 SHIPPED = Path(__file__).parent / "recipes"
 
+MOST_CHECKPOINTS = 10
+
 Kernel = Literal["dsen2", "mtf"]
 
 
@@ -283,7 +285,7 @@ class Recipe(Section):
     optimization: OptimizationRecipe
     distribution: DistributionRecipe = DistributionRecipe()
     validate_every: Whole = Field(gt=0)
-    checkpoints: Whole = Field(default=2, ge=1, le=10)
+    checkpoints: Whole = Field(default=2, ge=1, le=MOST_CHECKPOINTS)
     seed: Whole = Field(default=0, ge=0, lt=2**63)
 
 

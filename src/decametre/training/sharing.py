@@ -35,6 +35,9 @@ log = logging.getLogger(__name__)
 TRIALS = 3
 """How often each trial batch is timed; the machine may be shared."""
 
+LONG = 5.0
+"""A trial that takes more seconds is the last; the others wait."""
+
 
 class Sharing:
     """The shares of the global batch, one a rank.
@@ -129,8 +132,8 @@ class Sharing:
 
 
 def trial_sizes(share: int, unit: int) -> list[int]:
-    """Batches to time for a rank that may get about `share` samples: a quarter to all of it."""
-    sizes = {max(unit, share * part // 4 // unit * unit) for part in (1, 2, 4)}
+    """Batches to time for a rank whose equal share is `share` samples: a quarter to twice that."""
+    sizes = {max(unit, share * quarters // 4 // unit * unit) for quarters in (1, 2, 4, 8)}
     return sorted(sizes)
 
 
@@ -139,29 +142,48 @@ def speed_of(
 ) -> Speed:
     """Time forward and backward passes of this rank; weights and buffers stay as they are.
 
-    Where a batch does not fit into a GPU's memory, the largest before it is `Speed.most`.
+    A GPU is not asked for more than the largest batch that was seen to fit into its memory, unless
+    micro-batches bound what it holds at a time.
+
+    Raises:
+        TrainingError: Not even the smallest batch fits.
     """
     shares: list[int] = []
     seconds: list[float] = []
-    most = None
     kept = [buffer.clone() for buffer in gradient.network.buffers()]
     for size in sizes:
         parts = micro_batches(range(size), [size], 0, unit)
         batches = next(task.batches(0, 1, lambda step, parts=parts: parts))  # type: ignore[misc]
         try:
-            gradient.alone(batches)  # the first of a size is slow
-            for _ in range(TRIALS):
-                begun = time.perf_counter()
-                gradient.alone(batches)
-                seconds.append(time.perf_counter() - begun)
-                shares.append(size)
-        except torch.OutOfMemoryError:
-            most = max(shares, default=0)
+            taken = _timed(gradient, batches)
+        except torch.OutOfMemoryError as error:
+            if not shares:
+                raise TrainingError(
+                    f"{size} samples do not fit into the memory of {gradient.ranks.device}; lower "
+                    "optimization.micro_batch"
+                ) from error
+            break
+        seconds += taken
+        shares += [size] * len(taken)
+        if min(taken) > LONG:
             break
     gradient.network.zero_grad(set_to_none=True)
     for buffer, before in zip(gradient.network.buffers(), kept, strict=True):
         buffer.copy_(before)
-    return fit_speed(shares, seconds, most)
+    bounded = gradient.ranks.device.type == "cuda" and unit is None
+    return fit_speed(shares, seconds, max(shares) if bounded else None)
+
+
+def _timed(gradient: Gradient[Batch], batches: Sequence[Batch]) -> list[float]:
+    """Seconds of a few passes; the first, in which memory is found, does not count if short."""
+    taken: list[float] = []
+    for _ in range(TRIALS + 1):
+        begun = time.perf_counter()
+        gradient.alone(batches)
+        taken.append(time.perf_counter() - begun)
+        if taken[-1] > LONG:
+            return taken[-1:]
+    return taken[1:]
 
 
 def exchange_seconds(network: nn.Module, ranks: Ranks) -> float:

@@ -35,6 +35,7 @@ from decametre.sampling import Patches
 from decametre.scenes import load_scenes
 from decametre.training.ranks import Ranks
 from decametre.training.recipe import Recipe
+from decametre.training.stopping import SIGNALS
 from decametre.training.task import Parts, Validation
 from decametre.version import __version__
 from decametre.wald import DegradedScene, Pair, degrade_scene, stack_pairs
@@ -136,6 +137,9 @@ class SuperResolution:
 
     def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Pair]]:
         """See `Task.batches`; patches are drawn by the recipe's workers."""
+        if not parts(first):  # no share: a loader would look for one in all steps to come
+            yield from ([] for _ in range(first, end))
+            return
         workers = self.recipe.data.workers
         loader = DataLoader(
             self.patches,
@@ -232,9 +236,9 @@ class SuperResolution:
 
 
 def leave_signals_to_parent(worker: int) -> None:
-    """In a worker: the parent alone answers Ctrl-C and SIGTERM, and ends its workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """In a worker: the parent alone answers signals, and ends its workers itself."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def card_of(recipe: Recipe) -> Card:
