@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import decametre.training.gradient as gradient_module
 from decametre.training.gradient import Gradient
 from decametre.training.loop import start, step_once
 from decametre.training.order import Endless, micro_batches
@@ -40,7 +41,9 @@ class Masked:
         return ((network(x) - x.sum(1, keepdim=True)).abs() * mask).sum()
 
 
-def weights_after(ranks, shares, micro_batch=None, clip=None, optimizer="adamw", wrong=False):
+def weights_after(
+    ranks, shares, micro_batch=None, clip=None, optimizer="adamw", wrong=False, compression="none"
+):
     """Train some steps; the weights, flat."""
     changes = {
         "optimization.batch": BATCH,
@@ -51,7 +54,8 @@ def weights_after(ranks, shares, micro_batch=None, clip=None, optimizer="adamw",
     recipe = read_recipe("native_2x", changes).optimization
     task = Masked()
     state = start(task.network, recipe)
-    gradient = Gradient(task, state.network, ranks)
+    gradient_module.POWERSGD_START = 2  # or it would not begin
+    gradient = Gradient(task, state.network, ranks, compression)
     order = Endless(BATCH)
     for step in range(STEPS):
         # The last batch is short, as at an epoch's end.
@@ -66,7 +70,7 @@ def weights_after(ranks, shares, micro_batch=None, clip=None, optimizer="adamw",
     return torch.cat([weights.detach().flatten() for weights in task.network.parameters()])
 
 
-CASES = [
+EXACT = [
     ([7, 1], {}),
     ([8, 0], {}),
     ([0, 8], {"clip": 0.1}),
@@ -76,8 +80,10 @@ CASES = [
     ([5, 2, 1], {}),
     ([5, 2, 1], {"clip": 0.1, "optimizer": "sgd"}),
     ([2, 6, 0], {"micro_batch": 2}),
-    ([7, 1], {"wrong": True}),
 ]
+WRONG = ([7, 1], {"wrong": True})
+COMPRESSED = [([5, 3], {"compression": name}) for name in ("fp16", "bf16", "powersgd")]
+CASES = [*EXACT, WRONG, *COMPRESSED]
 
 
 def weights_of_cases(ranks, cases):
@@ -97,7 +103,7 @@ def found(tmp_path_factory):
     return weights
 
 
-@pytest.mark.parametrize("case", CASES[:-1], ids=str)
+@pytest.mark.parametrize("case", EXACT, ids=str)
 def test_any_division_gives_the_weights_of_the_undivided_batch(case, found):
     shares, options = case
     whole = weights_after(ALONE, [BATCH], **options)
@@ -109,5 +115,35 @@ def test_any_division_gives_the_weights_of_the_undivided_batch(case, found):
 def test_the_mean_of_the_ranks_means_is_another_gradient(found):
     """The test above can fail: this is what it would catch."""
     whole = weights_after(ALONE, [BATCH])
-    wrong, _ = found[str(CASES[-1])]
+    wrong, _ = found[str(WRONG)]
     assert float((wrong - whole).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize("case", COMPRESSED, ids=str)
+def test_compressed_gradients_come_close_and_are_the_same_on_every_rank(case, found):
+    whole = weights_after(ALONE, [BATCH])
+    first, second = found[str(case)]
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
+    assert 0 < float((first - whole).abs().max()) < 0.05  # four steps of 0.05
+
+
+def test_compression_forgets_a_gradient_that_was_not_finite(tmp_path):
+    for finite in together(steps_after_a_spoilt_one, 2, tmp_path):
+        assert finite == [True, True, False, True, True]
+
+
+def steps_after_a_spoilt_one(ranks):
+    """Whether each step's gradient was finite."""
+    gradient_module.POWERSGD_START = 2
+    recipe = read_recipe("native_2x").optimization
+    task = Masked()
+    state = start(task.network, recipe)
+    gradient = Gradient(task, state.network, ranks, "powersgd")
+    finite = []
+    for step in range(5):
+        x, mask = task.batch(range(8 * step, 8 * step + 8))
+        spoilt = x * float("nan") if step == 2 else x
+        finite.append(step_once(state, recipe, gradient, [(spoilt, mask)], 32) is not None)
+        if not finite[-1]:
+            gradient.forget()
+    return finite
