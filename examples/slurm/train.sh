@@ -14,6 +14,8 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 
+# srun no longer asks for as many cores as the job by itself.
+export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 # Workers draw patches while the GPU computes; one thread each.
 export OMP_NUM_THREADS=1
 

@@ -8,6 +8,9 @@
 # since ranks without a GPU take part.
 #SBATCH --job-name=decametre-mixed
 #SBATCH --time=04:00:00
+#SBATCH --signal=USR1@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
 #SBATCH --nodes=1 --ntasks-per-node=4 --gpus-per-node=4 --cpus-per-task=8 --partition=new-gpus
 #SBATCH hetjob
 #SBATCH --nodes=1 --ntasks-per-node=8 --gpus-per-node=8 --cpus-per-task=4 --partition=old-gpus
@@ -22,6 +25,11 @@ export MASTER_PORT=29500
 
 train=(decametre train "$@" --device auto --set distribution.balance=auto)
 srun --kill-on-bad-exit=1 \
-    --het-group=0 "${train[@]}" : \
-    --het-group=1 "${train[@]}" : \
-    --het-group=2 "${train[@]}"
+    --het-group=0 --cpus-per-task=8 "${train[@]}" : \
+    --het-group=1 --cpus-per-task=4 "${train[@]}" : \
+    --het-group=2 --cpus-per-task=64 "${train[@]}"
+status=$?
+if [ "$status" -eq 130 ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
