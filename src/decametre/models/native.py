@@ -164,14 +164,25 @@ class NativeTrunk(nn.Module):
                 reflectance, measured, self.regressions, self.block
             )
         own = [proposals.flatten(1, 3), misses.flatten(1, 2)]
-        folded += [x * PROPOSAL_GAIN for x in own]
-        features = torch.cat([*(x * self.gain for x in folded), measured.to(coarse)], dim=1)
-        features = self.tail(self.trunk(self.head(features))).float()
+        parts = [*folded, *own, measured.to(coarse)]
+        given = torch.cat([x.permute(0, 2, 3, 1) for x in parts], dim=3).permute(0, 3, 1, 2)
+        # The channels' gains go into the weights, which are so much less.
+        head = self.head.weight * self._gains(given, own)
+        features = F.conv2d(given, head, self.head.bias, padding=1)
+        features = self.tail(self.trunk(features)).float()
         _, count, bands, fold, rows, cols = proposals.shape
         weights, features = features.tensor_split([(count + 1) * bands], dim=1)
         shares = weights.reshape(-1, count + 1, bands, 1, rows, cols).softmax(dim=1)
         detail = features.reshape(-1, bands, fold, rows, cols) / self.gain
         for index in range(count):
-            detail = detail + shares[:, index] * proposals[:, index]
+            detail = torch.addcmul(detail, shares[:, index], proposals[:, index])
         detail = F.pixel_shuffle(detail.flatten(1, 2), self.factor)
         return bicubic(coarse.float(), self.factor) + detail
+
+    def _gains(self, given: Tensor, own: Sequence[Tensor]) -> Tensor:
+        """What each channel is multiplied with, (1, channels, 1, 1)."""
+        gains = given.new_full((1, given.shape[1], 1, 1), self.gain)
+        gains[:, -1] = 1.0  # the share that was measured
+        proposed = sum(part.shape[1] for part in own)
+        gains[:, -1 - proposed : -1] *= PROPOSAL_GAIN
+        return gains

@@ -62,17 +62,24 @@ def local_regressions(
         dim=1,
     )
     guide_coarse = F.avg_pool2d(guide, factor)
-    details = F.pixel_unshuffle(guide - bicubic(guide_coarse, factor), factor)
-    batch, _, rows, cols = details.shape
-    details = details.reshape(batch, guide.shape[1], factor**2, rows, cols)
-    images, misses = [], []
     examples = _Blocks(guide_coarse, coarse, measured.float(), block)
+    found, misses = [], []
     for radius, ridge in settings:
         moments = examples.window(radius)
-        slopes = moments.slopes(ridge)
-        misses.append(examples.miss(moments, slopes))
-        images.append(_applied(_spread(slopes, block), details))
-    return torch.stack(images, dim=1), torch.stack(misses, dim=1)
+        found.append(moments.slopes(ridge))
+        misses.append(examples.miss(moments, found[-1]))
+    # Pixel by pixel the slopes of all regressions times the details, which are cut out into a
+    # matrix of finer bands x 10 m pixels for each: the layout in which convolutions go on.
+    batch, bands, rows, cols = coarse.shape
+    slopes = _spread(torch.stack(found, dim=1), block).permute(0, 4, 5, 1, 3, 2)
+    details = guide - bicubic(guide_coarse, factor)
+    cut = details.reshape(batch, -1, rows, factor, cols, factor).permute(0, 2, 4, 1, 3, 5)
+    images = torch.bmm(
+        slopes.reshape(batch * rows * cols, len(settings) * bands, -1),
+        cut.reshape(batch * rows * cols, -1, factor**2),
+    )
+    images = images.reshape(batch, rows, cols, len(settings), bands, factor**2)
+    return images.permute(0, 3, 4, 5, 1, 2), torch.stack(misses, dim=1)
 
 
 @dataclass(frozen=True)
@@ -91,10 +98,10 @@ class _Moments:
 
     def slopes(self, ridge: float) -> Tensor:
         """(batch, guide bands, coarse bands, rows, columns), float32."""
-        variance = self.own.diagonal(dim1=-2, dim2=-1).mean(dim=-1)
-        weight = (ridge * variance + FLOOR)[..., None, None]
-        identity = torch.eye(self.own.shape[-1], dtype=self.own.dtype, device=self.own.device)
-        found, _ = torch.linalg.solve_ex(self.own + weight * identity, self.shared)
+        ridged = self.own.clone()
+        diagonal = ridged.diagonal(dim1=-2, dim2=-1)
+        diagonal += (ridge * diagonal.mean(dim=-1) + FLOOR)[..., None]
+        found, _ = torch.linalg.solve_ex(ridged, self.shared)
         return found.permute(0, 3, 4, 1, 2).float()
 
 
@@ -144,10 +151,8 @@ class _Blocks:
     def miss(self, moments: _Moments, slopes: Tensor) -> Tensor:
         """What the coarse bands have and the regression does not explain, float32."""
         deviation = self.bands - _spread(moments.mean.float(), self.block)
-        explained = _applied(
-            _spread(slopes, self.block), deviation[:, : self.guides, None]
-        ).squeeze(2)
-        return deviation[:, self.guides :] - explained
+        guide, coarse = deviation.tensor_split([self.guides], dim=1)
+        return coarse - torch.einsum("bgcij,bgij->bcij", _spread(slopes, self.block), guide)
 
 
 def _spread(x: Tensor, block: int) -> Tensor:
@@ -162,16 +167,6 @@ def _box_sum(x_bchw: Tensor, radius: int) -> Tensor:
     edge = 2 * radius + 1
     rows = F.avg_pool2d(x_bchw, (edge, 1), stride=1, padding=(radius, 0), divisor_override=1)
     return F.avg_pool2d(rows, (1, edge), stride=1, padding=(0, radius), divisor_override=1)
-
-
-def _applied(slopes: Tensor, details: Tensor) -> Tensor:
-    """The finer bands' details times the slopes of the coarse pixel that they lie in."""
-    first, *others = (
-        slopes[:, index, :, None] * details[:, index, None] for index in range(slopes.shape[1])
-    )
-    for term in others:
-        first.add_(term)
-    return first
 
 
 class Regression(nn.Module):
