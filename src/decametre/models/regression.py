@@ -72,12 +72,12 @@ def local_regressions(
     # matrix of finer bands x 10 m pixels for each: the layout in which convolutions go on.
     batch, bands, rows, cols = coarse.shape
     slopes = _spread(torch.stack(found, dim=1), block).permute(0, 4, 5, 1, 3, 2)
-    details = guide - bicubic(guide_coarse, factor)
+    details = bicubic(guide_coarse, factor).neg_().add_(guide)
+    del guide  # images of this size are what a window's memory goes into
     cut = details.reshape(batch, -1, rows, factor, cols, factor).permute(0, 2, 4, 1, 3, 5)
-    images = torch.bmm(
-        slopes.reshape(batch * rows * cols, len(settings) * bands, -1),
-        cut.reshape(batch * rows * cols, -1, factor**2),
-    )
+    cut = cut.reshape(batch * rows * cols, -1, factor**2)
+    del details
+    images = torch.bmm(slopes.reshape(batch * rows * cols, len(settings) * bands, -1), cut)
     images = images.reshape(batch, rows, cols, len(settings), bands, factor**2)
     return images.permute(0, 3, 4, 5, 1, 2), torch.stack(misses, dim=1)
 
