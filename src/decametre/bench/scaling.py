@@ -287,7 +287,7 @@ def measure(
 def batches_of(batch: int, ranks: int, unit: int = 1) -> list[int]:
     """What to measure: the weak and the strong global batch; of one rank also parts of its own."""
     if ranks == 1:
-        return trial_sizes(batch, unit)
+        return [size for size in trial_sizes(batch, unit) if size <= batch]
     return [ranks * batch, *([batch] if batch >= ranks * unit else [])]
 
 
