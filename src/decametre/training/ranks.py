@@ -9,6 +9,7 @@ the devices. Gradients go by nccl where every rank has a GPU of its own, else by
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -196,7 +197,11 @@ def joined(place: Place, device: str) -> Iterator[Ranks]:
         seats: list[Any] = [None] * place.size
         dist.all_gather_object(seats, seat_of(device))
         gpus = [gpu_of(seats, rank) for rank in range(place.size)]
-        yield _seated(place, device, seats, gpus)
+        ranks = _seated(place, device, seats, gpus)
+        try:
+            yield ranks
+        finally:
+            ranks.gradients = None
     except RuntimeError as error:
         if not any(sign in str(error).lower() for sign in SIGNS_OF_A_LOST_RANK):
             raise
@@ -205,6 +210,8 @@ def joined(place: Place, device: str) -> Iterator[Ranks]:
             f"newest checkpoint ({error})"
         ) from error
     finally:
+        # What still holds a group (DDP does, in cycles) would end its threads amid the exit.
+        gc.collect()
         dist.destroy_process_group()
 
 
