@@ -6,36 +6,30 @@ from decametre.training.launcher import Place, first_host, place_of
 TORCHRUN = {
     "RANK": "3",
     "WORLD_SIZE": "8",
-    "LOCAL_RANK": "1",
-    "LOCAL_WORLD_SIZE": "2",
     "MASTER_ADDR": "gpu1",
     "MASTER_PORT": "2000",
 }
 SRUN = {
     "SLURM_PROCID": "5",
     "SLURM_STEP_NUM_TASKS": "9",
-    "SLURM_LOCALID": "1",
-    "SLURM_NODEID": "1",
-    "SLURM_STEP_TASKS_PER_NODE": "4(x2),1",
     "SLURM_STEP_NODELIST": "gpu[03-05]",
     "SLURM_JOB_ID": "71234",
 }
 
 
 def test_a_process_on_its_own():
-    assert place_of({}) == Place(0, 1, 0, 1, "")
+    assert place_of({}) == Place(0, 1, "")
     # A batch script has the job's variables, and is no task of srun.
     assert place_of({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) == Place()
 
 
 def test_torchrun_says_it_all():
-    assert place_of(TORCHRUN) == Place(3, 8, 1, 2, "gpu1:2000")
-    assert place_of(SRUN | TORCHRUN) == Place(3, 8, 1, 2, "gpu1:2000")
+    assert place_of(TORCHRUN) == Place(3, 8, "gpu1:2000")
+    assert place_of(SRUN | TORCHRUN) == Place(3, 8, "gpu1:2000")
 
 
 def test_srun_says_it_in_its_own_words():
-    assert place_of(SRUN) == Place(5, 9, 1, 4, "gpu03:29634")
-    assert place_of(SRUN | {"SLURM_NODEID": "2"}).local_size == 1
+    assert place_of(SRUN) == Place(5, 9, "gpu03:29634")
 
 
 def test_two_steps_of_a_job_do_not_meet():

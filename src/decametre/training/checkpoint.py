@@ -72,8 +72,7 @@ class Origin:
         What is known beside the recipe of one only is not compared: earlier checkpoints lack it.
         A key that a recipe lacks is at its default, for the same reason.
         How many processes draw patches, who computes what and how many checkpoints are kept changes
-        nothing, and products count by what was found
-        under their paths, which may be relative.
+        nothing, and products count by what was found under their paths, which may be relative.
         """
         both = [key for key in self.beside if key in other.beside]
         known = "train" in both

@@ -21,15 +21,11 @@ class Place:
     Attributes:
         rank: Among all processes, from 0.
         size: How many processes there are: the world size.
-        local_rank: Among the processes of this machine.
-        local_size: How many there are on this machine.
         address: Where rank 0 listens, `host:port`; empty for a process on its own.
     """
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0
-    local_size: int = 1
     address: str = ""
 
     def __str__(self) -> str:
@@ -39,9 +35,9 @@ class Place:
 def place_of(variables: Mapping[str, str] = os.environ) -> Place:
     """Where this process stands, by the launcher's variables.
 
-    torchrun sets `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and
-    `MASTER_PORT`. A task of `srun` has SLURM's; any of torchrun's variables that are set go before
-    them, which is how a heterogeneous job gives its own world size.
+    torchrun sets `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`. A task of `srun` has SLURM's;
+    any of torchrun's variables that are set go before them, which is how a heterogeneous job gives
+    its own world size.
 
     Raises:
         TrainingError: A variable is missing or no number.
@@ -64,14 +60,7 @@ def place_of(variables: Mapping[str, str] = os.environ) -> Place:
     step = number("SLURM_JOB_ID", default=0) + number("SLURM_STEP_ID", default=0)
     port = number("MASTER_PORT", default=PORT + step % 1000)
     host = variables.get("MASTER_ADDR") or first_host(variables.get("SLURM_STEP_NODELIST", ""))
-    tasks = variables.get("SLURM_STEP_TASKS_PER_NODE", "")
-    return Place(
-        rank=number("RANK", "SLURM_PROCID"),
-        size=size,
-        local_rank=number("LOCAL_RANK", "SLURM_LOCALID", default=0),
-        local_size=number("LOCAL_WORLD_SIZE", default=tasks_here(tasks, variables)),
-        address=f"{host}:{port}",
-    )
+    return Place(number("RANK", "SLURM_PROCID"), size, f"{host}:{port}")
 
 
 def first_host(nodes: str) -> str:
@@ -86,14 +75,3 @@ def first_host(nodes: str) -> str:
             f"SLURM_STEP_NODELIST '{nodes}' names no host; set MASTER_ADDR to that of rank 0"
         )
     return "".join(part or "" for part in found.groups())
-
-
-def tasks_here(tasks: str, variables: Mapping[str, str]) -> int:
-    """Tasks of this node in SLURM's list of them, such as the second of `4(x2),1`."""
-    counts = [
-        int(count)
-        for count, repeated in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks)
-        for _ in range(int(repeated or 1))
-    ]
-    node = int(variables.get("SLURM_NODEID", 0))
-    return counts[node] if node < len(counts) else 1
