@@ -35,9 +35,9 @@ class Place:
 def place_of(variables: Mapping[str, str] = os.environ) -> Place:
     """Where this process stands, by the launcher's variables.
 
-    torchrun sets `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`. A task of `srun` has SLURM's;
-    any of torchrun's variables that are set go before them, which is how a heterogeneous job gives
-    its own world size.
+    torchrun sets `RANK`, `WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT`. A task of `srun` has
+    SLURM's; any of torchrun's variables that are set go before them, which is how a heterogeneous
+    job gives its own world size.
 
     Raises:
         TrainingError: A variable is missing or no number.
