@@ -13,7 +13,7 @@ LAYERS = [
     {"bands", "grid", "tiles", "errors", "radiometry", "version"},
     {"degradation", "back_projection"},
     {"models", "io"},
-    {"wald", "stack", "scenes", "sampling"},
+    {"wald", "stack", "scenes", "sampling", "patches"},
     {"inference", "training", "evaluation"},
     {"bench"},
     {"api", "cli", "__main__"},
