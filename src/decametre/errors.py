@@ -54,7 +54,11 @@ class TrainingError(DecametreError):
 
 
 class EvaluationError(DecametreError):
-    """No product of an evaluation has a pixel that can be scored."""
+    """Nothing that was given to an evaluation can be scored."""
+
+
+class PatchError(DecametreError):
+    """A patch, an archive or a store of patches cannot be used."""
 
 
 class DeviceError(DecametreError):

@@ -1,0 +1,169 @@
+"""The classes of land cover: BigEarthNet's 43, its 19, and how the first become the second.
+
+The orders and the mapping are those of `label_indices.json`, which BigEarthNet's authors publish
+with their 19-class models (Sumbul et al. 2021). Names are spelled as in the label files of
+BigEarthNet v1 and v2, which is not always how CORINE spells them ("Peatbogs", "Bare rock").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from decametre.errors import PatchError, UnknownNameError
+
+CORINE43_TO_19: dict[str, str | None] = {
+    "Continuous urban fabric": "Urban fabric",
+    "Discontinuous urban fabric": "Urban fabric",
+    "Industrial or commercial units": "Industrial or commercial units",
+    "Road and rail networks and associated land": None,
+    "Port areas": None,
+    "Airports": None,
+    "Mineral extraction sites": None,
+    "Dump sites": None,
+    "Construction sites": None,
+    "Green urban areas": None,
+    "Sport and leisure facilities": None,
+    "Non-irrigated arable land": "Arable land",
+    "Permanently irrigated land": "Arable land",
+    "Rice fields": "Arable land",
+    "Vineyards": "Permanent crops",
+    "Fruit trees and berry plantations": "Permanent crops",
+    "Olive groves": "Permanent crops",
+    "Pastures": "Pastures",
+    "Annual crops associated with permanent crops": "Permanent crops",
+    "Complex cultivation patterns": "Complex cultivation patterns",
+    "Land principally occupied by agriculture, with significant areas of natural vegetation": (
+        "Land principally occupied by agriculture, with significant areas of natural vegetation"
+    ),
+    "Agro-forestry areas": "Agro-forestry areas",
+    "Broad-leaved forest": "Broad-leaved forest",
+    "Coniferous forest": "Coniferous forest",
+    "Mixed forest": "Mixed forest",
+    "Natural grassland": "Natural grassland and sparsely vegetated areas",
+    "Moors and heathland": "Moors, heathland and sclerophyllous vegetation",
+    "Sclerophyllous vegetation": "Moors, heathland and sclerophyllous vegetation",
+    "Transitional woodland/shrub": "Transitional woodland, shrub",
+    "Beaches, dunes, sands": "Beaches, dunes, sands",
+    "Bare rock": None,
+    "Sparsely vegetated areas": "Natural grassland and sparsely vegetated areas",
+    "Burnt areas": None,
+    "Inland marshes": "Inland wetlands",
+    "Peatbogs": "Inland wetlands",
+    "Salt marshes": "Coastal wetlands",
+    "Salines": "Coastal wetlands",
+    "Intertidal flats": None,
+    "Water courses": "Inland waters",
+    "Water bodies": "Inland waters",
+    "Coastal lagoons": "Marine waters",
+    "Estuaries": "Marine waters",
+    "Sea and ocean": "Marine waters",
+}
+"""What becomes of each of the 43 classes, in CORINE's order; None: it has no class in the 19."""
+
+CLASSES = {
+    "corine43": tuple(CORINE43_TO_19),
+    "bigearthnet19": (
+        "Urban fabric",
+        "Industrial or commercial units",
+        "Arable land",
+        "Permanent crops",
+        "Pastures",
+        "Complex cultivation patterns",
+        "Land principally occupied by agriculture, with significant areas of natural vegetation",
+        "Agro-forestry areas",
+        "Broad-leaved forest",
+        "Coniferous forest",
+        "Mixed forest",
+        "Natural grassland and sparsely vegetated areas",
+        "Moors, heathland and sclerophyllous vegetation",
+        "Transitional woodland, shrub",
+        "Beaches, dunes, sands",
+        "Inland wetlands",
+        "Coastal wetlands",
+        "Inland waters",
+        "Marine waters",
+    ),
+}
+"""The published nomenclatures by name, their classes in the official order."""
+
+
+@dataclass(frozen=True)
+class Nomenclature:
+    """A list of classes, of which a patch may have several.
+
+    Attributes:
+        name: `corine43`, `bigearthnet19`, or another for another list.
+        classes: Names of the classes; their order is the order of columns everywhere.
+
+    Raises:
+        PatchError: A class is named twice, or a published name goes with other classes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise PatchError(
+                f"nomenclature '{self.name}' has no class, or one twice: {self.classes}"
+            )
+        official = CLASSES.get(self.name, self.classes)
+        if self.classes != official:
+            place, given, right = next(
+                (place, *pair)
+                for place, pair in enumerate(
+                    zip((*self.classes, "none"), (*official, "none"), strict=False)
+                )
+                if pair[0] != pair[1]
+            )
+            raise PatchError(
+                f"nomenclature '{self.name}': class {place} is '{given}', not '{right}'; give "
+                "another list another name"
+            )
+
+    def row(self, labels: Iterable[str]) -> np.ndarray:
+        """Labels as a row of a binary matrix.
+
+        Args:
+            labels: Names of classes, in any order.
+
+        Returns:
+            uint8, (classes,): 1 where a class is among the labels.
+
+        Raises:
+            UnknownNameError: A label is none of the classes; names the nearest.
+        """
+        row = np.zeros(len(self.classes), np.uint8)
+        for label in labels:
+            if label not in self.classes:
+                raise UnknownNameError(f"class of {self.name}", label, self.classes)
+            row[self.classes.index(label)] = 1
+        return row
+
+    def labels(self, row: np.ndarray) -> tuple[str, ...]:
+        """The labels of a row, in the order of the classes."""
+        return tuple(name for name, given in zip(self.classes, row, strict=True) if given)
+
+
+CORINE43 = Nomenclature("corine43", CLASSES["corine43"])
+BIGEARTHNET19 = Nomenclature("bigearthnet19", CLASSES["bigearthnet19"])
+
+
+def to_nineteen(labels: Iterable[str]) -> tuple[str, ...]:
+    """What labels of the 43 classes become in the 19.
+
+    Args:
+        labels: Of the 43 classes.
+
+    Returns:
+        Of the 19 classes, in their order, each once; maybe none.
+
+    Raises:
+        UnknownNameError: A label is none of the 43; names the nearest.
+    """
+    given = CORINE43.labels(CORINE43.row(labels))
+    found = {CORINE43_TO_19[label] for label in given}
+    return tuple(name for name in BIGEARTHNET19.classes if name in found)
