@@ -80,8 +80,8 @@ def summary(evaluation: Evaluation) -> Table:
     count = len(evaluation.scenes)
     rows = [
         [_label(evaluation, method.label)]
-        + [_number(evaluation.mean(method.label, m.name), m.decimals) for m in METRICS]
-        + [_number(evaluation.ratio(method.label), 3)]
+        + [number(evaluation.mean(method.label, m.name), m.decimals) for m in METRICS]
+        + [number(evaluation.ratio(method.label), 3)]
         for method in evaluation.methods
     ]
     title = f"Mean over bands, then over {count} scene{'s' * (count != 1)}"
@@ -92,8 +92,8 @@ def per_band(evaluation: Evaluation) -> Table:
     """RMSE of each band, mean over scenes."""
     rows = [
         [method.label]
-        + [_number(evaluation.band_mean(method.label, "RMSE", b), 1) for b in evaluation.bands]
-        + [_number(evaluation.mean(method.label, "RMSE"), 1)]
+        + [number(evaluation.band_mean(method.label, "RMSE", b), 1) for b in evaluation.bands]
+        + [number(evaluation.mean(method.label, "RMSE"), 1)]
         for method in evaluation.methods
     ]
     return Table("RMSE in DN per band", ["method", *evaluation.bands, "mean"], rows)
@@ -103,8 +103,8 @@ def per_scene(evaluation: Evaluation) -> Table:
     """All metrics of each scene, mean over bands."""
     rows = [
         [scene.scene, label]
-        + [_number(evaluation.scene_mean(scene, label, m.name), m.decimals) for m in METRICS]
-        + [_number(evaluation.ratio(label, [scene]), 3)]
+        + [number(evaluation.scene_mean(scene, label, m.name), m.decimals) for m in METRICS]
+        + [number(evaluation.ratio(label, [scene]), 3)]
         for scene, label in _lines(evaluation)
     ]
     head = ["scene", "method", *_metric_heads(), "RMSE / bicubic"]
@@ -115,7 +115,7 @@ def per_scene_and_band(evaluation: Evaluation) -> Table:
     """RMSE of each scene and band."""
     rows = [
         [scene.scene, label]
-        + [_number(scene.scores[label]["RMSE"].get(b, math.nan), 1) for b in evaluation.bands]
+        + [number(scene.scores[label]["RMSE"].get(b, math.nan), 1) for b in evaluation.bands]
         for scene, label in _lines(evaluation)
     ]
     return Table(
@@ -222,7 +222,7 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             for full in evaluation.full_scale
         ],
     }
-    valid: dict[str, Any] = _finite(found)
+    valid: dict[str, Any] = finite(found)
     return valid
 
 
@@ -283,10 +283,10 @@ def _cells(
     """One cell a band, and their mean."""
     factor = 100 if percent else 1
     cells = [factor * values.get(band, math.nan) for band in evaluation.bands]
-    return [_number(value, decimals) for value in (*cells, mean(cells))]
+    return [number(value, decimals) for value in (*cells, mean(cells))]
 
 
-def _number(value: float, decimals: int) -> str:
+def number(value: float, decimals: int) -> str:
     """A number as tables show it."""
     return UNDEFINED if math.isnan(value) else f"{value:.{decimals}f}"
 
@@ -296,12 +296,12 @@ def _escaped(cell: str) -> str:
     return cell.replace("|", "\\|")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same with null where JSON has no number."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
