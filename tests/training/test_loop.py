@@ -20,6 +20,7 @@ from decametre.training.checkpoint import (
 )
 from decametre.training.gradient import Gradient
 from decametre.training.loop import MOST_SKIPPED, check_alike, fit, start, step_once
+from decametre.training.order import Endless
 from decametre.training.ranks import ALONE
 from decametre.training.recipe import read_recipe
 from decametre.training.task import Validation
@@ -82,13 +83,19 @@ def silent(done, total, samples):
 
 def run(task, recipe, folder):
     """As a job does: from the newest checkpoint on."""
+    follow(task, recipe)
     fit(task, recipe, folder, silent, saved=read_newest(folder))
+
+
+def follow(task, recipe):
+    task.order = Endless(recipe.optimization.batch)
+    task.steps, task.validate_every = recipe.optimization.steps, recipe.validate_every
 
 
 def steps(task, state, recipe, *batches):
     gradient = Gradient(task, state.network, ALONE)
     for batch in batches:
-        step_once(state, recipe.optimization, gradient, [batch], len(batch))
+        step_once(state, 12, recipe.optimization, gradient, [batch], len(batch))
 
 
 OPTIMIZERS = [
@@ -239,6 +246,7 @@ def test_asked_to_stop_it_saves_the_step_and_goes_on_there(tmp_path, number):
             os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
+    follow(stopped, recipe())
     with pytest.raises(KeyboardInterrupt):
         fit(stopped, recipe(), folder, ask)
     assert signal.getsignal(number) == before

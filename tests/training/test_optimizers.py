@@ -5,15 +5,13 @@ import torch
 from torch import nn
 
 from decametre.training.optimizers import build_optimizer
-from decametre.training.recipe import OptimizationRecipe
+from decametre.training.sections import OptimizationRecipe
 
 SCHEDULE = {"rule": "plateau", "rate": 1.0}
 
 
 def recipe(**changes):
-    return OptimizationRecipe.model_validate(
-        {"steps": 10, "batch": 1, "schedule": SCHEDULE} | changes
-    )
+    return OptimizationRecipe.model_validate({"batch": 1, "schedule": SCHEDULE} | changes)
 
 
 class Tiny(nn.Module):

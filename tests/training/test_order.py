@@ -52,8 +52,9 @@ def test_an_epoch_holds_every_sample_once_while_shares_change():
             samples = order.samples(epoch * order.steps + step)
             assert len(samples) == (8 if step < 2 else 7)
             drawn += [s for mine in all_ranks(samples, shares) for part in mine for s in part]
-        seen.update(drawn)
-        epochs.append(drawn)
+        seen.update(sample % 23 for sample in drawn)
+        assert {sample // 23 for sample in drawn} == {epoch}
+        epochs.append([sample % 23 for sample in drawn])
     assert seen == Counter(dict.fromkeys(range(23), 4))
     assert len({tuple(drawn) for drawn in epochs}) == 4
     assert Epochs(23, 8, 5).samples(4) == order.samples(4)

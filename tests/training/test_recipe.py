@@ -3,7 +3,7 @@ import yaml
 
 from decametre.errors import RecipeError, UnknownNameError
 from decametre.models.registry import shipped_cards
-from decametre.training.recipe import Recipe, check_recipe, read_recipe, shipped_recipes
+from decametre.training.recipe import check_recipe, read_recipe, shipped_recipes
 from decametre.training.super_resolution import card_of
 
 RECIPES = shipped_recipes()
@@ -158,4 +158,4 @@ def test_products_of_a_file_are_beside_it_and_changes_are_not(tmp_path):
 
 def test_a_recipe_survives_the_way_through_json():
     recipe = read_recipe("native_2x")
-    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    assert check_recipe(recipe.model_dump(mode="json"), "json") == recipe

@@ -53,7 +53,7 @@ def shares_of(ranks, balance, seconds, steps=0, later=None):
         (batches,) = task.batches(step, step + 1, sharing.parts)
         _, *taken = ranks.sums([0, *ranks.placed(gradient.clock.read())])
         gradient(batches, 16)
-        sharing.observe(taken)
+        sharing.observe(taken, step - 1)
     return first, sharing.shares
 
 

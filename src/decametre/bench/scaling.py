@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -27,12 +27,12 @@ from decametre.inference.device import choose_devices, choose_precision
 from decametre.training.gradient import Gradient
 from decametre.training.launcher import Place
 from decametre.training.loop import start, step_once
-from decametre.training.order import Endless, micro_batches
+from decametre.training.order import micro_batches
 from decametre.training.ranks import Ranks, joined
-from decametre.training.recipe import Recipe
+from decametre.training.recipe import AnyRecipe
 from decametre.training.shares import equal_shares
 from decametre.training.sharing import trial_sizes
-from decametre.training.super_resolution import SuperResolution
+from decametre.training.tasks import task_of
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def append_measurements(folder: Path, new: Iterable[Measurement]) -> None:
         raise OutputError(f"{folder}: cannot write ({error.strerror or error})") from error
 
 
-def check_comparable(folder: Path, recipes: Iterable[Recipe], ranks: int, hardware: str) -> None:
+def check_comparable(folder: Path, recipes: Iterable[AnyRecipe], ranks: int, hardware: str) -> None:
     """See that what will be measured has something to be compared with.
 
     Raises:
@@ -196,7 +196,7 @@ def start_ranks(count: int, words: Iterable[str]) -> None:
 
 
 def measure_here(
-    recipes: Sequence[Recipe],
+    recipes: Sequence[AnyRecipe],
     folder: Path,
     place: Place,
     device: str,
@@ -231,7 +231,7 @@ def measure_here(
 
 
 def measure(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     ranks: Ranks,
     precision: torch.dtype,
     steps: int,
@@ -240,13 +240,13 @@ def measure(
 ) -> list[Measurement]:
     """Time a recipe's steps; batches take turns, so that a busy moment does not meet one alone."""
     optimization = recipe.optimization
-    task = SuperResolution(recipe, None, ranks.device, precision)
+    task = task_of(recipe, None, ranks.device, precision)
     state = start(task.network, optimization)
     gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
     weights = sum(w.numel() for w in task.network.parameters() if w.requires_grad)
 
     def seconds(batch: int) -> float:
-        order = Endless(batch)
+        order = replace(task.order, batch=batch)
         shares = equal_shares(ranks.size, batch, optimization.micro_batch or 1)
         batches = task.batches(
             0,
@@ -259,7 +259,7 @@ def measure(
         for step, mine in enumerate(batches):
             counted = sum(task.count(part) for part in mine)
             count, *_ = ranks.sums([counted, *ranks.placed(gradient.clock.read())])
-            step_once(state, optimization, gradient, mine, count)
+            step_once(state, task.steps, optimization, gradient, mine, count)
             if step == WARM_UP - 1:
                 synchronize(ranks.device)
                 ranks.sums([0.0])  # all begin together

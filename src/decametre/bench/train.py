@@ -16,11 +16,10 @@ from decametre.inference.device import choose_devices, choose_precision
 from decametre.training.gradient import Gradient
 from decametre.training.launcher import Place
 from decametre.training.loop import start, step_once
-from decametre.training.order import Endless
 from decametre.training.ranks import Ranks
-from decametre.training.recipe import Recipe
+from decametre.training.recipe import AnyRecipe
 from decametre.training.sharing import Sharing
-from decametre.training.super_resolution import SuperResolution
+from decametre.training.tasks import task_of
 from decametre.wald import Pair
 
 Batches = Iterator[list[Pair]]
@@ -75,7 +74,7 @@ class Report:
         return "\n".join([head, "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
-def run(recipe: Recipe, steps: int, device: str = "auto", precision: str = "auto") -> Report:
+def run(recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "auto") -> Report:
     """Time a recipe.
 
     Args:
@@ -89,11 +88,11 @@ def run(recipe: Recipe, steps: int, device: str = "auto", precision: str = "auto
     """
     chosen = choose_devices(device)[0]
     dtype = choose_precision(precision, chosen)
-    task = SuperResolution(recipe, None, chosen, dtype)
+    task = task_of(recipe, None, chosen, dtype)
     state = start(task.network, recipe.optimization)
     ranks = Ranks(Place(), chosen, None, [str(chosen)])
     gradient = Gradient(task, state.network, ranks)
-    parts = Sharing(recipe, ranks, Endless(recipe.optimization.batch)).parts
+    parts = Sharing(recipe, ranks, task.order).parts
     first = next(task.batches(0, 1, parts))
 
     def draw(batches: Batches) -> None:
@@ -104,7 +103,7 @@ def run(recipe: Recipe, steps: int, device: str = "auto", precision: str = "auto
         for _ in range(steps):
             mine = next(batches)
             count = sum(task.count(batch) for batch in mine)
-            step_once(state, recipe.optimization, gradient, mine, count)
+            step_once(state, task.steps, recipe.optimization, gradient, mine, count)
 
     def same() -> Batches:
         while True:

@@ -21,8 +21,10 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from decametre.models import normalization
 from decametre.training.ranks import Ranks
-from decametre.training.recipe import Compression
+from decametre.training.running_statistics import RunningStatistics
+from decametre.training.sections import Compression
 from decametre.training.task import Batch, Task
 
 POWERSGD_RANK = 4
@@ -50,7 +52,10 @@ class Gradient(Generic[Batch]):
         ranks: Ranks,
         compression: Compression = "none",
     ) -> None:
-        self.ranks, self.network = ranks, network
+        self.ranks, self.task, self.network = ranks, task, network
+        self.statistics = RunningStatistics(network, ranks)
+        for norm in normalization.synchronised(network):
+            norm.group = ranks.gradients
         self.loss: nn.Module = _Loss(task, network)
         self.clock = Clock(network, ranks.device)
         self.compressed: powerSGD_hook.PowerSGDState | None = None
@@ -67,8 +72,16 @@ class Gradient(Generic[Batch]):
             self.compressed = _compress(ddp, compression, ranks)
             self.loss = ddp
 
-    def forget(self) -> None:
-        """Drop what compression keeps from step to step: it came from a gradient not finite."""
+    def taken(self, count: float) -> None:
+        """The step is taken: running statistics of norms move by what its batches left.
+
+        Args:
+            count: As in `__call__`.
+        """
+        self.statistics.merge(count)
+
+    def skipped(self) -> None:
+        """The gradient was not finite: drop what compression keeps from step to step."""
         if self.compressed is not None:
             for kept in ("error_dict", "p_memory_dict", "q_memory_dict"):
                 getattr(self.compressed, kept).clear()
@@ -90,14 +103,18 @@ class Gradient(Generic[Batch]):
         # A rank without a share still takes part: the others' gradients go through it.
         taken: list[Batch | None] = [*batches]
         *before, last = taken or [None]
-        with self._unsynced():
-            for batch in before:
-                total += self._backward(batch, scale)
-        return total + self._backward(last, scale)
+        with self.statistics.of_micro_batches():
+            with self._unsynced():
+                for batch in before:
+                    total += self._backward(batch, scale)
+                    self._note(batch)
+            total += self._backward(last, scale)
+            self._note(last)
+        return total
 
     def alone(self, batches: Sequence[Batch]) -> None:
         """Compute as in a step, without the other ranks: to be timed."""
-        with self._unsynced():
+        with self._unsynced(), normalization.alone(self.network):
             for batch in batches:
                 self._backward(batch, 1.0)
         if self.ranks.device.type == "cuda":
@@ -107,6 +124,10 @@ class Gradient(Generic[Batch]):
         loss_sum: Tensor = self.loss(batch)
         (loss_sum / scale).backward()  # type: ignore[no-untyped-call]
         return loss_sum.detach()
+
+    def _note(self, batch: Batch | None) -> None:
+        if batch is not None and self.statistics.norms:
+            self.statistics.note(self.task.count(batch))
 
     def _unsynced(self) -> AbstractContextManager[None]:
         if isinstance(self.loss, DistributedDataParallel):

@@ -25,8 +25,8 @@ from decametre.training.checkpoint import (
 from decametre.training.launcher import place_of
 from decametre.training.loop import Progress, fit
 from decametre.training.ranks import Ranks, joined
-from decametre.training.recipe import Recipe
-from decametre.training.super_resolution import SuperResolution
+from decametre.training.recipe import AnyRecipe
+from decametre.training.tasks import task_of
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class TrainingResult:
 
 
 def run(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     folder: Path,
     init: str | None,
     device: str,
@@ -91,7 +91,7 @@ def run(
 
 
 def _train(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     folder: Path,
     init: str | None,
     precision: str,
@@ -110,7 +110,7 @@ def _train(
         precision = known or slowest_precision(ranks)
     dtype = choose_precision(precision, ranks.device)
     log.info("%s in %s on %s", recipe.name, name_of(dtype), ", ".join(ranks.devices))
-    fit(SuperResolution(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
+    fit(task_of(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
     return TrainingResult(
         folder, ranks.from_first(read_card(folder / CARD_NAME) if ranks.first else None)
     )

@@ -25,10 +25,10 @@ from decametre.training.checkpoint import Checkpoints, Origin, Saved, State, che
 from decametre.training.gradient import Gradient
 from decametre.training.journal import Journal
 from decametre.training.optimizers import build_optimizer
-from decametre.training.order import Endless
 from decametre.training.ranks import ALONE, Ranks
-from decametre.training.recipe import OptimizationRecipe, Recipe
+from decametre.training.recipe import Recipe
 from decametre.training.schedule import describe, learning_rate
+from decametre.training.sections import OptimizationRecipe
 from decametre.training.shares import efficiency
 from decametre.training.sharing import Sharing
 from decametre.training.stopping import Stop
@@ -76,14 +76,13 @@ def fit(
     if saved is not None:
         check_same(saved.origin, origin, folder)
         restore(state, saved)
-        log.info("going on at step %d of %d", state.step, recipe.optimization.steps)
-    first, end = state.step, recipe.optimization.steps
+        log.info("going on at step %d of %d", state.step, task.steps)
+    first, end = state.step, task.steps
     if first >= end:
         return
-    log.info("learning rate: %s", describe(recipe.optimization))
-    order = Endless(recipe.optimization.batch)
+    log.info("learning rate: %s", describe(end, recipe.optimization))
     gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
-    sharing = Sharing(recipe, ranks, order)
+    sharing = Sharing(recipe, ranks, task.order)
     sharing.measure(task, gradient)
     with ExitStack() as open_until_end:
         open_until_end.enter_context(_written(folder))
@@ -95,7 +94,7 @@ def fit(
             )
         progress(first, end, 0)
         batches = task.batches(first, end, sharing.parts)
-        meter, skipped = Meter(ranks), 0
+        meter, skipped, samples = Meter(ranks), 0, 0
         while state.step < end:
             with meter.waiting():
                 mine = next(batches)
@@ -112,16 +111,17 @@ def fit(
                 log.info("asked to stop: step %d is saved; the same command goes on", state.step)
                 raise KeyboardInterrupt
             meter.compute(seconds)
-            loss_sum = step_once(state, recipe.optimization, gradient, mine, count)
-            meter.add(loss_sum, count, sharing.shares)
+            taken = sharing.sizes(state.step)
+            loss_sum = step_once(state, end, recipe.optimization, gradient, mine, count)
+            meter.add(loss_sum, count, taken)
             skipped = skipped + 1 if loss_sum is None else 0
             if skipped:
-                gradient.forget()
-                report_skipped(state.step, order.samples(state.step - 1), skipped)
-            if sharing.observe(seconds):
+                report_skipped(state.step, task.order.samples(state.step - 1), skipped)
+            if sharing.observe(seconds, state.step - 2):
                 batches = task.batches(state.step, end, sharing.parts)
-            progress(state.step, end, (state.step - first) * recipe.optimization.batch)
-            if state.step % recipe.validate_every and state.step < end:
+            samples += sum(taken)
+            progress(state.step, end, samples)
+            if state.step % task.validate_every and state.step < end:
                 continue
             record = meter.read()
             validation = task.validate(state.average.module, ranks)
@@ -206,6 +206,7 @@ def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
 
 def step_once(
     state: State,
+    steps: int,
     recipe: OptimizationRecipe,
     gradient: Gradient[Batch],
     batches: Sequence[Batch],
@@ -215,6 +216,7 @@ def step_once(
 
     Args:
         state: Is changed. Its step is counted even where it is skipped.
+        steps: Of the run.
         recipe: Optimizer and learning rate.
         gradient: Of the state's network.
         batches: This rank's micro-batches.
@@ -224,7 +226,7 @@ def step_once(
         The sum of this rank's losses; None where the gradient was not finite, for which reason
         nothing was changed.
     """
-    rate = learning_rate(state.step, recipe, state.scores)
+    rate = learning_rate(state.step, steps, recipe, state.scores)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
@@ -234,10 +236,12 @@ def step_once(
     state.step += 1
     # Every rank has the same gradient by now, and comes to the same end.
     if not math.isfinite(float(norm)):
+        gradient.skipped()
         return None
     if recipe.clip is not None:
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
     state.optimizer.step()
+    gradient.taken(count)
     state.average.update_parameters(state.network)
     return loss_sum
 

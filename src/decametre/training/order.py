@@ -9,18 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
-from typing import Protocol
 
 import numpy as np
-
-
-class Order(Protocol):
-    """A global order of samples."""
-
-    def samples(self, step: int) -> Sequence[int]:
-        """The samples of one global batch, by their numbers."""
-        ...
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Endless:
 
 @dataclass(frozen=True)
 class Epochs:
-    """All samples of a data set in a new order each epoch; the last batch of one may be short.
+    """All samples of a data set in a new order each epoch; an epoch's last batch may be short.
 
     Attributes:
         count: Samples of the data set.
@@ -58,10 +51,23 @@ class Epochs:
         return -(-self.count // self.batch)
 
     def samples(self, step: int) -> Sequence[int]:
-        """The samples of one global batch: their places in the data set."""
+        """The samples of one global batch: epoch x count + place in the data set.
+
+        So a sample's number says in which epoch it is seen, and augmentation can follow from it.
+        """
         epoch, step = divmod(step, self.steps)
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
-        return order[step * self.batch : (step + 1) * self.batch].tolist()
+        places = permutation(self.count, self.seed, epoch)
+        return (epoch * self.count + places[step * self.batch : (step + 1) * self.batch]).tolist()
+
+
+Order = Endless | Epochs
+"""A global order of samples."""
+
+
+@lru_cache(maxsize=2)
+def permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def micro_batches(

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
@@ -138,6 +139,16 @@ class Ranks:
         packed = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(packed)
         return packed.tolist()
+
+    def summed(self, tensor: Tensor) -> Tensor:
+        """The sum of the ranks' tensors, which goes the way of gradients.
+
+        Args:
+            tensor: On the ranks' devices; is overwritten.
+        """
+        if self.size > 1:
+            dist.all_reduce(tensor, group=self.gradients)
+        return tensor
 
     def placed(self, number: float) -> list[float]:
         """A number at this rank's place among zeros: the sums of them are every rank's number."""

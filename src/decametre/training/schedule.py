@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from decametre.training.recipe import (
+from decametre.training.sections import (
     Cosine,
     LinearRule,
     LinearWarmup,
@@ -16,30 +16,33 @@ from decametre.training.recipe import (
 )
 
 
-def learning_rate(step: int, recipe: OptimizationRecipe, scores: Sequence[float]) -> float:
+def learning_rate(
+    step: int, steps: int, recipe: OptimizationRecipe, scores: Sequence[float]
+) -> float:
     """The learning rate of one step.
 
     Args:
         step: Counted from 0.
-        recipe: Rule, batch and steps.
+        steps: Of the run.
+        recipe: Rule and batch.
         scores: Of all validations before this step; less is better. Only a plateau looks at them.
     """
     match recipe.schedule:
         case Cosine() as rule:
             if step < rule.warmup:
                 return rule.rate * (step + 1) / rule.warmup
-            share = (step - rule.warmup) / max(1, recipe.steps - rule.warmup)
+            share = (step - rule.warmup) / max(1, steps - rule.warmup)
             return rule.rate * 0.5 * (1 + math.cos(math.pi * share))
         case ModifiedLinear() as rule:
             k = times_reference(recipe, rule)
             return rule.rate * k * 0.5 ** math.floor(step * k / rule.halve_every)
         case LinearWarmup() as rule:
-            passed = sum(step >= milestone for milestone in milestones(recipe, rule))
-            return warmed_up(step, recipe, rule) * rule.factor**passed
+            passed = sum(step >= milestone for milestone in milestones(steps, rule))
+            return warmed_up(step, steps, recipe, rule) * rule.factor**passed
         case Polynomial() as rule:
-            warmup = warmup_steps(recipe, rule)
-            left = (recipe.steps - max(step, warmup)) / max(1, recipe.steps - warmup)
-            return warmed_up(step, recipe, rule) * left**rule.power
+            warmup = warmup_steps(steps, rule)
+            left = (steps - max(step, warmup)) / max(1, steps - warmup)
+            return warmed_up(step, steps, recipe, rule) * left**rule.power
         case Plateau() as rule:
             return rule.rate * 0.5 ** plateaus(scores, rule.patience)
 
@@ -49,20 +52,20 @@ def times_reference(recipe: OptimizationRecipe, rule: ModifiedLinear | LinearRul
     return recipe.batch / rule.reference_batch
 
 
-def warmup_steps(recipe: OptimizationRecipe, rule: LinearRule) -> int:
+def warmup_steps(steps: int, rule: LinearRule) -> int:
     """In how many steps the rate rises."""
-    return round(rule.warmup * recipe.steps)
+    return round(rule.warmup * steps)
 
 
-def warmed_up(step: int, recipe: OptimizationRecipe, rule: LinearRule) -> float:
+def warmed_up(step: int, steps: int, recipe: OptimizationRecipe, rule: LinearRule) -> float:
     """The linear rule's rate before any decay."""
-    rise = min(1.0, (step + 1) / max(1, warmup_steps(recipe, rule)))
+    rise = min(1.0, (step + 1) / max(1, warmup_steps(steps, rule)))
     return rule.rate * times_reference(recipe, rule) * rise
 
 
-def milestones(recipe: OptimizationRecipe, rule: LinearWarmup) -> list[int]:
+def milestones(steps: int, rule: LinearWarmup) -> list[int]:
     """The first steps of lower rates."""
-    return [round(share * recipe.steps) for share in rule.milestones]
+    return [round(share * steps) for share in rule.milestones]
 
 
 def plateaus(scores: Sequence[float], patience: int) -> int:
@@ -75,11 +78,11 @@ def plateaus(scores: Sequence[float], patience: int) -> int:
     return count
 
 
-def describe(recipe: OptimizationRecipe) -> str:
+def describe(steps: int, recipe: OptimizationRecipe) -> str:
     """The rule and its inputs, for the log."""
     match recipe.schedule:
         case Cosine() as rule:
-            return f"cosine from {rule.rate:g} to 0 in {recipe.steps} steps, warm-up {rule.warmup}"
+            return f"cosine from {rule.rate:g} to 0 in {steps} steps, warm-up {rule.warmup}"
         case ModifiedLinear() as rule:
             k = times_reference(recipe, rule)
             return (
@@ -87,15 +90,15 @@ def describe(recipe: OptimizationRecipe) -> str:
                 f"k = {rule.halve_every / k:.0f} steps"
             )
         case LinearWarmup() as rule:
-            at = ", ".join(str(milestone) for milestone in milestones(recipe, rule))
+            at = ", ".join(str(milestone) for milestone in milestones(steps, rule))
             return (
-                f"linear rule, {_scaled(recipe, rule)}, warm-up {warmup_steps(recipe, rule)} of "
-                f"{recipe.steps} steps, times {rule.factor:g} at steps {at or 'none'}"
+                f"linear rule, {_scaled(recipe, rule)}, warm-up {warmup_steps(steps, rule)} of "
+                f"{steps} steps, times {rule.factor:g} at steps {at or 'none'}"
             )
         case Polynomial() as rule:
             return (
-                f"linear rule, {_scaled(recipe, rule)}, warm-up {warmup_steps(recipe, rule)} of "
-                f"{recipe.steps} steps, then to 0 as (share left)^{rule.power:g}"
+                f"linear rule, {_scaled(recipe, rule)}, warm-up {warmup_steps(steps, rule)} of "
+                f"{steps} steps, then to 0 as (share left)^{rule.power:g}"
             )
         case Plateau() as rule:
             return f"{rule.rate:g}, halved after {rule.patience} validations without improvement"

@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterable, Sequence
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from decametre.errors import TrainingError
+from decametre.models import normalization
 from decametre.training.gradient import Gradient
 from decametre.training.order import Order, micro_batches
 from decametre.training.ranks import Ranks
@@ -72,6 +72,14 @@ class Sharing:
         """This rank's samples of a step, in micro-batches."""
         return micro_batches(self.order.samples(step), self.shares, self.ranks.rank, self.unit)
 
+    def sizes(self, step: int) -> list[int]:
+        """How many samples of a step each rank has."""
+        samples = self.order.samples(step)
+        return [
+            sum(map(len, micro_batches(samples, self.shares, rank, self.unit)))
+            for rank in range(self.ranks.size)
+        ]
+
     def measure(self, task: Task[Batch], gradient: Gradient[Batch]) -> None:
         """Share by speed from the first step on, where the recipe asks for it.
 
@@ -83,7 +91,11 @@ class Sharing:
         mine = speed_of(task, gradient, trial_sizes(max(self.shares), self.unit or 1), self.unit)
         speeds: list[Speed] = self.ranks.gathered(mine)
         self.shares = shares_for(speeds, self.batch, self.unit or 1)
-        self.balancer = Balancer(self.shares, speeds, self.unit or 1)
+        if normalization.synchronised(network):
+            # Ranks wait for each other in each norm: how long one computes cannot be seen.
+            log.info("synchronised norms: shares stay as they are after these trials")
+        else:
+            self.balancer = Balancer(self.shares, speeds, self.unit or 1)
         seconds = exchange_seconds(network, self.ranks)
         if not self.ranks.first:
             return
@@ -107,11 +119,12 @@ class Sharing:
                 gain,
             )
 
-    def observe(self, seconds: Sequence[float]) -> bool:
+    def observe(self, seconds: Sequence[float], step: int) -> bool:
         """Note what a step took of each rank's time.
 
         Args:
-            seconds: That each rank computed in the step before the last.
+            seconds: That each rank computed in that step.
+            step: The one before the last.
 
         Returns:
             Whether the shares change from the next step on.
@@ -120,6 +133,8 @@ class Sharing:
             return False
         if self.stale:  # of a step before the present shares
             self.stale -= 1
+            return False
+        if self.sizes(step) != self.shares:  # the short last batch of an epoch
             return False
         self.balancer.observe(seconds)
         proposed = self.balancer.propose()
@@ -194,8 +209,7 @@ def exchange_seconds(network: nn.Module, ranks: Ranks) -> float:
     for _ in range(TRIALS):
         ranks.sums([0.0])  # all begin together
         begun = time.perf_counter()
-        dist.all_reduce(gradient, group=ranks.gradients)
-        float(gradient[0])
+        float(ranks.summed(gradient)[0])
         taken.append(time.perf_counter() - begun)
     return min(taken)
 

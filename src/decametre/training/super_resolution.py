@@ -33,8 +33,9 @@ from decametre.models.registry import (
 )
 from decametre.sampling import Patches
 from decametre.scenes import load_scenes
+from decametre.training.order import Endless, Order
 from decametre.training.ranks import Ranks
-from decametre.training.recipe import Recipe
+from decametre.training.recipe import SuperResolutionRecipe
 from decametre.training.stopping import SIGNALS
 from decametre.training.task import Parts, Validation
 from decametre.version import __version__
@@ -64,9 +65,15 @@ class SuperResolution:
     """
 
     def __init__(
-        self, recipe: Recipe, init: str | None, device: torch.device, precision: torch.dtype
+        self,
+        recipe: SuperResolutionRecipe,
+        init: str | None,
+        device: torch.device,
+        precision: torch.dtype,
     ) -> None:
         self.recipe, self.device, self.precision = recipe, device, precision
+        self.order: Order = Endless(recipe.optimization.batch)
+        self.steps, self.validate_every = recipe.optimization.steps, recipe.validate_every
         self.card = card_of(recipe)
         torch.manual_seed(recipe.seed)
         model = Model(self.card, build(self.card)) if init is None else same_model(init, self.card)
@@ -241,7 +248,7 @@ def leave_signals_to_parent(worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def card_of(recipe: Recipe) -> Card:
+def card_of(recipe: SuperResolutionRecipe) -> Card:
     """The card of a recipe's network, before training.
 
     Raises:

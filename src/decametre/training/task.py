@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
+from decametre.training.order import Order
 from decametre.training.ranks import Ranks
 
 Batch = TypeVar("Batch")
@@ -37,12 +38,19 @@ class Task(Protocol[Batch]):
     """A network, what it learns from and how it is judged.
 
     Attributes:
-        network: To be trained, on its device.
+        network: To be trained, on its device. Where its norms look at all ranks
+            (`models.normalization`), a rank without a share of a step has an empty batch.
+        order: Of the samples.
+        steps: Of the run.
+        validate_every: Steps between validations.
         beside: What the result depends on beside the recipe, as plain values: a run goes on only
             where it is the same.
     """
 
     network: nn.Module
+    order: Order
+    steps: int
+    validate_every: int
     beside: dict[str, Any]
 
     def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Batch]]:

@@ -1,0 +1,342 @@
+"""The sections of a recipe: their keys, defaults and limits, checked strictly by pydantic.
+
+An unknown key, a missing one or a value of the wrong kind is an error; nothing is ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from decametre.bands import BAND_NAMES, parse_bands
+from decametre.errors import UnknownNameError
+
+Kernel = Literal["dsen2", "mtf"]
+
+
+def _no_truth(value: Any) -> Any:
+    """Refuse `yes` and `on`, which YAML takes for true, and pydantic for 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("truth", "Input should be a number (YAML reads yes as true)")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_truth)]
+Real = Annotated[float, BeforeValidator(_no_truth)]
+Decay = Annotated[Real, Field(ge=0, lt=1)]
+Share = Annotated[Real, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are errors, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SuperResolutionNetwork(Section):
+    """What is trained.
+
+    Attributes:
+        architecture: Name in `models.registry.NETWORKS`.
+        scale: 2 for the 20 m bands, 6 for the 60 m bands.
+        config: Arguments of the architecture.
+        projection: Kernel of the consistency layer behind the network; none without.
+    """
+
+    architecture: str
+    scale: Literal[2, 6]
+    config: dict[str, Any] = Field(default_factory=dict)
+    projection: Kernel | None = None
+
+
+class LandCoverNetwork(Section):
+    """What is trained.
+
+    Attributes:
+        backbone: Name of a network of timm, such as `resnet50`.
+        config: Arguments of `timm.create_model`, such as `img_size`.
+        bands: What it sees.
+        upsampling: How the bands come to 10 m: `bilinear`, in the network, or `super-resolution`,
+            before, into the store of patches.
+        norm: Batch norm over ranks. `merged`: every micro-batch is normalised by itself, and
+            running statistics are merged over the global batch. `synchronised`: by the statistics
+            of the global batch. `group`: group norm (Wu & He 2018) in its place. `frozen`:
+            statistics, weights and biases stay as they are at the start.
+        dropout: Share of the features that are left out before the last layer.
+    """
+
+    backbone: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    bands: tuple[str, ...] = BAND_NAMES
+    upsampling: Literal["bilinear", "super-resolution"] = "bilinear"
+    norm: Literal["merged", "synchronised", "group", "frozen"] = "merged"
+    dropout: Share = 0.5
+
+    @field_validator("bands")
+    @classmethod
+    def _in_order(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return parse_bands(bands)
+        except UnknownNameError as error:
+            raise PydanticCustomError("bands", "{said}", {"said": str(error)}) from error
+
+
+class DataRecipe(Section):
+    """What it is trained on.
+
+    Attributes:
+        train: What to train on, by paths; relative ones begin at the recipe's folder.
+        validation: What is never trained on; the weights that score best there are kept.
+        workers: Processes that draw samples; 0 draws in the training process. The samples are the
+            same, so a run may go on with another number.
+    """
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    workers: Whole = Field(default=0, ge=0)
+
+
+class Mixup(Section):
+    """Each patch is mixed with another (Zhang et al. 2018), as are their label vectors.
+
+    Attributes:
+        alpha: Of the distribution Beta(alpha, alpha) of a patch's part in the mixture.
+        form: `convex`: part x patch + (1 - part) x other. `difference`: the other is subtracted, as
+            Sedona et al. (2019) put it in words.
+    """
+
+    alpha: Real = Field(default=0.2, gt=0)
+    form: Literal["convex", "difference"] = "convex"
+
+
+class LandCoverData(DataRecipe):
+    """What it is trained on: one store of patches each, as `decametre patches` makes them.
+
+    Of a store whose patches have splits, the patches of the part's own are taken.
+
+    Attributes:
+        turn: Patches are flipped and turned by multiples of 90 degrees, at random.
+        mixup: See `Mixup`; none without.
+    """
+
+    turn: bool = True
+    mixup: Mixup | None = None
+
+
+class SuperResolutionData(DataRecipe):
+    """What it is trained on: products, as paths, patterns such as `scenes/*/item.json`, or URLs.
+
+    Attributes:
+        kernels: Degradation kernels. Patches are drawn from all of them in equal parts; the first
+            one degrades the validation products.
+        patch: Edge of a patch in pixels of the degraded coarsest grid (40 m or 360 m).
+        gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain], patch by patch.
+        mixing: Bands are mixed with others of their GSD, up to this share; see `sampling.mixed`.
+        min_measured: See `wald.MIN_MEASURED`; less lets more of torn scenes teach.
+        window: Edge, in 10 m pixels, of the windows into which a product is cut for training.
+        windows: At most so many windows are taken from a product, spread at random; the rest of
+            it is not read. Memory is 20 bytes for each 10 m pixel that is taken and each kernel at
+            scale 2, and 2 bytes at scale 6.
+    """
+
+    kernels: tuple[Kernel, ...] = Field(min_length=1)
+    patch: Whole = Field(gt=0)
+    gain: Real = Field(default=0.3, ge=0, le=1)
+    mixing: Real = Field(default=0.0, ge=0, le=1)
+    min_measured: Real = Field(default=0.9, gt=0, le=1)
+    window: Whole = Field(default=1380, gt=0, multiple_of=60)
+    windows: Whole = Field(default=8, gt=0)
+
+
+class Cosine(Section):
+    """Linear rise over `warmup` steps to `rate`, then half a cosine down to 0."""
+
+    rule: Literal["cosine"]
+    rate: Real = Field(gt=0)
+    warmup: Whole = Field(default=200, ge=0)
+
+
+class ModifiedLinear(Section):
+    """The modified linear rule of Zhang et al. (2020), section 3.2.
+
+    With a batch k times `reference_batch`, the first rate is k times `rate`, and it is halved
+    every `halve_every` / k steps.
+    """
+
+    rule: Literal["modified_linear"]
+    rate: Real = Field(default=1e-4, gt=0)
+    reference_batch: Whole = Field(gt=0)
+    halve_every: Whole = Field(default=64000, gt=0)
+
+
+class LinearRule(Section):
+    """The linear rule (Goyal et al. 2017): with a batch k times the reference, the rate is k times.
+
+    Warm-up and what follows are counted in shares of the run's steps, so they are the same epochs
+    whatever the batch.
+
+    Attributes:
+        rate: With the reference batch.
+        reference_batch: Patches a step; k is `batch` / `reference_batch`.
+        warmup: Share of the steps in which the rate rises linearly from 0 to k times `rate`.
+    """
+
+    rate: Real = Field(default=0.1, gt=0)
+    reference_batch: Whole = Field(default=256, gt=0)
+    warmup: Share = 0.05
+
+
+class LinearWarmup(LinearRule):
+    """The linear rule with warm-up and steps of Sedona et al. (2019), section 3.5.
+
+    The defaults are the paper's: warm-up in the first 5 of 100 epochs, a tenth from epochs 30, 60
+    and 80 on.
+
+    Attributes:
+        milestones: Shares of the steps after which the rate is multiplied by `factor`.
+        factor: See `milestones`.
+    """
+
+    rule: Literal["linear_warmup"]
+    milestones: tuple[Share, ...] = (0.3, 0.6, 0.8)
+    factor: Real = Field(default=0.1, gt=0, lt=1)
+
+
+class Polynomial(LinearRule):
+    """The linear rule with warm-up, then k times `rate` times (share of steps left) ^ `power`."""
+
+    rule: Literal["polynomial"]
+    power: Real = Field(default=2.0, gt=0)
+
+
+class Plateau(Section):
+    """Halved when the validation score has not improved `patience` times running."""
+
+    rule: Literal["plateau"]
+    rate: Real = Field(gt=0)
+    patience: Whole = Field(default=5, ge=0)
+
+
+RULES: dict[str, type[Section]] = {
+    "cosine": Cosine,
+    "modified_linear": ModifiedLinear,
+    "linear_warmup": LinearWarmup,
+    "polynomial": Polynomial,
+    "plateau": Plateau,
+}
+"""The sections that `schedule.rule` chooses from."""
+
+KEYS_OF_OPTIMIZERS = {
+    "adamw": {"betas", "eps"},
+    "sgd": {"momentum", "nesterov"},
+    "lars": {"momentum", "nesterov"},
+    "lamb": {"betas", "eps"},
+}
+"""What an optimizer looks at besides the learning rate and `weight_decay`."""
+
+
+class OptimizationRecipe(Section):
+    """How it is trained.
+
+    Attributes:
+        batch: Patches a step, over all devices.
+        schedule: The learning rate.
+        optimizer: `adamw`; `sgd`; or for large batches `lars` (You et al. 2017) and `lamb` (You et
+            al. 2020): SGD and Adam whose step in each layer is in proportion to its weights' norm.
+        betas: Of `adamw` and `lamb`: decay a step of the moments.
+        eps: Of `adamw` and `lamb`.
+        momentum: Of `sgd` and `lars`.
+        nesterov: Of `sgd` and `lars`: the momentum is Nesterov's.
+        weight_decay: On weights, and neither on biases nor norms. With `adamw` decoupled from the
+            gradient; with `sgd` it is the factor of an L2 penalty; with `lars` and `lamb` the trust
+            ratio looks at it.
+        micro_batch: A rank takes so many samples at once, and adds up the gradients of its share:
+            for networks or batches that memory does not hold. Its whole share without.
+        clip: Gradients of a greater norm are scaled down to it; none without.
+        average: Decay a step of the moving average of the weights, which is what is validated and
+            kept; 0 keeps the weights themselves.
+    """
+
+    batch: Whole = Field(gt=0)
+    schedule: Annotated[
+        Cosine | ModifiedLinear | LinearWarmup | Polynomial | Plateau, Field(discriminator="rule")
+    ]
+    optimizer: Literal["adamw", "sgd", "lars", "lamb"] = "adamw"
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    eps: Real = Field(default=1e-8, gt=0)
+    momentum: Decay = 0.0
+    nesterov: bool = False
+    weight_decay: Real = Field(default=0.0, ge=0)
+    micro_batch: Whole | None = Field(default=None, gt=0)
+    clip: Real | None = Field(default=None, gt=0)
+    average: Decay = 0.999
+
+    @field_validator("betas", "eps", "momentum", "nesterov")
+    @classmethod
+    def _refuse_what_the_optimizer_ignores(cls, value: Any, info: ValidationInfo) -> Any:
+        key, optimizer = str(info.field_name), info.data.get("optimizer", "")
+        fits = key in KEYS_OF_OPTIMIZERS.get(optimizer, {key})
+        if not fits and value != cls.model_fields[key].default:
+            having = [name for name, keys in KEYS_OF_OPTIMIZERS.items() if key in keys]
+            raise PydanticCustomError(
+                "foreign", f"{optimizer} has none, but {' and '.join(having)} have"
+            )
+        return value
+
+    @field_validator("nesterov")
+    @classmethod
+    def _refuse_nesterov_without_momentum(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("momentum"):
+            raise PydanticCustomError("nesterov", "Input should be false without momentum")
+        return value
+
+
+class SuperResolutionOptimization(OptimizationRecipe):
+    """How it is trained.
+
+    Attributes:
+        steps: Optimizer steps.
+        loss: `l1`, or `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a round tip.
+    """
+
+    steps: Whole = Field(gt=0)
+    loss: Literal["l1", "charbonnier"] = "l1"
+
+
+class LandCoverOptimization(OptimizationRecipe):
+    """How it is trained.
+
+    Attributes:
+        epochs: How often every patch is seen.
+        micro_batch: See `OptimizationRecipe`; batch norm `merged` normalises over it.
+        loss: Sum over labels of `bce`: binary cross-entropy; `focal` (Lin et al. 2017); or
+            `asymmetric` (Ridnik et al. 2021), in which easy negatives count less than positives.
+        class_weights: Weight of a class's labels: `none`; `inverse` to how many patches have it; or
+            `effective` (Cui et al. 2019), which levels off for classes with many.
+        average: As in `OptimizationRecipe`.
+    """
+
+    epochs: Whole = Field(gt=0)
+    micro_batch: Whole | None = Field(default=32, gt=0)
+    loss: Literal["bce", "focal", "asymmetric"] = "bce"
+    class_weights: Literal["none", "inverse", "effective"] = "none"
+    average: Decay = 0.0
+
+
+Compression = Literal["none", "fp16", "bf16", "powersgd"]
+
+
+class DistributionRecipe(Section):
+    """How a step is spread over ranks. A run may go on with another distribution.
+
+    Attributes:
+        balance: Shares of the global batch: `auto` (by the ranks' measured speeds, corrected while
+            they train), `equal`, or a weight for each rank.
+        compression: How gradients travel between ranks: `none`, `fp16`, `bf16`, or `powersgd`
+            (Vogels et al. 2019).
+    """
+
+    balance: Literal["auto", "equal"] | tuple[Real, ...] = "auto"
+    compression: Compression = "none"
