@@ -27,6 +27,7 @@ def made(name, keys=NATIVE_KEYS, **fields):
                 key: random.integers(0, 65536, LAYOUTS[key].shape, dtype=np.uint16) for key in keys
             },
             "offset": random.integers(-1000, 1, 12).astype(np.int32),
+            "country": "Österreich",
             **fields,
         }
     )
@@ -37,6 +38,7 @@ def assert_holds(store, patches):
     assert store.names == [patch.name for patch in patches]
     found = store.read(range(len(store)), (*store.keys, "classes", "offset"))
     crs, product, origin = (store.column(key) for key in ("crs", "product", "origin"))
+    assert set(store.column("country")) == {patch.country for patch in patches}
     for row, patch in enumerate(patches):
         for key in store.keys:
             np.testing.assert_array_equal(found[key][row], patch.data[key])

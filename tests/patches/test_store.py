@@ -61,7 +61,7 @@ def test_the_file_is_as_documented(path):
     with h5py.File(path) as file:
         assert set(file) == {
             *NATIVE_KEYS,
-            *("classes", "name", "product", "crs", "split", "origin", "offset"),
+            *("classes", "name", "product", "crs", "split", "country", "origin", "offset"),
         }
         assert file["data_20m"].chunks == (1, 6, 60, 60)
         assert list(file["data_20m"].attrs["bands"]) == ["B05", "B06", "B07", "B8A", "B11", "B12"]
@@ -71,6 +71,18 @@ def test_the_file_is_as_documented(path):
         assert file.attrs["format"] == "decametre-patches"
         assert file.attrs["nomenclature"] == "bigearthnet19"
         assert len(file.attrs["class_names"]) == 19
+
+
+def test_patches_come_back_as_they_were(path, patches):
+    for found, given in zip(
+        PatchStore(path).patches([8, 2]), (patches[8], patches[2]), strict=True
+    ):
+        for field in ("name", "product", "crs", "origin", "split", "country"):
+            assert getattr(found, field) == getattr(given, field)
+        assert set(found.labels) == set(given.labels)
+        np.testing.assert_array_equal(found.offset, given.offset)
+        for key in NATIVE_KEYS:
+            np.testing.assert_array_equal(found.data[key], given.data[key])
 
 
 def test_reading_any_order_with_repeats(path, patches):
@@ -339,6 +351,7 @@ def _damage(path, change):
         (lambda file: file.pop("data_20m"), "images data_10m, data_60m"),
         (lambda file: file.pop("offset"), "no data set 'offset'"),
         (lambda file: file["classes"].resize(9, axis=0), "'classes' is of shape"),
+        (lambda file: [data.resize(0, axis=0) for data in file.values()], "holds no patch"),
         (
             lambda file: file["data_10m"].attrs.__setitem__("bands", ["B04", "B03", "B02", "B08"]),
             "'data_10m' holds the bands B04 B03 B02 B08, expected B02 B03 B04 B08",

@@ -21,7 +21,7 @@ from decametre.patches.patch import LAYOUTS, check_keys
 FORMAT = "decametre-patches"
 VERSION = 1
 
-TEXTS = {"name": 128, "product": 128, "crs": 64, "split": 16}
+TEXTS = {"name": 128, "product": 128, "crs": 64, "split": 16, "country": 32}
 """Data sets of text, and how many bytes of UTF-8 each holds."""
 
 ROWS = 4096
@@ -51,21 +51,27 @@ class Header:
         check_keys("a store of patches", self.keys)
         object.__setattr__(self, "keys", tuple(key for key in LAYOUTS if key in self.keys))
 
-    def write(self, file: h5py.File, count: int) -> None:
-        """Make the attributes and empty data sets of so many patches.
-
-        All room is allotted now. What follows only fills it, and leaves the file's own structure
-        as it is: a run may be killed at any moment, and the file stays sound.
-        """
+    def describe(self, file: h5py.File) -> None:
+        """Write the attributes."""
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
         file.attrs["nomenclature"] = self.nomenclature.name
         file.attrs["class_names"] = list(self.nomenclature.classes)
         file.attrs["model"], file.attrs["attribution"] = self.model, self.attribution
         file.attrs["job"] = self.job
+
+    def allot_images(self, file: h5py.File, count: int) -> None:
+        """Make empty data sets for the images of so many patches.
+
+        All room is allotted at once. What follows only fills it, and leaves the file's own
+        structure as it is: a run may be killed at any moment, and the file stays sound.
+        """
         for key in self.keys:
             shape = LAYOUTS[key].shape
             dataset = _allotted(file, key, (count, *shape), "<u2", (1, *shape), fill=False)
             dataset.attrs["bands"] = list(LAYOUTS[key].bands)
+
+    def allot_columns(self, file: h5py.File, count: int) -> None:
+        """Make the empty data sets beside the images; see `allot_images`."""
         columns = len(self.nomenclature.classes)
         _allotted(file, "classes", (count, columns), "u1", (ROWS, columns))
         _allotted(file, "origin", (count, 2), "<f8", (ROWS, 2))
@@ -118,6 +124,8 @@ class Header:
         for key, shape in shapes.items():
             if key not in file:
                 raise PatchError(f"{path} has no data set '{key}'; make the file anew")
+            if not len(file["name"]):
+                raise PatchError(f"{path} holds no patch; make the file anew")
             found = (len(file["name"]), *shape)
             if file[key].shape != found:
                 raise PatchError(f"{path}: '{key}' is of shape {file[key].shape}, not {found}")
@@ -154,6 +162,10 @@ class Header:
         images = sum(2 * int(np.prod(LAYOUTS[key].shape)) for key in self.keys)
         rest = len(self.nomenclature.classes) + 16 + 4 * len(BAND_NAMES) + sum(TEXTS.values())
         return images + rest
+
+
+COLUMNS = ("classes", "origin", "offset", *TEXTS)
+"""The data sets beside the images."""
 
 
 def _allotted(

@@ -58,6 +58,7 @@ class Patch:
             `data_super`, or all four.
         offset: int32, (12,): DN to add, a band, in the order of `BAND_NAMES`. Reflectance is
             (DN + offset) / 10000.
+        country: Where the patch is; empty where not known.
 
     Raises:
         PatchError: An image has another shape or type, or keys are missing.
@@ -71,6 +72,7 @@ class Patch:
     labels: tuple[str, ...]
     data: Mapping[str, np.ndarray]
     offset: np.ndarray
+    country: str = ""
 
     def __post_init__(self) -> None:
         check_keys(self.name, tuple(self.data))

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -85,7 +86,9 @@ class PatchWriter:
             )
         fresh = self.partial.with_suffix(".new")
         with self._open(fresh, "w") as file:
-            self.header.write(file, self.count)
+            self.header.describe(file)
+            self.header.allot_images(file, self.count)
+            self.header.allot_columns(file, self.count)
         fresh.replace(self.partial)
 
     def _open(self, path: Path, mode: str) -> h5py.File:
@@ -153,11 +156,12 @@ class PatchWriter:
             self._file["classes"][rows] = classes
             self._file["origin"][rows] = [patch.origin for patch in patches]
             self._file["offset"][rows] = [patch.offset for patch in patches]
-            for key in ("product", "crs", "split"):
-                self._file[key][rows] = texts[key]
-            self._file.flush()
             # Names come last: a patch with a name is whole.
-            self._file["name"][rows] = texts["name"]
+            names = texts.pop("name")
+            for key, values in texts.items():
+                self._file[key][rows] = values
+            self._file.flush()
+            self._file["name"][rows] = names
             self._file.flush()
         except OSError as error:
             raise OutputError(f"{self.path}: cannot write ({error})") from error
@@ -224,10 +228,12 @@ class PatchStore:
         with open_store(self.path) as file:
             self.header = Header.read(file, self.path)
             self._length = len(file["name"])
-        self._shards: tuple[int, list[_Shard]] | None = None
+            self.shards = _shards(file, self.path, self.keys)
+        self._opened: tuple[int, dict[Path, h5py.File]] = (0, {})
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "header": self.header, "_length": self._length, "_shards": None}
+        kept = {key: getattr(self, key) for key in ("path", "header", "shards", "_length")}
+        return {**kept, "_opened": (0, {})}
 
     def __len__(self) -> int:
         return self._length
@@ -293,6 +299,32 @@ class PatchStore:
             raise PatchError(f"{self.path} has no patch of split '{split}'; it has {there}")
         return found
 
+    def patches(self, places: Sequence[int]) -> list[Patch]:
+        """Patches as they were written.
+
+        Args:
+            places: See `read`.
+
+        Raises:
+            PatchError: See `read`.
+        """
+        found = self.read(places, (*self.keys, "classes", "offset"))
+        columns = {key: self._beside[key] for key in (*TEXTS, "origin")}
+        return [
+            Patch(
+                **{key: str(columns[key][place]) for key in TEXTS},
+                origin=tuple(columns["origin"][place].tolist()),
+                labels=self.nomenclature.labels(found["classes"][row]),
+                data={key: found[key][row] for key in self.keys},
+                offset=found["offset"][row],
+            )
+            for row, place in enumerate(places)
+        ]
+
+    @cached_property
+    def _beside(self) -> dict[str, np.ndarray]:
+        return {key: self.column(key) for key in (*TEXTS, "origin")}
+
     def read(self, places: Sequence[int], keys: Sequence[str]) -> dict[str, np.ndarray]:
         """Read patches.
 
@@ -322,71 +354,86 @@ class PatchStore:
         return found
 
     def _images(self, order: np.ndarray, key: str) -> np.ndarray:
-        shards = self._opened()
-        starts = [shard.start for shard in shards]
+        starts = [shard.start for shard in self.shards]
         which = np.searchsorted(starts, order, side="right") - 1
         out = np.empty((len(order), *LAYOUTS[key].shape), "<u2")
         chunks = out.view(np.uint8).reshape(len(order), 2 * int(np.prod(LAYOUTS[key].shape)))
+        # Chunks are copied as they stand. HDF5's own selections take 4 to 100 times longer.
+        ids = {at: self._file(self.shards[at])[key].id for at in set(which.tolist())}
         for chunk, place, at in zip(chunks, order.tolist(), which.tolist(), strict=True):
-            shards[at].read_into(chunk, key, place)
+            shard = self.shards[at]
+            try:
+                row = shard.first + place - shard.start
+                ids[at].read_direct_chunk((row, 0, 0, 0), out=chunk)
+            except (OSError, RuntimeError) as error:
+                raise PatchError(
+                    f"{shard.path}: cannot read {key} of patch {place} ({error}); the file is "
+                    "truncated or damaged, make it anew"
+                ) from error
         return out
 
-    def _opened(self) -> list[_Shard]:
+    def _file(self, shard: Shard) -> h5py.File:
         # An HDF5 file that was open when the process forked must not be used in the child.
-        if self._shards is None or self._shards[0] != os.getpid():
-            self._shards = os.getpid(), open_shards(self.path, self.keys)
-        return self._shards[1]
+        if self._opened[0] != os.getpid():
+            self._opened = os.getpid(), {}
+        files = self._opened[1]
+        if shard.path not in files:
+            files[shard.path] = open_store(shard.path)
+            if shard.path != self.path:
+                shard.check(files[shard.path], self.path)
+        return files[shard.path]
 
 
-class _Shard:
-    """Rows of a file that hold patches of a store: from `start` on, those from `first` on."""
+@dataclass(frozen=True)
+class Shard:
+    """A file that holds images of a store.
 
-    def __init__(self, path: Path, file: h5py.File, start: int, first: int) -> None:
-        self.path, self.start, self._first = path, start, first
-        self._file = file
-        self._ids: dict[str, Any] = {}
+    Attributes:
+        path: The file; the store itself, or what it presents as its own.
+        start: Place in the store of its first patch.
+        first: Row in the file of that patch.
+        ends: Names of its first and last patch.
+        rows: Number of its patches.
+    """
 
-    def read_into(self, chunk: np.ndarray, key: str, place: int) -> None:
-        """Copy an image's bytes. HDF5's own selections take 4 to 100 times longer."""
-        if key not in self._ids:
-            self._ids[key] = self._file[key].id
-        try:
-            self._ids[key].read_direct_chunk((self._first + place - self.start, 0, 0, 0), out=chunk)
-        except (OSError, RuntimeError) as error:
+    path: Path
+    start: int
+    first: int
+    rows: int
+    ends: tuple[str, str]
+
+    def check(self, file: h5py.File, merged: Path) -> None:
+        """Make sure that the file is still the one that was merged.
+
+        Raises:
+            PatchError: It is another.
+        """
+        names, last = file["name"].asstr(), self.first + self.rows - 1
+        if len(names) <= last or (names[self.first], names[last]) != self.ends:
             raise PatchError(
-                f"{self.path}: cannot read {key} of patch {place} ({error}); the file is truncated "
-                "or damaged, make it anew"
-            ) from error
+                f"{self.path} is another file than when {merged} was merged; merge again"
+            )
 
 
-def open_shards(path: Path, keys: Sequence[str]) -> list[_Shard]:
-    """The files in which a store's images stand: itself, or those that it presents as one.
+def _shards(file: h5py.File, path: Path, keys: Sequence[str]) -> list[Shard]:
+    """The files in which a store's images stand, in the order of places.
 
     Raises:
-        PatchError: A shard is missing, or is another than when the store was merged. (HDF5 itself
-            would show zeros.)
+        PatchError: One is missing. (HDF5 itself would show zeros.)
     """
-    file = open_store(path)
+    names = file["name"].asstr()
     if not file[keys[0]].is_virtual:
-        return [_Shard(path, file, 0, 0)]
-    with file:
-        sources = file[keys[0]].virtual_sources()
-        names = file["name"].asstr()
-        shards = []
-        for source in sources:
-            start, rows = _rows(source.vspace)
-            shard_path = path.parent / source.file_name
-            shard = open_store(shard_path)
-            first = _rows(source.src_space)[0]
-            ends = [0, rows - 1]
-            held = shard["name"].asstr()
-            if len(held) < first + rows or any(
-                held[first + end] != names[start + end] for end in ends
-            ):
-                raise PatchError(
-                    f"{shard_path} is another file than when {path} was merged; merge again"
-                )
-            shards.append(_Shard(shard_path, shard, start, first))
+        return [Shard(path, 0, 0, len(names), (names[0], names[len(names) - 1]))]
+    shards = []
+    for source in file[keys[0]].virtual_sources():
+        start, rows = _rows(source.vspace)
+        ends = names[start], names[start + rows - 1]
+        shard = Shard(path.parent / source.file_name, start, _rows(source.src_space)[0], rows, ends)
+        if not shard.path.is_file():
+            raise PatchError(
+                f"{path}: its shard {shard.path} is missing; put it back, or merge again"
+            )
+        shards.append(shard)
     return sorted(shards, key=lambda shard: shard.start)
 
 
