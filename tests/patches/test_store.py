@@ -350,6 +350,7 @@ def _damage(path, change):
         ),
         (lambda file: file.pop("data_20m"), "images data_10m, data_60m"),
         (lambda file: file.pop("offset"), "no data set 'offset'"),
+        (lambda file: file.pop("name"), "no data set 'name'"),
         (lambda file: file["classes"].resize(9, axis=0), "'classes' is of shape"),
         (lambda file: [data.resize(0, axis=0) for data in file.values()], "holds no patch"),
         (

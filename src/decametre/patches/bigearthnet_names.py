@@ -25,6 +25,7 @@ _NAME = re.compile(
 
 _COLUMN_LETTERS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
 _ROW_LETTERS = "ABCDEFGHJKLMNPQRSTUV"
+_BAND_LETTERS = "NPQRSTUVWX"  # from the equator northward
 _SQUARE, _CYCLE = 100_000, 2_000_000  # metres
 
 _SAME_PASS = timedelta(minutes=50)
@@ -106,10 +107,23 @@ def tile_corner(product: Product) -> tuple[float, float]:
             f"{product.source}: does not state its MGRS tile, on which BigEarthNet's names count "
             "columns and rows; give the patches as a grid with coordinates"
         )
-    zone, column, row = int(product.tile[:2]), product.tile[3], product.tile[4]
+    return corner_of(product.tile, product.grid.top)
+
+
+def corner_of(tile: str, near: float | None = None) -> tuple[float, float]:
+    """Easting and northing of the north-western corner of an MGRS tile, in metres.
+
+    Args:
+        tile: Such as `33UUP`.
+        near: A northing within 1000 km of it; without, that of its band of latitude, in the
+            northern hemisphere.
+    """
+    zone, band, column, row = int(tile[:2]), tile[2], tile[3], tile[4]
+    if near is None:
+        near = (_BAND_LETTERS.index(band) * 8 + 4) * 110_900.0  # bands of 8 degrees
     easting = (_COLUMN_LETTERS[(zone - 1) % 3].index(column) + 1) * _SQUARE
     # Letters of rows begin anew every 2000 km, in even zones five letters later.
     letter = _ROW_LETTERS.index(row) - (0 if zone % 2 else 5)
     northing = (letter % len(_ROW_LETTERS) + 1) * _SQUARE
-    northing += round((product.grid.top - northing) / _CYCLE) * _CYCLE
+    northing += round((near - northing) / _CYCLE) * _CYCLE
     return easting // 60 * 60, -(-northing // 60) * 60

@@ -121,11 +121,12 @@ class Header:
             **dict.fromkeys(TEXTS, ()),
             **{key: LAYOUTS[key].shape for key in keys},
         }
-        for key, shape in shapes.items():
+        for key in shapes:
             if key not in file:
                 raise PatchError(f"{path} has no data set '{key}'; make the file anew")
-            if not len(file["name"]):
-                raise PatchError(f"{path} holds no patch; make the file anew")
+        if not len(file["name"]):
+            raise PatchError(f"{path} holds no patch; make the file anew")
+        for key, shape in shapes.items():
             found = (len(file["name"]), *shape)
             if file[key].shape != found:
                 raise PatchError(f"{path}: '{key}' is of shape {file[key].shape}, not {found}")
