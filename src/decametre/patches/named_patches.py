@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -27,7 +27,7 @@ class NamedPatches:
     Args:
         source: Where they were read, for messages.
         names: Of v1 or v2.
-        table: Columns `labels`, `split`, `s2v1_name`, as far as they are known.
+        table: Columns `labels`, `split`, `s2v1_name`, `country`, as far as they are known.
         acquisitions: Of each, where the name does not tell all.
         nomenclature: Of the labels.
 
@@ -79,30 +79,26 @@ class NamedPatches:
         if not found:
             return Placed([], {})
         left, top = tile_corner(product)
-        places = sorted(place for key in found for place in self._places[key])
-        labels, splits, aliases = self._described([index for _, _, index in places])
+        places = sorted(each for key in found for each in self._places[key])
+        described = self._described([index for _, _, index in places])
         patches, misfits = [], {}
-        for (row, column, index), *rest in zip(places, labels, splits, aliases, strict=True):
-            name, (own, split, alias) = self.names[index], rest
+        for (row, column, index), (labels, *texts) in zip(places, described, strict=True):
+            name = self.names[index]
             window, reason = place(product, left + column * PATCH_METRES, top - row * PATCH_METRES)
             if reason:
                 misfits[name] = reason
             else:
-                patches.append(
-                    PlacedPatch(name, name, window.col, window.row, tuple(own), split, alias)
-                )
+                at = window.col, window.row
+                patches.append(PlacedPatch(name, name, *at, tuple(labels), *texts))
         return Placed(patches, misfits)
 
-    def _described(self, rows: list[int]) -> tuple[list[Any], list[str], list[str]]:
-        """Labels, splits and aliases of these patches."""
+    def _described(self, rows: list[int]) -> Iterator[tuple[Any, str, str, str]]:
+        """Labels, split, alias and country of these patches."""
         table = pa.table({"none": pa.nulls(len(rows))})
         if self._table is not None:
             table = self._table.take(pa.array(rows, pa.int64()))
-        return (
-            column_of(table, "labels", ()),
-            column_of(table, "split", ""),
-            column_of(table, "s2v1_name", ""),
-        )
+        columns = {"labels": (), "split": "", "s2v1_name": "", "country": ""}
+        return zip(*(column_of(table, *each) for each in columns.items()), strict=True)
 
 
 def column_of(table: pa.Table, name: str, otherwise: Any) -> list[Any]:

@@ -34,6 +34,7 @@ class PlacedPatch:
         labels: Names of its classes.
         split: `train`, `validation`, `test` or empty.
         alias: Another name that lists may know it by; empty where there is none.
+        country: Where it is; empty where not known.
     """
 
     name: str
@@ -43,6 +44,7 @@ class PlacedPatch:
     labels: tuple[str, ...] = ()
     split: str = ""
     alias: str = ""
+    country: str = ""
 
     @property
     def window(self) -> Window:

@@ -79,7 +79,7 @@ def read_names(path: Path) -> Iterator[tuple[str, str]]:
 
 def _read_metadata(path: Path) -> NamedPatches:
     """BigEarthNet v2's `metadata.parquet`."""
-    columns = {"patch_id", "labels", "split", "s2v1_name"}
+    columns = {"patch_id", "labels", "split", "s2v1_name", "country"}
     table = pq.read_table(path, columns=sorted(columns & set(pq.read_schema(path).names)))
     nomenclature = BIGEARTHNET19
     if "labels" in table.column_names:
