@@ -39,7 +39,7 @@ def draw_classes(evaluation: LandCoverEvaluation, folder: Path) -> None:
         if not support:
             scores.text(0.005, place, "no support", va="center", fontsize=7, color="0.4")
     scores.set_yticks(places, [shortened(name) for name in names], fontsize=8)
-    scores.invert_yaxis()
+    scores.set_ylim(len(names) - 0.4, -0.6)
     scores.set_xlim(0, 1)
     scores.set_xlabel("F1")
     scores.grid(axis="x", color="0.9")
@@ -73,7 +73,7 @@ def draw_confusion(evaluation: LandCoverEvaluation, folder: Path) -> None:
     """
     names = [*evaluation.class_names, NONE]
     edge = 1.5 + 0.24 * len(names)
-    figure = Figure(figsize=((edge + 1.6) * len(evaluation.models), edge + 1.8), dpi=110)
+    figure = Figure(figsize=((edge + 1.6) * len(evaluation.models), edge + 2.4), dpi=110)
     figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(evaluation.models), squeeze=False)[0]
     rows = []
@@ -87,7 +87,7 @@ def draw_confusion(evaluation: LandCoverEvaluation, folder: Path) -> None:
             for predicted, count, share in zip(names, counted, shared, strict=True)
         ]
     bar = figure.colorbar(panels[-1].images[0], ax=list(panels), shrink=0.5, pad=0.01)
-    bar.set_label("share of the true class's row", fontsize=8)
+    bar.set_label("share of the row", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     figure.suptitle(
         "Multi-label confusion (Krstinić et al. 2020), % of each true class", fontsize=10

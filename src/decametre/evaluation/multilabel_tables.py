@@ -155,13 +155,14 @@ def _notes(evaluation: LandCoverEvaluation) -> list[str]:
     """What the averages leave out, and what they count as 0."""
     missing = evaluation.without_support
     notes = [
-        f"No patch has {_listed(missing)}: left out of macro and weighted averages."
+        f"{_listed(missing)} without a patch: left out of macro and weighted averages."
         if missing
         else "Every class has support: none is left out of the averages over classes."
     ]
-    if evaluation.unlabelled:
+    if number_of := evaluation.unlabelled:
         notes.append(
-            f"{evaluation.unlabelled} patches have no class: left out of the averages over samples."
+            f"{number_of} patch{'es' * (number_of != 1)} without a class: left out of the averages "
+            "over samples."
         )
     for model in evaluation.models:
         if silent := evaluation.never_predicted(model):
