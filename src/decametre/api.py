@@ -26,6 +26,7 @@ from decametre.models.registry import BANDS_FOR_SCALE, models_for
 if TYPE_CHECKING:
     from decametre.evaluation.output import ResultFolder
     from decametre.evaluation.results import Evaluation
+    from decametre.patches.importing import ImportResult
     from decametre.training.job import TrainingResult
 
 log = logging.getLogger(__name__)
@@ -299,6 +300,88 @@ def train(
     checked = read_recipe(os.fspath(recipe), settings, train, validation)
     folder = Path(checked.name if out is None else out)
     return job.run(checked, folder, init, device, precision, resume, progress)
+
+
+def import_patches(
+    archive: PathLike,
+    output: PathLike,
+    *,
+    metadata: Sequence[PathLike] = (),
+    classes: int | None = None,
+    exclude: Sequence[PathLike] = (),
+    splits: Mapping[str, PathLike] | None = None,
+    skip_damaged: bool = False,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total, count: None,
+) -> ImportResult:
+    """Make a store of a published archive, or go on where a run for the same output was killed.
+
+    Args:
+        archive: An unpacked BigEarthNet v1 or v2, or the LMDB that rico-hdl makes of v2.
+        output: The HDF5 file to make.
+        metadata: BigEarthNet v2's `metadata.parquet`, where it does not stand beside an archive of
+            v2. Patches that it does not name are left out. With v1, it gives splits and countries.
+        classes: 43 or 19; those of the archive without. v1 has 43, and can give 19.
+        exclude: Lists of patches to leave out, as published with BigEarthNet.
+        splits: By split, a list of its patches; those on no list are left out.
+        skip_damaged: Leave out patches that cannot be read, and say which.
+        overwrite: Replace an existing output.
+        progress: Called with patches done, all patches, and patches read by this run.
+
+    Returns:
+        How many patches the store holds, and how many were left out for which reason.
+
+    Raises:
+        DecametreError: One of its subclasses says what the user can mend.
+    """
+    from decametre.patches import importing
+
+    return importing.import_patches(
+        Path(archive),
+        Path(output),
+        tables=[Path(path) for path in metadata],
+        classes=classes,
+        exclude=[Path(path) for path in exclude],
+        splits={split: Path(path) for split, path in (splits or {}).items()},
+        skip_damaged=skip_damaged,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def merge_patches(
+    shards: Sequence[PathLike],
+    output: PathLike,
+    *,
+    consolidate: bool = False,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total, count: None,
+) -> int:
+    """Present stores of patches as one.
+
+    Args:
+        shards: Stores with the same images, classes and model, and without a patch in common.
+        output: The HDF5 file to make. It refers to the shards by their place relative to its own.
+        consolidate: Copy all pixels instead; a killed run then goes on where it was.
+        overwrite: Replace an existing output.
+        progress: Called with patches copied, all patches, and patches copied by this run.
+
+    Returns:
+        The number of patches.
+
+    Raises:
+        PatchError: The shards do not fit one another, or share a patch.
+        OutputError: The output cannot be written.
+    """
+    from decametre.patches import merge
+
+    return merge.merge_patches(
+        [Path(path) for path in shards],
+        Path(output),
+        consolidate=consolidate,
+        overwrite=overwrite,
+        progress=progress,
+    )
 
 
 def choose_window(

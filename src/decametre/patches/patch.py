@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Patch:
     origin: tuple[float, float]
     split: str
     labels: tuple[str, ...]
-    data: Mapping[str, np.ndarray]
+    data: Mapping[str, np.ndarray] = field(repr=False)
     offset: np.ndarray
     country: str = ""
 

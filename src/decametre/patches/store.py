@@ -363,8 +363,7 @@ class PatchStore:
         for chunk, place, at in zip(chunks, order.tolist(), which.tolist(), strict=True):
             shard = self.shards[at]
             try:
-                row = shard.first + place - shard.start
-                ids[at].read_direct_chunk((row, 0, 0, 0), out=chunk)
+                ids[at].read_direct_chunk((place - shard.start, 0, 0, 0), out=chunk)
             except (OSError, RuntimeError) as error:
                 raise PatchError(
                     f"{shard.path}: cannot read {key} of patch {place} ({error}); the file is "
@@ -391,14 +390,12 @@ class Shard:
     Attributes:
         path: The file; the store itself, or what it presents as its own.
         start: Place in the store of its first patch.
-        first: Row in the file of that patch.
         ends: Names of its first and last patch.
         rows: Number of its patches.
     """
 
     path: Path
     start: int
-    first: int
     rows: int
     ends: tuple[str, str]
 
@@ -408,8 +405,8 @@ class Shard:
         Raises:
             PatchError: It is another.
         """
-        names, last = file["name"].asstr(), self.first + self.rows - 1
-        if len(names) <= last or (names[self.first], names[last]) != self.ends:
+        names = file["name"].asstr()
+        if len(names) != self.rows or (names[0], names[self.rows - 1]) != self.ends:
             raise PatchError(
                 f"{self.path} is another file than when {merged} was merged; merge again"
             )
@@ -423,21 +420,16 @@ def _shards(file: h5py.File, path: Path, keys: Sequence[str]) -> list[Shard]:
     """
     names = file["name"].asstr()
     if not file[keys[0]].is_virtual:
-        return [Shard(path, 0, 0, len(names), (names[0], names[len(names) - 1]))]
+        return [Shard(path, 0, len(names), (names[0], names[len(names) - 1]))]
     shards = []
     for source in file[keys[0]].virtual_sources():
-        start, rows = _rows(source.vspace)
+        low, high = source.vspace.get_select_bounds()
+        start, rows = int(low[0]), int(high[0] - low[0] + 1)
         ends = names[start], names[start + rows - 1]
-        shard = Shard(path.parent / source.file_name, start, _rows(source.src_space)[0], rows, ends)
+        shard = Shard(path.parent / source.file_name, start, rows, ends)
         if not shard.path.is_file():
             raise PatchError(
                 f"{path}: its shard {shard.path} is missing; put it back, or merge again"
             )
         shards.append(shard)
     return sorted(shards, key=lambda shard: shard.start)
-
-
-def _rows(space: h5py.h5s.SpaceID) -> tuple[int, int]:
-    """First row and number of rows of a selection of whole rows."""
-    low, high = space.get_select_bounds()
-    return int(low[0]), int(high[0] - low[0] + 1)

@@ -1,0 +1,62 @@
+"""`decametre patches info`: what is in a store?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from decametre.patches.patch import SPLITS
+from decametre.patches.store import PatchStore
+
+
+def describe(store: PatchStore) -> dict[str, Any]:
+    """What is true of a store, and how often each class occurs in each split, as JSON."""
+    splits = np.array(store.splits)
+    there = [name for name in (*SPLITS, "") if (splits == name).any()]
+    shown = {name: name or "none" for name in there}
+    return {
+        "path": str(store.path),
+        "patches": len(store),
+        "images": {key: list(store.bands(key)) for key in store.keys},
+        "nomenclature": store.nomenclature.name,
+        "splits": {shown[name]: int((splits == name).sum()) for name in there},
+        "classes": {
+            label: {shown[name]: int(column[splits == name].sum()) for name in there}
+            for label, column in zip(store.class_names, store.labels.T, strict=True)
+        },
+        "model": store.model,
+        "attribution": store.header.attribution,
+        "job": store.header.job,
+        "shards": [str(shard.path) for shard in store.shards if shard.path != store.path],
+    }
+
+
+@click.command("info")
+@click.argument("store", type=click.Path(path_type=Path), metavar="STORE.h5")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def info_patches(store: Path, as_json: bool) -> None:
+    """Tell what STORE.h5 holds: patches, images, bands, and how often each class in each split."""
+    found = describe(PatchStore(store))
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    images = "; ".join(f"{key}: {' '.join(bands)}" for key, bands in found["images"].items())
+    rows = [
+        ("patches", f"{found['patches']:,} in {len(found['shards']) or 1} file(s)"),
+        ("images", images),
+        ("sharpened by", found["model"] or "nothing: native images only"),
+        ("made by", found["job"]),
+        ("source", found["attribution"]),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:<13} {value}")
+    click.echo()
+    splits = list(found["splits"])
+    width = max(map(len, (*found["classes"], found["nomenclature"])))
+    click.echo(" ".join([f"{found['nomenclature']:<{width}}", *(f"{name:>10}" for name in splits)]))
+    for label, counts in {**found["classes"], "patches": found["splits"]}.items():
+        click.echo(" ".join([f"{label:<{width}}", *(f"{counts[name]:>10,}" for name in splits)]))
