@@ -24,6 +24,9 @@ STAC_EXTENSIONS = [
     "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 ]
+SUPER_RESOLUTION = "super-resolution"
+"""What the models of a `Card` are for, in MLM's words."""
+
 LICENSE = "Apache-2.0"
 ATTRIBUTION = "contains modified Copernicus Sentinel data"
 
@@ -109,7 +112,7 @@ class Card:
                 "attribution": self.attribution,
                 "mlm:name": self.name,
                 "mlm:architecture": self.network,
-                "mlm:tasks": ["super-resolution"],
+                "mlm:tasks": [SUPER_RESOLUTION],
                 "mlm:framework": "pytorch",
                 "mlm:total_parameters": self.parameters,
                 "mlm:input": [
@@ -119,7 +122,7 @@ class Card:
                 "mlm:output": [
                     {
                         "name": "reflectance_10m",
-                        "tasks": ["super-resolution"],
+                        "tasks": [SUPER_RESOLUTION],
                         "result": _tensor("reflectance_10m", self.bands_out, "bands")["input"],
                     }
                 ],
@@ -208,15 +211,58 @@ def read_card(path: Path) -> Card:
     """Read `card.json`.
 
     Raises:
-        ModelError: There is none, or it is no model card.
+        ModelError: There is none, or it is no card of such a model.
+    """
+    return Card.from_stac(read_item(path, SUPER_RESOLUTION), str(path))
+
+
+def read_item(path: Path, task: str) -> dict[str, Any]:
+    """Read `card.json` as it stands.
+
+    Args:
+        path: The file.
+        task: What the model must be for.
+
+    Raises:
+        ModelError: There is none, it is no card, or of a model for another task.
     """
     try:
-        item = json.loads(path.read_text(encoding="utf-8"))
+        item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        tasks = item["properties"]["mlm:tasks"]
     except FileNotFoundError as error:
         raise ModelError(f"{path.parent}: no {CARD_NAME} there; give a model folder") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error})") from error
-    return Card.from_stac(item, str(path))
+    except (KeyError, TypeError) as error:
+        raise ModelError(
+            f"{path}: not a decametre model card ({type(error).__name__}: {error})"
+        ) from error
+    if task not in tasks:
+        raise ModelError(f"{path}: a model for {', '.join(tasks)}; give one for {task}")
+    return item
+
+
+def write_folder(folder: Path, weights: bytes, item: Mapping[str, Any]) -> None:
+    """Write a model's weights and card, in place of an earlier model there.
+
+    Args:
+        folder: The model folder, which is made.
+        weights: Content of the weights file.
+        item: The card.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(item, indent=1) + "\n"
+    # Both are on disk before the earlier model goes.
+    contents = {WEIGHTS_NAME: weights, CARD_NAME: text.encode()}
+    partial = {name: folder / f".{name}.partial" for name in contents}
+    try:
+        for name, content in contents.items():
+            partial[name].write_bytes(content)
+        for name, path in partial.items():
+            path.replace(folder / name)
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
 
 
 def checksum_of(path: Path) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,14 @@ from torch import nn
 from decametre.bands import FINEST_GSD, bands_at
 from decametre.errors import ModelError, UnknownNameError
 from decametre.models.bicubic import Bicubic
-from decametre.models.card import CARD_NAME, WEIGHTS_NAME, Card, checksum_of, read_card
+from decametre.models.card import (
+    CARD_NAME,
+    WEIGHTS_NAME,
+    Card,
+    checksum_of,
+    read_card,
+    write_folder,
+)
 from decametre.models.dsen2 import DSen2
 from decametre.models.native import NativeTrunk
 from decametre.models.projected import Projected
@@ -219,7 +225,6 @@ def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
     Returns:
         The card as written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     state: dict[str, Any] = {k: v.contiguous().cpu() for k, v in network.state_dict().items()}
     weights = save(state)
     card = dataclasses.replace(
@@ -229,16 +234,5 @@ def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
         parameters=sum(tensor.numel() for tensor in state.values()),
         checksum=hashlib.sha256(weights).hexdigest(),
     )
-    text = json.dumps(card.to_stac(), indent=1) + "\n"
-    # Both are on disk before the earlier model goes.
-    contents = {WEIGHTS_NAME: weights, CARD_NAME: text.encode()}
-    partial = {name: folder / f".{name}.partial" for name in contents}
-    try:
-        for name, content in contents.items():
-            partial[name].write_bytes(content)
-        for name, path in partial.items():
-            path.replace(folder / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+    write_folder(folder, weights, card.to_stac())
     return card

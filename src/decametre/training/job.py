@@ -13,7 +13,8 @@ import torch
 
 from decametre.errors import TrainingError
 from decametre.inference.device import choose_precision
-from decametre.models.card import CARD_NAME, Card, read_card
+from decametre.models.card import CARD_NAME, Card
+from decametre.models.land_cover_model import LandCoverCard
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,
     Origin,
@@ -26,7 +27,7 @@ from decametre.training.launcher import place_of
 from decametre.training.loop import Progress, fit
 from decametre.training.ranks import Ranks, joined
 from decametre.training.recipe import AnyRecipe
-from decametre.training.tasks import task_of
+from decametre.training.tasks import summary_of, task_of, trained_card
 
 log = logging.getLogger(__name__)
 
@@ -38,20 +39,16 @@ class TrainingResult:
     """What a training run left.
 
     Attributes:
-        folder: The model folder, which `sharpen` takes.
+        folder: The model folder, which `sharpen` or `landcover` takes.
         card: Of the weights with the best validation score.
     """
 
     folder: Path
-    card: Card
+    card: Card | LandCoverCard
 
     def summary(self) -> str:
-        """The best score and its step, in words."""
-        scores, step = self.card.scores, self.card.training["step"]
-        return (
-            f"RMSE {scores['rmse_ratio_to_bicubic']:.4f} of bicubic on the validation products "
-            f"({scores['protocol']}), at step {step}"
-        )
+        """The best validation score and its step, in words."""
+        return summary_of(self.card)
 
 
 def run(
@@ -112,7 +109,7 @@ def _train(
     log.info("%s in %s on %s", recipe.name, name_of(dtype), ", ".join(ranks.devices))
     fit(task_of(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
     return TrainingResult(
-        folder, ranks.from_first(read_card(folder / CARD_NAME) if ranks.first else None)
+        folder, ranks.from_first(trained_card(recipe, folder) if ranks.first else None)
     )
 
 

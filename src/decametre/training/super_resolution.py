@@ -6,7 +6,6 @@ import glob
 import logging
 import math
 import re
-import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from decametre.errors import ModelError, TrainingError
 from decametre.evaluation import SceneScore, mean_ratio, predict, predict_bicubic, score
@@ -33,10 +31,10 @@ from decametre.models.registry import (
 )
 from decametre.sampling import Patches
 from decametre.scenes import load_scenes
+from decametre.training.loading import drawn_ahead
 from decametre.training.order import Endless, Order
 from decametre.training.ranks import Ranks
 from decametre.training.recipe import SuperResolutionRecipe
-from decametre.training.stopping import SIGNALS
 from decametre.training.task import Parts, Validation
 from decametre.version import __version__
 from decametre.wald import DegradedScene, Pair, degrade_scene, stack_pairs
@@ -144,22 +142,15 @@ class SuperResolution:
 
     def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Pair]]:
         """See `Task.batches`; patches are drawn by the recipe's workers."""
-        if not parts(first):  # no share: a loader would look for one in all steps to come
-            yield from ([] for _ in range(first, end))
-            return
-        workers = self.recipe.data.workers
-        loader = DataLoader(
+        return drawn_ahead(
             self.patches,
-            batch_sampler=([*part] for step in range(first, end) for part in parts(step)),
-            num_workers=workers,
-            collate_fn=stack_pairs,
-            pin_memory=self.device.type == "cuda",
-            prefetch_factor=4 if workers else None,
-            worker_init_fn=leave_signals_to_parent,
+            stack_pairs,
+            first,
+            end,
+            parts,
+            workers=self.recipe.data.workers,
+            pinned=self.device.type == "cuda",
         )
-        drawn = iter(loader)
-        for step in range(first, end):
-            yield [next(drawn) for _ in parts(step)]
 
     def count(self, batch: Pair) -> int:
         """Pixels in the mask."""
@@ -240,12 +231,6 @@ class SuperResolution:
             ),
             network,
         )
-
-
-def leave_signals_to_parent(worker: int) -> None:
-    """In a worker: the parent alone answers signals, and ends its workers itself."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def card_of(recipe: SuperResolutionRecipe) -> Card:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from decametre.models.card import CARD_NAME, Card, read_card, read_item
+from decametre.models.land_cover_model import TASK, LandCoverCard
 from decametre.training.recipe import AnyRecipe, SuperResolutionRecipe
 from decametre.training.task import Task
 
@@ -32,3 +35,27 @@ def task_of(
     from decametre.training.land_cover import LandCover
 
     return LandCover(recipe, init, device, precision)
+
+
+def trained_card(recipe: AnyRecipe, folder: Path) -> Card | LandCoverCard:
+    """The card of what a run left.
+
+    Raises:
+        ModelError: It is missing or damaged.
+    """
+    path = folder / CARD_NAME
+    if isinstance(recipe, SuperResolutionRecipe):
+        return read_card(path)
+    return LandCoverCard.from_stac(read_item(path, TASK), str(path))
+
+
+def summary_of(card: Card | LandCoverCard) -> str:
+    """The best validation score and its step, in words."""
+    scores, step = card.scores, card.training["step"]
+    if isinstance(card, LandCoverCard):
+        found = f"micro F1 {scores['micro_f1']:.4f}, macro F1 {scores['macro_f1']:.4f}"
+        return f"{found} on the validation patches, at step {step}"
+    return (
+        f"RMSE {scores['rmse_ratio_to_bicubic']:.4f} of bicubic on the validation products "
+        f"({scores['protocol']}), at step {step}"
+    )

@@ -1,0 +1,139 @@
+"""Training on patches: any division of a batch is the same, and it learns."""
+
+import numpy as np
+import pytest
+import torch
+
+from decametre.patches.file_format import Header
+from decametre.patches.nomenclature import Nomenclature
+from decametre.patches.store import PatchWriter
+from decametre.training.gradient import Gradient
+from decametre.training.land_cover import LandCover
+from decametre.training.loop import start, step_once
+from decametre.training.order import micro_batches
+from decametre.training.ranks import ALONE
+from decametre.training.recipe import read_recipe
+from decametre.training.running_statistics import RunningStatistics
+from tests.patches.made import made
+from tests.training.team import together
+
+CLASSES = Nomenclature("made", ("bright", "dark", "striped"))
+BATCH, STEPS = 8, 4
+
+TINY = {
+    "network.backbone": "test_resnet",
+    "optimization.batch": BATCH,
+    "optimization.micro_batch": 2,
+    "optimization.epochs": 2,
+    "data.workers": 0,
+    "distribution.balance": "equal",
+}
+
+
+def patch(number):
+    """Of two classes or one, which its pixels show."""
+    random = np.random.default_rng(number)
+    bright, striped = bool(number % 2), bool(number // 2 % 2)
+    labels = ("bright" if bright else "dark", *(("striped",) if striped else ()))
+    fresh = made(f"patch{number}", labels=(), split=("train", "train", "validation")[number % 3])
+    data = {}
+    for key, image in fresh.data.items():
+        level = 6000 if bright else 1500
+        noise = random.integers(0, 400, image.shape)
+        stripes = 1000 * (np.arange(image.shape[1]) % 4 < 2)[:, None] if striped else 0
+        data[key] = (level + noise + stripes).astype(np.uint16)
+    offset = np.full(12, -1000, np.int32)
+    return made(fresh.name, labels=labels, split=fresh.split, data=data, offset=offset)
+
+
+def make_store(path, count=30):
+    header = Header(CLASSES, ("data_10m", "data_20m", "data_60m"), attribution="made")
+    with PatchWriter(path, header, count) as writer:
+        writer.append([patch(number) for number in range(count)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("patches") / "patches.h5")
+
+
+def recipe_of(store, **changes):
+    paths = [str(store)]
+    return read_recipe("landcover_resnet50", TINY | changes, paths, paths)
+
+
+def task_of(store, **changes):
+    return LandCover(recipe_of(store, **changes), None, torch.device("cpu"), torch.float32)
+
+
+def weights_after(ranks, shares, store, changes):
+    """Train some steps, the last one short; all weights and statistics, flat."""
+    task = task_of(store, **changes)
+    task.network.double()
+    recipe = task.recipe
+    state = start(task.network, recipe.optimization)
+    gradient = Gradient(task, state.network, ranks)
+    unit = recipe.optimization.micro_batch
+
+    def parts(step):
+        samples = task.order.samples(step)
+        return micro_batches(samples, shares, ranks.rank, unit)
+
+    assert len(task.order.samples(2)) == 4  # 20 patches to train on
+    for mine in task.batches(0, STEPS, parts):
+        (count,) = ranks.sums([sum(task.count(batch) for batch in mine)])
+        step_once(state, 10, recipe.optimization, gradient, mine, count)
+    held = [t.double().flatten() for t in state.network.state_dict().values()]
+    return torch.cat(held).detach()
+
+
+def weights_of_cases(ranks, store, cases):
+    return [weights_after(ranks, shares, store, changes) for shares, changes in cases]
+
+
+SYNCHRONISED = {"network.norm": "synchronised", "optimization.micro_batch": None}
+EXACT = [
+    ([6, 2], {}),
+    ([0, 8], {}),
+    ([4, 4], {"optimization.clip": 0.1, "optimization.loss": "asymmetric"}),
+    ([2, 2, 4], {"optimization.class_weights": "inverse"}),
+    ([7, 1], SYNCHRONISED),
+    ([8, 0], SYNCHRONISED),
+    ([5, 2, 1], SYNCHRONISED | {"optimization.optimizer": "lamb", "optimization.momentum": 0.0,
+                                "optimization.nesterov": False}),
+    ([7, 1], {"network.norm": "group", "optimization.micro_batch": None}),
+    ([6, 2], {"network.norm": "frozen"}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, store):
+    """For each case the weights that each rank ends with."""
+    weights = {}
+    for size in {len(shares) for shares, _ in EXACT}:
+        cases = [case for case in EXACT if len(case[0]) == size]
+        folder = tmp_path_factory.mktemp(f"ranks{size}")
+        of_ranks = together(weights_of_cases, size, folder, store=store, cases=cases)
+        for case, *ends in zip(cases, *of_ranks, strict=True):
+            weights[str(case)] = ends
+    return weights
+
+
+@pytest.mark.parametrize("case", EXACT, ids=str)
+def test_any_division_gives_the_weights_and_statistics_of_one_process(case, found, store):
+    shares, changes = case
+    whole = weights_after(ALONE, [BATCH], store, changes)
+    assert len(found[str(case)]) == len(shares)
+    for weights in found[str(case)]:
+        torch.testing.assert_close(weights, whole, rtol=0, atol=1e-12)
+
+
+def test_batch_norm_by_each_ranks_share_is_another_network(store, monkeypatch):
+    """The test above can fail: this is what it would catch."""
+    whole = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 8})
+    shared = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 4})
+    assert float((whole - shared).abs().max()) > 1e-4
+    monkeypatch.setattr(RunningStatistics, "merge", lambda *_: None)
+    unmerged = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 4})
+    assert float((unmerged - shared).abs().max()) > 1e-4
