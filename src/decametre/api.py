@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,9 @@ from decametre.models.registry import BANDS_FOR_SCALE, models_for
 if TYPE_CHECKING:
     from decametre.evaluation.output import ResultFolder
     from decametre.evaluation.results import Evaluation
+    from decametre.patches.extraction import Extraction
     from decametre.patches.importing import ImportResult
+    from decametre.patches.plan import Plan
     from decametre.training.job import TrainingResult
 
 log = logging.getLogger(__name__)
@@ -347,6 +349,138 @@ def import_patches(
         overwrite=overwrite,
         progress=progress,
     )
+
+
+def extract_patches(
+    products: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    patches: PathLike | None = None,
+    label_column: str = "labels",
+    labels: PathLike | None = None,
+    label_names: PathLike | None = None,
+    label_share: float = 0.0,
+    classes: int | None = None,
+    sharpened: Sequence[PathLike] = (),
+    sharpen: bool = False,
+    model: str | Sequence[str] = (),
+    device: str = "auto",
+    native: bool = True,
+    exclude: Sequence[PathLike] = (),
+    no_cloud: bool = False,
+    no_shadow: bool = False,
+    no_snow: bool = False,
+    limit: float = 0.05,
+    skip_misfits: bool = False,
+    workers: int | None = None,
+    offset: str | float = "auto",
+    overwrite: bool = False,
+    progress: Progress = lambda done, total, count: None,
+) -> Extraction:
+    """Cut patches of 1200 m from products, or go on where a run for the same output was ended.
+
+    Args:
+        products: What `open` takes, one or several.
+        output: The HDF5 file to make. With several workers it presents the files of a folder
+            `NAME.shards` beside it.
+        patches: Which patches: BigEarthNet's `metadata.parquet`, an unpacked BigEarthNet v1, names
+            in a text file, or a grid as GeoJSON or GeoParquet. The whole grid of each product
+            without.
+        label_column: Of a grid: its column of labels.
+        labels: A raster of classes to take labels from, in place of the list's.
+        label_names: Names of the raster's classes, JSON or CSV; CORINE's without.
+        label_share: A patch has the classes that cover at least this share of it, and a pixel.
+        classes: 43 or 19; those of the labels without. 43 can become 19.
+        sharpened: Results of `sharpen`, of all bands in DN, each of one of the products; for
+            `data_super`.
+        sharpen: Sharpen those products of which no such result is given.
+        model: As in `sharpen`, for those.
+        device: Likewise.
+        native: Also keep the bands as measured, on their native grids.
+        exclude: Lists of patches to leave out, as published with BigEarthNet.
+        no_cloud: Leave out patches that the product's scene classification shows under cloud.
+        no_shadow: Likewise under the shadow of a cloud.
+        no_snow: Likewise under snow.
+        limit: Share of a patch that each of these may cover.
+        skip_misfits: Leave out patches that lie off the product's pixels or across its edge.
+        workers: Processes that cut; the processor's cores without.
+        offset: See `open`.
+        overwrite: Replace an existing output, or an unfinished run of other settings.
+        progress: Called with patches done, all patches, and patches done by this run.
+
+    Returns:
+        How many patches the store holds, and how many were left out for which reason.
+
+    Raises:
+        DecametreError: One of its subclasses says what the user can mend.
+    """
+    from decametre.patches.crew import available_cores
+    from decametre.patches.extraction import extract
+    from decametre.patches.extraction_plan import Request
+
+    models = [model] if isinstance(model, str) else list(model)
+    given = [products] if isinstance(products, str | os.PathLike) else list(products)
+    screened = {"cloud": no_cloud, "shadow": no_shadow, "snow": no_snow}
+    request = Request(
+        products=tuple(located(path) for path in given),
+        patches=None if patches is None else located(patches),
+        label_column=label_column,
+        labels=None if labels is None else located(labels),
+        label_names=None if label_names is None else located(label_names),
+        label_share=label_share,
+        classes=classes,
+        sharpened=tuple(located(path) for path in sharpened),
+        sharpen=sharpen,
+        models=tuple(models),
+        native=native,
+        exclude=tuple(located(path) for path in exclude),
+        screen=tuple(kind for kind, wanted in screened.items() if wanted),
+        limit=limit,
+        skip_misfits=skip_misfits,
+        offset=offset,
+    )
+    return extract(
+        request,
+        Path(output),
+        workers or available_cores(),
+        sharpener(models, device),
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def sharpener(models: Sequence[str], device: str) -> Callable[[Product, Path, Window], Result]:
+    """`sharpen` with its settings, for a window of any product."""
+    return lambda product, output, window: sharpen(
+        product, output, window=window, model=models, device=device
+    )
+
+
+def plan_patches(
+    patches: PathLike, *, workers: int, exclude: Sequence[PathLike] = ()
+) -> list[Plan]:
+    """How the patches of a list would be spread over workers, by every method, the best first.
+
+    Args:
+        patches: As in `extract_patches`; a list that says of which product each patch is.
+        workers: How many there are.
+        exclude: Lists of patches to leave out.
+
+    Raises:
+        PatchError: The list cannot be read, or does not say of which products its patches are.
+    """
+    from decametre.patches.plan import plans
+    from decametre.patches.screening import read_exclusions
+    from decametre.patches.wanted import read_patch_list
+
+    excluded = read_exclusions(Path(path) for path in exclude)
+    return plans(read_patch_list(Path(patches)).counts(excluded), workers)
+
+
+def located(path: PathLike) -> str:
+    """A path that holds whatever the working directory; a URL as it is."""
+    text = os.fspath(path)
+    return text if "://" in text else str(Path(text).absolute())
 
 
 def merge_patches(

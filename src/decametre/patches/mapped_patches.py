@@ -64,8 +64,8 @@ class MappedPatches:
     def __len__(self) -> int:
         return len(self._frame)
 
-    def counts(self) -> dict[str, int]:
-        """How many patches there are of each product.
+    def counts(self, excluded: frozenset[str] = frozenset()) -> dict[str, int]:
+        """How many patches there are of each product, those of some names left out.
 
         Raises:
             PatchError: There is no column `product`.
@@ -75,8 +75,9 @@ class MappedPatches:
                 f"{self.source}: has no column 'product', so it does not say how many patches "
                 "there are of each"
             )
-        counted = self._frame["product"].value_counts()
-        return {str(name): int(count) for name, count in sorted(counted.items())}
+        kept = ~self._frame["name"].isin(excluded)
+        counted = Counter(str(product) for product in self._frame["product"][kept])
+        return dict(sorted(counted.items()))
 
     def on(self, product: Product) -> Placed:
         """The patches that lie in a product."""

@@ -65,9 +65,21 @@ class NamedPatches:
     def __len__(self) -> int:
         return len(self.names)
 
-    def counts(self) -> dict[str, int]:
-        """How many patches there are of each acquisition."""
-        return {str(key): len(places) for key, places in sorted(self._places.items())}
+    def counts(self, excluded: frozenset[str] = frozenset()) -> dict[str, int]:
+        """How many patches there are of each acquisition, those of some names left out."""
+        aliases: Sequence[str] = ()
+        if excluded and self._table is not None:
+            aliases = column_of(self._table, "s2v1_name", "")
+
+        def is_kept(index: int) -> bool:
+            own = {self.names[index], aliases[index]} if aliases else {self.names[index]}
+            return excluded.isdisjoint(own)
+
+        counted = {
+            str(key): sum(is_kept(index) for _, _, index in places) if excluded else len(places)
+            for key, places in sorted(self._places.items())
+        }
+        return {key: count for key, count in counted.items() if count}
 
     def on(self, product: Product) -> Placed:
         """The patches that lie in a product.

@@ -74,8 +74,12 @@ class PatchList(Protocol):
     def on(self, product: Product) -> Placed:
         """The patches that lie in a product."""
 
-    def counts(self) -> dict[str, int]:
-        """How many patches there are of each product, as far as the list itself says."""
+    def counts(self, excluded: frozenset[str] = frozenset()) -> dict[str, int]:
+        """How many patches there are of each product, those of some names left out.
+
+        Raises:
+            PatchError: The list does not say of which products its patches are.
+        """
 
     def __len__(self) -> int: ...
 
@@ -106,7 +110,7 @@ class WholeGrid:
     def __len__(self) -> int:
         return 0
 
-    def counts(self) -> dict[str, int]:
+    def counts(self, excluded: frozenset[str] = frozenset()) -> dict[str, int]:
         """Unknown without products."""
         return {}
 

@@ -30,6 +30,9 @@ class Piece:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def __str__(self) -> str:
+        return f"{self.product} [{self.start}:{self.stop}]"
+
 
 @dataclass(frozen=True)
 class Plan:
