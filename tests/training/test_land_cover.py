@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from decametre import api
+from decametre.errors import ModelError, PatchError, TrainingError
+from decametre.models.land_cover_model import load_land_cover
+from decametre.models.normalization import synchronised
 from decametre.patches.file_format import Header
 from decametre.patches.nomenclature import Nomenclature
 from decametre.patches.store import PatchWriter
@@ -137,3 +142,125 @@ def test_batch_norm_by_each_ranks_share_is_another_network(store, monkeypatch):
     monkeypatch.setattr(RunningStatistics, "merge", lambda *_: None)
     unmerged = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 4})
     assert float((unmerged - shared).abs().max()) > 1e-4
+
+
+def test_a_step_that_is_skipped_leaves_the_statistics_alone(store):
+    task = task_of(store)
+    state = start(task.network, task.recipe.optimization)
+    gradient = Gradient(task, state.network, ALONE)
+    (mine,) = task.batches(0, 1, lambda step: [range(2), range(2, 4)])
+    before = {name: t.clone() for name, t in state.network.state_dict().items()}
+    spoilt = mine[1]
+    spoilt.parts = torch.full_like(spoilt.parts, float("nan"))
+    assert step_once(state, 10, task.recipe.optimization, gradient, mine, 12) is None
+    for name, tensor in state.network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_it_learns_and_a_killed_run_ends_with_the_weights_of_one_left_alone(store, tmp_path):
+    settings = TINY | {
+        "optimization.epochs": 20,
+        "optimization.schedule.rate": 1.0,
+        "network.dropout": 0.0,
+        "data.mixup": None,
+    }
+    paths = [str(store)]
+    whole = api.train(
+        "landcover_resnet50", tmp_path / "whole", train=paths, validation=paths, settings=settings
+    )
+    assert whole.card.scores["micro_f1"] > 0.9
+    assert "micro F1" in whole.summary()
+
+    def stop_at(done, total, samples):
+        assert (total, samples) == (60, 20 * (done // 3) + 8 * (done % 3))
+        if done == 20:
+            raise RuntimeError("killed")
+
+    part = {"train": paths, "validation": paths, "settings": settings}
+    with pytest.raises(RuntimeError, match="killed"):
+        api.train("landcover_resnet50", tmp_path / "part", **part, progress=stop_at)
+    again = api.train("landcover_resnet50", tmp_path / "part", **part)
+    assert again.card.checksum == whole.card.checksum
+    with pytest.raises(TrainingError, match="micro_batch"):
+        api.train(
+            "landcover_resnet50",
+            tmp_path / "part",
+            **part | {"settings": settings | {"optimization.micro_batch": 4}},
+        )
+    model = load_land_cover(tmp_path / "part")
+    assert model.card.classes == CLASSES.classes
+    assert model.card.attribution == "made"
+
+
+def test_training_may_begin_with_a_models_weights(store, tmp_path):
+    paths = [str(store)]
+    few = TINY | {"optimization.epochs": 1}
+    first = api.train(
+        "landcover_resnet50", tmp_path / "first", train=paths, validation=paths, settings=few
+    )
+    task = LandCover(recipe_of(store), str(first.folder), torch.device("cpu"), torch.float32)
+    kept = load_land_cover(first.folder).network.state_dict()
+    assert all(torch.equal(t, kept[n]) for n, t in task.network.state_dict().items())
+    with pytest.raises(ModelError, match="bands_in"):
+        LandCover(
+            recipe_of(store, **{"network.bands": ["B02"]}),
+            str(first.folder),
+            torch.device("cpu"),
+            torch.float32,
+        )
+
+
+def test_bands_of_several_grids_go_by_wavelength_and_come_out_as_standard_numbers(store):
+    task = task_of(store, **{"network.bands": ["B8A", "B04", "B01"]})
+    assert task.card.bands_in == {10: ("B04",), 20: ("B8A",), 60: ("B01",)}
+    seen = []
+    task.network.body.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    (mine,) = task.batches(0, 1, lambda step: [range(20)])
+    mine[0].parts = None
+    mine[0].classes = mine[0].classes[:20]
+    for gsd in mine[0].dn:
+        mine[0].dn[gsd], mine[0].offset[gsd] = mine[0].dn[gsd][:20], mine[0].offset[gsd][:20]
+    mine[0].turns = None
+    task.loss(task.network, mine[0])
+    (x,) = seen
+    assert x.shape == (20, 3, 120, 120)
+    assert x.mean((0, 2, 3)).abs().max() < 0.1
+    # Bilinear up-sampling smooths the coarse bands' noise.
+    assert (x.std((0, 2, 3)) - 1).abs().max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"network.backbone": "resnet5"}, ModelError, "resnet5"),
+        ({"network.upsampling": "super-resolution"}, PatchError, "no data_super"),
+        ({"network.config": {"depths": 3}}, ModelError, "depths"),
+    ],
+)
+def test_mistakes(store, changes, error, said):
+    with pytest.raises(error, match=said):
+        task_of(store, **changes)
+
+
+def test_stores_that_do_not_go_together(store, tmp_path):
+    with pytest.raises(TrainingError, match="names 2 stores"):
+        LandCover(
+            read_recipe("landcover_resnet50", TINY, [str(store)] * 2, [str(store)]),
+            None,
+            torch.device("cpu"),
+            torch.float32,
+        )
+    other = tmp_path / "other.h5"
+    header = Header(CLASSES, ("data_10m", "data_20m", "data_60m"), attribution="made")
+    fresh = patch(2)
+    with PatchWriter(other, header, 1) as writer:
+        writer.append([made("patch0", labels=("dark",), split="", data=fresh.data)])
+    recipe = read_recipe("landcover_resnet50", TINY, [str(store)], [str(other)])
+    with pytest.raises(TrainingError, match=r"patch0.*trained and validated on"):
+        LandCover(recipe, None, torch.device("cpu"), torch.float32)
+
+
+def test_synchronised_norms_take_the_place_of_batch_norms(store):
+    task = task_of(store, **SYNCHRONISED)
+    assert len(synchronised(task.network)) > 3
+    assert not any(type(module) is nn.BatchNorm2d for module in task.network.modules())

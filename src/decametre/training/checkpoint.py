@@ -85,7 +85,9 @@ class Origin:
         left_out = {"workers", "train", "validation"} if without_paths else {"workers"}
         recipe = completed(self.recipe)
         data = {key: value for key, value in recipe.get("data", {}).items() if key not in left_out}
-        steps = {k: v for k, v in recipe.get("optimization", {}).items() if k != "micro_batch"}
+        steps = dict(recipe.get("optimization", {}))
+        if recipe.get("network", {}).get("norm") != "merged":  # whose batch norm is over it
+            steps.pop("micro_batch", None)
         free = ("distribution", "checkpoints")
         kept = {key: value for key, value in recipe.items() if key not in free}
         return kept | {"data": data, "optimization": steps}
