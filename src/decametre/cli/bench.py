@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import tempfile
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -198,10 +200,7 @@ def scaling(
         else:
             words = [*recipes, "--device", device, "--steps", str(steps), "--repeat", "1"]
             words += ["--precision", scaling_bench.settle(precision, device)]
-            for option, values in (("--train", train_on), ("--validation", validate_on)):
-                words += [word for value in values for word in (option, value)]
-            for key, value in settings:
-                words += ["--set", f"{key}={json.dumps(value)}"]
+            words += recipe_words(train_on, validate_on, settings)
             scaling_bench.measure_in_turn(sorted({1, *ranks}), repeat, folder, words)
         if place.rank:
             return
@@ -209,3 +208,100 @@ def scaling(
         report = Report(scaling_bench.read_measurements(folder), interconnect)
         write_report(report, folder)
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
+
+
+@bench.command()
+@recipe_arguments
+@click.option(
+    "--ratios",
+    type=Numbers(),
+    default="1,2,4",
+    show_default=True,
+    help="How many times faster the first rank is; the second shares its core with as many "
+    "processes, itself with them.",
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=4),
+    default=20,
+    show_default=True,
+    help="Steps that each measurement takes.",
+)
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How often each measurement is taken, ratios in turn.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where to write tables and figure.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def balance(
+    recipe: str,
+    train_on: tuple[str, ...],
+    validate_on: tuple[str, ...],
+    settings: tuple[tuple[str, Any], ...],
+    device: str,
+    precision: str,
+    ratios: list[int],
+    steps: int,
+    repeat: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how near two ranks of unequal speed come to the sum of what both do alone.
+
+    Each trains RECIPE on one processor core; other processes compute on that of the second.
+    """
+    from decametre.bench import balance as balance_bench
+    from decametre.bench.balance_output import check_writable, write_report
+    from decametre.bench.balance_report import Report
+    from decametre.bench.scaling import settle
+    from decametre.training.recipe import read_recipe
+
+    if device not in ("auto", "cpu"):
+        raise click.BadParameter(f"{device}: ranks are slowed on processors", param_hint="--device")
+    checked = read_recipe(recipe, dict(settings), train_on, validate_on)
+    if out:
+        check_writable(out)
+    found = settle(precision, "cpu")
+    words = [
+        "decametre",
+        "bench",
+        "balance",
+        recipe,
+        *recipe_words(train_on, validate_on, settings),
+    ]
+    words += ["--precision", found, "--steps", str(steps), "--repeat", str(repeat)]
+    with tempfile.TemporaryDirectory() as scratch:
+        measured, change = balance_bench.run(
+            checked, sorted(set(ratios)), steps, repeat, found, Path(scratch)
+        )
+    report = Report(
+        checked.name,
+        balance_bench.hardware(found),
+        steps,
+        measured,
+        change,
+        shlex.join(words),
+    )
+    if out:
+        write_report(report, out)
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
+
+
+def recipe_words(
+    train_on: Iterable[str], validate_on: Iterable[str], settings: Iterable[tuple[str, Any]]
+) -> list[str]:
+    """A recipe's options as words of a command line."""
+    words = []
+    for option, values in (("--train", train_on), ("--validation", validate_on)):
+        words += [word for value in values for word in (option, value)]
+    for key, value in settings:
+        words += ["--set", f"{key}={json.dumps(value)}"]
+    return words
