@@ -24,9 +24,6 @@ from decametre.patches.bigearthnet_names import corner_of, parse_acquisition, sp
 from decametre.patches.nomenclature import BIGEARTHNET19, Nomenclature
 from decametre.patches.patch import PATCH_METRES, Patch
 
-PICKLE = b"\x80"
-"""How a pickled object begins; as the length of a safetensors header it would be odd."""
-
 
 class EncodedArchive:
     """An encoded BigEarthNet.
@@ -36,7 +33,7 @@ class EncodedArchive:
         metadata: BigEarthNet v2's tables.
 
     Raises:
-        PatchError: It is no LMDB.
+        PatchError: It is no LMDB, or one of pickles.
     """
 
     nomenclature: Nomenclature = BIGEARTHNET19
@@ -49,6 +46,17 @@ class EncodedArchive:
             )
         except lmdb.Error as error:
             raise PatchError(f"{path}: no LMDB that can be read ({error})") from error
+        # A safetensors value has its JSON header from byte 8 on.
+        if self.names and self._value(self.names[0])[8:9] != b"{":
+            raise PatchError(
+                f"{path} holds no safetensors; the pickled Python objects of bigearthnet_encoder "
+                "could run any code, and are not read: encode the archive with rico-hdl, or import "
+                "its folders"
+            )
+
+    def _value(self, name: str) -> bytes:
+        with self._database.begin() as view:
+            return bytes(view.get(name.encode(), b""))
 
     @cached_property
     def names(self) -> list[str]:
@@ -74,15 +82,8 @@ class EncodedArchive:
             GridError: A band has another size.
         """
         where = f"{self.path}: patch {name}"
-        with self._database.begin() as view:
-            value = bytes(view.get(name.encode(), b""))
-        if value.startswith(PICKLE):
-            raise CorruptDataError(
-                f"{where} is a pickled Python object, which could run any code; encode the "
-                "archive with rico-hdl, or import its folders"
-            )
         try:
-            images = load(value)
+            images = load(self._value(name))
         except (SafetensorError, KeyError) as error:
             raise CorruptDataError(f"{where} is no safetensors ({error})") from error
         for band in BAND_NAMES:
