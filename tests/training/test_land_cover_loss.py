@@ -15,7 +15,8 @@ TARGETS = (torch.rand(16, 5, generator=RANDOM) < 0.3).double()
 def test_losses_are_those_of_other_libraries():
     bce = F.binary_cross_entropy_with_logits(LOGITS, TARGETS, reduction="sum")
     focal = sigmoid_focal_loss(LOGITS, TARGETS, alpha=-1, gamma=2.0, reduction="sum")
-    asymmetric = AsymmetricLossMultiLabel(gamma_neg=4, gamma_pos=0, clip=0.05)(LOGITS, TARGETS)
+    of_a_patch = AsymmetricLossMultiLabel(gamma_neg=4, gamma_pos=0, clip=0.05)(LOGITS, TARGETS)
+    asymmetric = of_a_patch * len(LOGITS)
     for name, expected in {"bce": bce, "focal": focal, "asymmetric": asymmetric}.items():
         found = loss_sum(LOGITS, TARGETS, FOCI[name], None)
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=0, check_dtype=False)

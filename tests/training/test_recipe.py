@@ -2,8 +2,9 @@ import pytest
 import yaml
 
 from decametre.errors import RecipeError, UnknownNameError
+from decametre.models.land_cover import LandCoverNetwork
 from decametre.models.registry import shipped_cards
-from decametre.training.recipe import check_recipe, read_recipe, shipped_recipes
+from decametre.training.recipe import LandCoverRecipe, check_recipe, read_recipe, shipped_recipes
 from decametre.training.super_resolution import card_of
 
 RECIPES = shipped_recipes()
@@ -17,6 +18,10 @@ def tree():
 def test_a_shipped_recipe_is_valid_and_builds_its_network(name):
     recipe = read_recipe(name)
     assert recipe.name == name
+    if isinstance(recipe, LandCoverRecipe):
+        network = LandCoverNetwork(recipe.network.backbone, {10: recipe.network.bands}, 43)
+        assert network.features == 2048
+        return
     card = card_of(recipe)
     assert recipe.data.patch % card.alignment == 0
 
@@ -159,3 +164,33 @@ def test_products_of_a_file_are_beside_it_and_changes_are_not(tmp_path):
 def test_a_recipe_survives_the_way_through_json():
     recipe = read_recipe("native_2x")
     assert check_recipe(recipe.model_dump(mode="json"), "json") == recipe
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("network.bands", ["B02", "B13"], "network.bands: unknown band 'B13'; did you mean B12"),
+        ("network.bands", [], "network.bands"),
+        ("network.backbones", "resnet18", "mean backbone"),
+        ("optimization.steps", 5, "'steps'"),
+        ("data.patch", 5, "'patch'"),
+        ("data.mixup.beta", 5, "known: alpha, form"),
+        ("optimization.micro_batch", None, "merged needs optimization.micro_batch"),
+        ("network.norm", "synchronised", "give optimization.micro_batch: null"),
+        ("task", "land-cover", "mean landcover"),
+    ],
+)
+def test_mistakes_in_a_recipe_of_land_cover(key, value, said):
+    with pytest.raises((RecipeError, UnknownNameError)) as error:
+        read_recipe("landcover_resnet50", {key: value})
+    assert said in str(error.value)
+
+
+def test_bands_of_land_cover_may_be_spelled_as_people_do():
+    recipe = read_recipe("landcover_resnet50", {"network.bands": ["b8a", "B2"]})
+    assert recipe.network.bands == ("B02", "B8A")
+
+
+def test_a_recipe_without_a_task_is_named():
+    with pytest.raises(RecipeError, match="task"):
+        check_recipe({"name": "x"}, "mine.yaml")

@@ -212,7 +212,7 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> AnyRecipe:
             section = ".".join(place[:-1])
             kind = f"key in {section} of {where}" if section else f"key in {where}"
             raise UnknownNameError(kind, place[-1], _keys_beside(fault["loc"])) from error
-        whole = fault["type"] in ("missing", "foreign", "norm", "union_tag_not_found")
+        whole = fault["type"] in ("missing", "foreign", "norm", "bands", "union_tag_not_found")
         seen = "" if whole else f", not {fault['input']!r:.60}"
         said = fault["msg"].replace("valid tuple", "list")  # what YAML calls it
         words = [where, ".".join(place), said + seen]
