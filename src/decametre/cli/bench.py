@@ -305,3 +305,33 @@ def recipe_words(
     for key, value in settings:
         words += ["--set", f"{key}={json.dumps(value)}"]
     return words
+
+
+@bench.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Where to make the stores, 0.5 MB a patch; the system's temporary folder without.",
+)
+@click.option(
+    "--patches",
+    type=click.IntRange(min=4),
+    default=4096,
+    show_default=True,
+    help="Made patches in each store; all are to fit into memory.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    help="Patches read at once.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def patches(folder: Path | None, patches: int, batch: int, as_json: bool) -> None:
+    """Measure how fast stores of patches are read at random, beside an LMDB."""
+    from decametre.bench import patches as patches_bench
+
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        report = patches_bench.run(Path(made), patches, batch, -(-patches // batch))
+    click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
