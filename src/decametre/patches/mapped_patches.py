@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
-import numpy as np
 from rasterio.warp import transform_bounds
 
 from decametre.errors import PatchError
@@ -49,10 +48,10 @@ class MappedPatches:
         numbers = [str(number) for number in range(len(frame))]
         blank = [""] * len(frame)
         own: dict[str, list[Any]] = {
-            "name": [str(name) for name in frame.get("name", numbers)],
+            "name": [_text(name) for name in frame.get("name", numbers)],
             "labels": [_labels(value) for value in frame.get(label_column, blank)],
-            "split": [str(split or "") for split in frame.get("split", blank)],
-            "product": [str(product) for product in frame.get("product", blank)],
+            "split": [_text(split) for split in frame.get("split", blank)],
+            "product": [_text(product) for product in frame.get("product", blank)],
         }
         self._by_product = "product" in frame.columns
         double = next((name for name, n in Counter(own["name"]).items() if n > 1), None)
@@ -123,9 +122,14 @@ def _names(text: str, product: Product) -> bool:
     )
 
 
+def _text(value: Any) -> str:
+    """A value as text; a missing one, None or NaN, as nothing."""
+    return "" if value is None or value != value else str(value)
+
+
 def _labels(value: Any) -> tuple[str, ...]:
     """Labels as they come in a column: a list, JSON, or text with semicolons between."""
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if value is None or isinstance(value, float):  # missing
         return ()
     if isinstance(value, str):
         text = value.strip()
