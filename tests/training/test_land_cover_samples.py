@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from decametre.patches.images import chosen_images
 from decametre.patches.store import PatchStore
-from decametre.training.land_cover_samples import (
-    LandCoverSamples,
-    chosen_images,
-    read_batch,
-    turned,
-)
+from decametre.training.land_cover_samples import LandCoverSamples, read_batch, turned
 from decametre.training.sections import Mixup
 from tests.training.test_land_cover import make_store
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from decametre.errors import ModelError, TrainingError
-from decametre.evaluation.multilabel import Predictions, count, f1, merged
+from decametre.evaluation.multilabel import count, f1, merged
 from decametre.evaluation.multilabel_thresholds import fixed
+from decametre.inference.land_cover import AT_ONCE, dealt, predicted
 from decametre.models.card import ATTRIBUTION
 from decametre.models.land_cover_model import (
     LandCoverCard,
@@ -25,16 +26,10 @@ from decametre.models.land_cover_model import (
     save_land_cover,
 )
 from decametre.models.normalization import synchronised
+from decametre.patches.images import Images, bands_of, chosen_images
 from decametre.patches.store import PatchStore
 from decametre.training.land_cover_loss import FOCI, class_weights, loss_sum
-from decametre.training.land_cover_samples import (
-    Images,
-    LandCoverBatch,
-    LandCoverSamples,
-    bands_of,
-    chosen_images,
-    read_batch,
-)
+from decametre.training.land_cover_samples import LandCoverBatch, LandCoverSamples, read_batch
 from decametre.training.loading import drawn_ahead
 from decametre.training.order import Epochs, Order
 from decametre.training.ranks import Ranks
@@ -43,9 +38,6 @@ from decametre.training.task import Parts, Validation
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
-
-VALIDATED_AT_ONCE = 64
-"""Patches of one forward pass of the validation."""
 
 STATISTICS = 2048
 """Patches, evenly spread, from which the mean and deviation of the bands are taken."""
@@ -181,7 +173,7 @@ class LandCover:
         mine = predicted(
             network,
             self.held_out,
-            self.held_places[ranks.rank :: ranks.size],
+            dealt(self.held_places, ranks.rank, ranks.size),
             self.images,
             self.device,
         )
@@ -281,8 +273,8 @@ def band_statistics(
     chosen = places[np.linspace(0, len(places) - 1, min(len(places), STATISTICS)).astype(int)]
     bands = sum(len(image.channels) for image in images)
     number, total, squares = (torch.zeros(bands, dtype=torch.float64) for _ in range(3))
-    for begin in range(0, len(chosen), VALIDATED_AT_ONCE):
-        batch = read_batch(store, chosen[begin : begin + VALIDATED_AT_ONCE], images)
+    for begin in range(0, len(chosen), AT_ONCE):
+        batch = read_batch(store, chosen[begin : begin + AT_ONCE], images)
         found = batch.images(torch.device("cpu"), torch.float64)
         at = 0
         for image in images:
@@ -297,31 +289,6 @@ def band_statistics(
     mean = total / number
     deviation = (squares / number - mean.square()).clamp(min=0).sqrt()
     return mean.float(), torch.where(deviation > 0, deviation, 1.0).float()
-
-
-@torch.inference_mode()
-def predicted(
-    network: nn.Module,
-    store: PatchStore,
-    places: np.ndarray,
-    images: Sequence[Images],
-    device: torch.device,
-) -> Predictions:
-    """Probabilities of the classes of patches, in float32 whatever the training's precision.
-
-    Args:
-        network: In evaluation mode.
-        store: The patches.
-        places: Of those to classify; there may be none.
-        images: What the network sees.
-        device: Where the network is.
-    """
-    dtype = next(network.parameters()).dtype
-    scores = [np.empty((0, len(store.class_names)), np.float32)]
-    for begin in range(0, len(places), VALIDATED_AT_ONCE):
-        batch = read_batch(store, places[begin : begin + VALIDATED_AT_ONCE], images)
-        scores.append(network(batch.images(device, dtype)).sigmoid().float().cpu().numpy())
-    return Predictions(places.astype(np.int64), np.concatenate(scores), store.labels[places])
 
 
 def same_model(folder: str, card: LandCoverCard) -> LandCoverModel:

@@ -7,7 +7,7 @@ ranks and micro-batches sees the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from decametre.bands import BAND_NAMES
-from decametre.errors import PatchError
-from decametre.patches.patch import LAYOUTS, NATIVE_KEYS
+from decametre.inference.land_cover import reflectance
+from decametre.patches.images import Images, read_images
 from decametre.patches.store import PatchStore
 from decametre.training.sections import Mixup
 
@@ -26,23 +25,6 @@ TURNS = 8
 
 LAST_WORD = 1
 """Ends the seed of a sample, for orders of epochs are drawn from (seed, epoch)."""
-
-
-@dataclass(frozen=True)
-class Images:
-    """The stored images of some patches.
-
-    Attributes:
-        gsd: Size of their pixels in metres.
-        key: In the store.
-        channels: Which of the stored bands are taken.
-        columns: The same, as columns of the store's offsets.
-    """
-
-    gsd: int
-    key: str
-    channels: tuple[int, ...]
-    columns: tuple[int, ...]
 
 
 @dataclass
@@ -88,8 +70,8 @@ class LandCoverBatch:
         for gsd, dn in self.dn.items():
             raw = dn.to(device, non_blocking=True).to(dtype)
             offset = self.offset[gsd].to(device, dtype, non_blocking=True)
-            reflectance = torch.where(raw > 0, (raw + offset[:, :, None, None]) / 10000, 0)
-            found[gsd] = self._mixed(turned(reflectance, self.turns), minus=self.subtracted)
+            image = turned(reflectance(raw, offset), self.turns)
+            found[gsd] = self._mixed(image, minus=self.subtracted)
         return found
 
     def targets(self, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -200,58 +182,10 @@ def read_batch(
         places: In the store; none make an empty batch.
         images: Which images and bands.
     """
-    found = store.read(
-        np.asarray(places).tolist(), [*(image.key for image in images), "classes", "offset"]
-    )
+    dn, offset = read_images(store, places, images)
+    classes = store.labels[np.asarray(places, np.int64)]
     return LandCoverBatch(
-        dn={i.gsd: torch.from_numpy(_columns(found[i.key], i.channels)) for i in images},
-        offset={
-            i.gsd: torch.from_numpy(found["offset"][:, i.columns].astype(np.float32))
-            for i in images
-        },
-        classes=torch.from_numpy(np.ascontiguousarray(found["classes"])),
+        {gsd: torch.from_numpy(image) for gsd, image in dn.items()},
+        {gsd: torch.from_numpy(added) for gsd, added in offset.items()},
+        torch.from_numpy(classes),
     )
-
-
-def _columns(images: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
-    """Some bands of images; no copy where these are all."""
-    return images if len(channels) == images.shape[1] else images[:, list(channels)]
-
-
-def chosen_images(bands: Sequence[str], store: PatchStore, *, sharpened: bool) -> list[Images]:
-    """Which stored images hold some bands.
-
-    Args:
-        bands: That the network sees.
-        store: The patches.
-        sharpened: All at 10 m; else each on its native grid.
-
-    Raises:
-        PatchError: The store has no such images.
-    """
-    keys = ("data_super",) if sharpened else NATIVE_KEYS
-    found = []
-    for key in keys:
-        held = LAYOUTS[key].bands
-        names = [name for name in held if name in bands]
-        if not names:
-            continue
-        if key not in store.keys:
-            raise PatchError(
-                f"{store.path} has no {key}, but {', '.join(store.keys)}; make it with them "
-                f"(`decametre patches extract`), or set network.upsampling"
-            )
-        found.append(
-            Images(
-                LAYOUTS[key].gsd,
-                key,
-                tuple(held.index(name) for name in names),
-                tuple(BAND_NAMES.index(name) for name in names),
-            )
-        )
-    return found
-
-
-def bands_of(images: Sequence[Images]) -> Mapping[int, tuple[str, ...]]:
-    """Band names for each GSD."""
-    return {image.gsd: tuple(BAND_NAMES[at] for at in image.columns) for image in images}
