@@ -328,10 +328,10 @@ def recipe_words(
     help="Patches read at once.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def patches(folder: Path | None, patches: int, batch: int, as_json: bool) -> None:
+def stores(folder: Path | None, patches: int, batch: int, as_json: bool) -> None:
     """Measure how fast stores of patches are read at random, beside an LMDB."""
-    from decametre.bench import patches as patches_bench
+    from decametre.bench import stores as stores_bench
 
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        report = patches_bench.run(Path(made), patches, batch, -(-patches // batch))
+        report = stores_bench.run(Path(made), patches, batch, -(-patches // batch))
     click.echo(json.dumps(report.to_dict(), indent=2) if as_json else report.table())
