@@ -356,6 +356,7 @@ def extract_patches(
     output: PathLike,
     *,
     patches: PathLike | None = None,
+    stride: int = 1200,
     label_column: str = "labels",
     labels: PathLike | None = None,
     label_names: PathLike | None = None,
@@ -386,10 +387,14 @@ def extract_patches(
         patches: Which patches: BigEarthNet's `metadata.parquet`, an unpacked BigEarthNet v1, names
             in a text file, or a grid as GeoJSON or GeoParquet. The whole grid of each product
             without.
+        stride: Of the whole grid: metres from one patch to the next; with less than 1200 they
+            overlap.
         label_column: Of a grid: its column of labels.
         labels: A raster of classes to take labels from, in place of the list's.
-        label_names: Names of the raster's classes, JSON or CSV; CORINE's without.
-        label_share: A patch has the classes that cover at least this share of it, and a pixel.
+        label_names: Names of the raster's classes, JSON or CSV. Without, those that the raster
+            holds (`label_product`), else CORINE's.
+        label_share: A patch has the classes that cover at least this share of it, and a pixel; of
+            its pixels, those count for which the raster has data.
         classes: 43 or 19; those of the labels without. 43 can become 19.
         sharpened: Results of `sharpen`, of all bands in DN, each of one of the products; for
             `data_super`.
@@ -424,6 +429,7 @@ def extract_patches(
     request = Request(
         products=tuple(located(path) for path in given),
         patches=None if patches is None else located(patches),
+        stride=stride,
         label_column=label_column,
         labels=None if labels is None else located(labels),
         label_names=None if label_names is None else located(label_names),

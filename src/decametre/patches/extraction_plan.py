@@ -23,7 +23,7 @@ from decametre.patches.extraction_job import Job, Origin
 from decametre.patches.file_format import Header
 from decametre.patches.label_raster import LabelRaster, read_label_raster
 from decametre.patches.nomenclature import BIGEARTHNET19, CORINE43, Nomenclature, to_nineteen
-from decametre.patches.patch import NATIVE_KEYS
+from decametre.patches.patch import NATIVE_KEYS, PATCH_METRES
 from decametre.patches.placing import COARSEST, PatchList, PlacedPatch, WholeGrid
 from decametre.patches.plan import plans
 from decametre.patches.screening import leave_out_listed, leave_out_spoiled, read_exclusions
@@ -49,6 +49,7 @@ class Request:
 
     products: tuple[str, ...]
     patches: str | None
+    stride: int
     label_column: str
     labels: str | None
     label_names: str | None
@@ -163,7 +164,11 @@ def decide(request: Request, output: Path, folder: Path, workers: int, sharpen: 
 
 def _wanted(request: Request) -> PatchList:
     if request.patches is None:
-        return WholeGrid()
+        return WholeGrid(stride=request.stride)
+    if request.stride != PATCH_METRES:
+        raise PatchError(
+            f"{request.patches} says where its patches are; leave out the list or the stride"
+        )
     return read_patch_list(Path(request.patches), request.label_column)
 
 

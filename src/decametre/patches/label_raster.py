@@ -32,6 +32,9 @@ _CODES = (
 CORINE_CODES: Mapping[int, str] = dict(zip(_CODES, CORINE43.classes, strict=True))
 """Class by CORINE's code of level 3, as in BigEarthNet's reference maps."""
 
+NAMES_TAG = "DECAMETRE_CLASSES"
+"""Metadata of a raster that holds its own names: JSON of class names by code."""
+
 
 @dataclass(frozen=True)
 class LabelRaster:
@@ -42,7 +45,8 @@ class LabelRaster:
     Attributes:
         path: The raster.
         names: Class by code; other codes are no class.
-        share: A patch has a class that covers at least this share of it, and at least a pixel.
+        share: A patch has a class that covers at least this share of its pixels, those not counted
+            for which the raster has nodata or which lie outside it, and at least a pixel.
     """
 
     path: Path
@@ -71,7 +75,7 @@ class LabelRaster:
                         f"{self.path}: holds {raster.dtypes[0]} in {raster.crs}; expected whole "
                         "numbers with a coordinate reference system"
                     )
-                outside = next(code for code in range(256) if code not in self.names)
+                outside = self._code_outside(raster)
                 with WarpedVRT(
                     raster,
                     crs=product.grid.crs,
@@ -81,15 +85,22 @@ class LabelRaster:
                     resampling=Resampling.nearest,
                     nodata=outside,
                 ) as warped:
-                    return [self._of(warped, patch) for patch in patches]
+                    return [self._of(warped, patch, outside) for patch in patches]
         except RasterioError as error:
             raise CorruptDataError(f"{self.path}: cannot be read ({error})") from error
 
-    def _of(self, warped: WarpedVRT, patch: PlacedPatch) -> tuple[str, ...]:
+    def _code_outside(self, raster: rasterio.DatasetReader) -> int:
+        """The raster's nodata, or else a code that no class has: the largest such."""
+        if raster.nodata is not None and int(raster.nodata) not in self.names:
+            return int(raster.nodata)
+        largest = int(np.iinfo(raster.dtypes[0]).max)
+        return next(code for code in range(largest, -1, -1) if code not in self.names)
+
+    def _of(self, warped: WarpedVRT, patch: PlacedPatch, outside: int) -> tuple[str, ...]:
         at = patch.window
         window = rasterio.windows.Window(at.col, at.row, at.width, at.height)
         codes, counts = np.unique(warped.read(1, window=window), return_counts=True)
-        least = self.share * at.width * at.height
+        least = self.share * counts[codes != outside].sum()
         found = {
             self.names[code]
             for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
@@ -104,18 +115,20 @@ def read_label_raster(path: Path, names: Path | None = None, share: float = 0.0)
     Args:
         path: The raster.
         names: JSON of class names by code (`{"1": "Water"}`), or CSV with a code and a name a
-            line; CORINE's codes of level 3 without.
+            line. Without, those that the raster itself holds (`patches label`), else CORINE's codes
+            of level 3.
         share: See `LabelRaster`.
 
     Raises:
         PatchError: A file is missing, or the names make no sense.
+        CorruptDataError: The raster cannot be read.
     """
     if not path.is_file():
         raise PatchError(f"{path}: no such file")
     if not 0 <= share <= 1:
         raise PatchError(f"a share of {share:g} of a patch; give one from 0 to 1")
     if names is None:
-        return LabelRaster(path, CORINE_CODES, share)
+        return LabelRaster(path, _own_names(path) or CORINE_CODES, share)
     try:
         text = names.read_text(encoding="utf-8")
         if names.suffix.lower() == ".json":
@@ -131,3 +144,17 @@ def read_label_raster(path: Path, names: Path | None = None, share: float = 0.0)
     if not pairs:
         raise PatchError(f"{names}: has no line with a code and a name")
     return LabelRaster(path, dict(pairs), share)
+
+
+def _own_names(path: Path) -> dict[int, str]:
+    """Class by code as a raster itself says; nothing where it does not.
+
+    Raises:
+        CorruptDataError: It cannot be read.
+    """
+    try:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as raster:
+            said = raster.tags().get(NAMES_TAG, "{}")
+    except RasterioError as error:
+        raise CorruptDataError(f"{path}: cannot be read ({error})") from error
+    return {int(code): str(name) for code, name in json.loads(said).items()}

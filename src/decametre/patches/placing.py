@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from decametre.bands import FINEST_GSD
+from decametre.errors import PatchError
 from decametre.grid import Window
 from decametre.io.product import Product
 from decametre.patches.nomenclature import BIGEARTHNET19, CORINE43, Nomenclature
@@ -96,16 +97,28 @@ def nomenclature_of(labels: Iterable[str]) -> Nomenclature:
 class WholeGrid:
     """All patches of 1200 m that a product holds, counted from its north-western corner.
 
-    Names are the product's, with column and row behind it as in BigEarthNet.
+    Names are the product's, with column and row behind it as in BigEarthNet; where patches overlap,
+    these count strides.
 
     Args:
         nomenclature: Of the labels that come from elsewhere.
+        stride: Metres from one patch to the next: 1200, or less where they are to overlap.
+
+    Raises:
+        PatchError: The stride is no multiple of 60 m, or not from 60 to 1200.
     """
 
     source = "the whole grid"
 
-    def __init__(self, nomenclature: Nomenclature = BIGEARTHNET19) -> None:
-        self.nomenclature = nomenclature
+    def __init__(
+        self, nomenclature: Nomenclature = BIGEARTHNET19, stride: int = PATCH_METRES
+    ) -> None:
+        if not COARSEST <= stride <= PATCH_METRES or stride % COARSEST:
+            raise PatchError(
+                f"a stride of {stride} m; give a multiple of {COARSEST} m from {COARSEST} to "
+                f"{PATCH_METRES}"
+            )
+        self.nomenclature, self.stride = nomenclature, stride
 
     def __len__(self) -> int:
         return 0
@@ -116,11 +129,11 @@ class WholeGrid:
 
     def on(self, product: Product) -> Placed:
         """The patches that a product holds."""
-        patches = []
-        for row in range(product.grid.height // EDGE):
-            for column in range(product.grid.width // EDGE):
+        patches, step = [], self.stride // FINEST_GSD
+        for row, top in enumerate(range(0, product.grid.height - EDGE + 1, step)):
+            for column, left in enumerate(range(0, product.grid.width - EDGE + 1, step)):
                 name = f"{product.id}_{column:02d}_{row:02d}"
-                patches.append(PlacedPatch(name, name, column * EDGE, row * EDGE))
+                patches.append(PlacedPatch(name, name, left, top))
         return Placed(patches, {})
 
 

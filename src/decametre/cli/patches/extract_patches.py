@@ -25,6 +25,15 @@ log = logging.getLogger(__name__)
     "a grid as GeoJSON or GeoParquet; the whole grid of every PRODUCT without.",
 )
 @click.option(
+    "--stride",
+    type=click.IntRange(60, 1200),
+    default=1200,
+    show_default=True,
+    metavar="METRES",
+    help="Of the whole grid: from one patch to the next, a multiple of 60; with less than 1200 "
+    "they overlap.",
+)
+@click.option(
     "--label-column",
     default="labels",
     show_default=True,
@@ -41,14 +50,16 @@ log = logging.getLogger(__name__)
     "--label-names",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Names of the RASTER's classes, JSON or CSV; CORINE's codes of level 3 without.",
+    help="Names of the RASTER's classes, JSON or CSV. Without, those that it holds itself, as those "
+    "of `patches label` do, else CORINE's codes of level 3.",
 )
 @click.option(
     "--label-share",
     type=click.FloatRange(0, 1),
     default=0.0,
     show_default=True,
-    help="A patch has the classes that cover at least this share of it.",
+    help="A patch has the classes that cover at least this share of its pixels, those not counted "
+    "for which the RASTER has nodata.",
 )
 @click.option(
     "--classes",
@@ -120,6 +131,7 @@ def extract_patches(
     products: tuple[str, ...],
     output: Path,
     patches: Path | None,
+    stride: int,
     label_column: str,
     labels: Path | None,
     label_names: Path | None,
@@ -151,6 +163,7 @@ def extract_patches(
             products,
             output,
             patches=patches,
+            stride=stride,
             label_column=label_column,
             labels=labels,
             label_names=label_names,
