@@ -264,3 +264,21 @@ def test_synchronised_norms_take_the_place_of_batch_norms(store):
     task = task_of(store, **SYNCHRONISED)
     assert len(synchronised(task.network)) > 3
     assert not any(type(module) is nn.BatchNorm2d for module in task.network.modules())
+
+
+def validated(ranks, path):
+    """What each rank finds of an untrained network."""
+    task = task_of(path, **{"data.mixup": None})
+    task.network.eval()
+    found = task.validate(task.network, ranks)
+    return found.score, found.record
+
+
+def test_a_validation_is_the_same_on_any_number_of_ranks(tmp_path):
+    path = make_store(tmp_path / "patches.h5", 600)  # 200 of them to validate on: 4 batches
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the ranks have; sums of other parts have other last bits
+    alone = validated(ALONE, path)
+    torch.set_num_threads(threads)
+    assert 0 < alone[0] < 1
+    assert together(validated, 3, tmp_path, path=path) == [alone] * 3

@@ -21,6 +21,7 @@ from decametre.training.super_resolution import (
     same_model,
 )
 from decametre.wald import Pair
+from tests.training.team import together
 
 TINY = {
     "network.config": {"width": 16, "blocks": 1},
@@ -194,6 +195,26 @@ def test_the_loss_is_a_sum_and_a_count_over_the_mask(sample_item):
     pair = Pair(inputs, target, mask, mask[:, :1, ::2, ::2])
     assert learner.count(pair) == 6 * 63
     assert float(learner.loss(bicubic, pair)) == pytest.approx(0.3 * 6 * 63, rel=1e-5)
+
+
+def validated(ranks, sample_item):
+    """What each rank finds of an untrained network, of four parts of the sample."""
+    learner = task(sample_item, **{"data.window": 300})
+    assert len(learner.held_out) == 4
+    with torch.no_grad():
+        for weights in learner.network.parameters():
+            weights.add_(0.01)  # not bicubic any more
+    found = learner.validate(learner.network.eval(), ranks)
+    return found.score, found.record
+
+
+def test_a_validation_is_the_same_on_any_number_of_ranks(sample_item, tmp_path):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the ranks have; sums of other parts have other last bits
+    alone = validated(ALONE, sample_item)
+    torch.set_num_threads(threads)
+    assert alone[0] != 1
+    assert together(validated, 3, tmp_path, sample_item=sample_item) == [alone] * 3
 
 
 def test_workers_draw_the_same_batches(sample_item):
