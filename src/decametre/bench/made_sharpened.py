@@ -13,7 +13,8 @@ import numpy as np
 from decametre.bands import BAND_NAMES
 from decametre.grid import Window
 from decametre.inference.job import dump
-from decametre.io.cog import BLOCK, CogWriter
+from decametre.io.cog import CogWriter
+from decametre.io.cog_file import BLOCK
 from decametre.io.item import result_item
 from decametre.io.product import Product
 

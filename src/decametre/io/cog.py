@@ -1,33 +1,21 @@
-"""Writing the result: windows into a scratch file, then a Cloud-Optimized GeoTIFF of the whole.
-
-A COG keeps its overviews in front of the image, so it can only be written once all is known. The
-scratch file is an uncompressed GeoTIFF on disk; GDAL's COG driver makes the rest in bounded memory.
-"""
+"""Writing the result of sharpening: bands with scale, offset and statistics as a COG."""
 
 from __future__ import annotations
 
-import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import rasterio
-import rasterio.shutil
-import rasterio.windows
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioError
+from rasterio.io import DatasetWriter
 
 from decametre.bands import ALL_BANDS
-from decametre.errors import OutputError
 from decametre.grid import Grid, Window
-from decametre.io.raster import GDAL_OPTIONS
+from decametre.io.cog_file import CogFile
 from decametre.radiometry import Radiometry
 
-BLOCK = 512
 COMPRESSIONS = ("deflate", "zstd")
 NATURAL_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
 
@@ -78,7 +66,7 @@ def bytes_needed(grid: Grid, bands: int, dtype: str) -> int:
     return int(raw * (1 + 4 / 3)) + 1_000_000
 
 
-class CogWriter:
+class CogWriter(CogFile):
     """Takes windows in any order and makes a COG of them; a context manager.
 
     Args:
@@ -100,14 +88,11 @@ class CogWriter:
         dtype: str = "uint16",
         compression: str = "deflate",
     ) -> None:
-        self.path, self.grid, self.radiometry = path, grid, radiometry
-        self.compression = compression
-        self.scratch = path.with_suffix(".scratch.tif")
+        self.radiometry = radiometry
         own = next(iter(radiometry.values())).nodata
         self.nodata = np.nan if dtype == "float32" else own
         self.statistics = {name: BandStatistics() for name in radiometry}
-        self._profile = {
-            "driver": "GTiff",
+        profile = {
             "width": grid.width,
             "height": grid.height,
             "count": len(radiometry),
@@ -115,38 +100,24 @@ class CogWriter:
             "crs": grid.crs,
             "transform": rasterio.Affine(*grid.transform()),
             "nodata": self.nodata,
-            "tiled": True,
-            "blockxsize": BLOCK,
-            "blockysize": BLOCK,
-            "interleave": "band",
-            "bigtiff": "IF_SAFER",
         }
-        # Unlike decoding, compressing in GDAL's threads reports its errors.
-        self._env = rasterio.Env(**{**GDAL_OPTIONS, "GDAL_NUM_THREADS": "ALL_CPUS"})
+        options = {
+            "COMPRESS": compression.upper(),
+            "PREDICTOR": "YES",
+            "OVERVIEW_RESAMPLING": "AVERAGE",
+        }
+        super().__init__(path, profile, options)
 
     @property
     def bands(self) -> Sequence[str]:
         """Band names in the order of the file."""
         return list(self.radiometry)
 
-    def __enter__(self) -> Self:
-        self._env.__enter__()
-        try:
-            self._dataset = rasterio.open(self.scratch, "w", **self._profile)
-        except RasterioError as error:
-            self._env.__exit__(None, None, None)
-            raise self._failure(error) from error
-        return self
-
     def write(self, window: Window, images: Mapping[str, np.ndarray]) -> None:
         """Write every band of a window, counted from the output's own first pixel."""
-        at = rasterio.windows.Window(window.col, window.row, window.width, window.height)
         for index, name in enumerate(self.bands, start=1):
             self.statistics[name].add(images[name], self.nodata)
-            try:
-                self._dataset.write(images[name], index, window=at)
-            except RasterioError as error:
-                raise self._failure(error) from error
+            self.put(window, index, images[name])
 
     def finish(self, tags: Mapping[str, str]) -> None:
         """Describe the bands and make the COG.
@@ -154,49 +125,10 @@ class CogWriter:
         Args:
             tags: Metadata of the whole file.
         """
-        options = {
-            "driver": "COG",
-            "COMPRESS": self.compression.upper(),
-            "PREDICTOR": "YES",
-            "BLOCKSIZE": BLOCK,
-            "BIGTIFF": "IF_SAFER",
-            "OVERVIEWS": "IGNORE_EXISTING",
-            "OVERVIEW_RESAMPLING": "AVERAGE",
-            "NUM_THREADS": "ALL_CPUS",
-        }
-        try:
-            self._describe(tags)
-            self._dataset.close()
-            rasterio.shutil.copy(self.scratch, self.path, **options)
-            self._check_complete()
-        except RasterioError as error:
-            raise self._failure(error) from error
-        finally:
-            self.scratch.unlink(missing_ok=True)
+        self.complete(lambda dataset: self._describe(dataset, tags))
 
-    def _check_complete(self) -> None:
-        """Make sure that every block lies inside the file.
-
-        libtiff tells nobody when the disk fills up while the COG driver writes.
-
-        Raises:
-            RasterioError: A block is missing or beyond the end of the file.
-        """
-        size = self.path.stat().st_size
-        with rasterio.open(self.path) as cog:
-            for level in (None, *range(len(cog.overviews(1)))):
-                shrink = 1 if level is None else cog.overviews(1)[level]
-                rows, cols = (math.ceil(side / shrink / BLOCK) for side in cog.shape)
-                for block in (f"{col}_{row}" for row in range(rows) for col in range(cols)):
-                    start, length = (
-                        cog.get_tag_item(f"BLOCK_{what}_{block}", "TIFF", bidx=1, ovr=level)
-                        for what in ("OFFSET", "SIZE")
-                    )
-                    if start is None or int(start) + int(length) > size:
-                        raise RasterioError(f"block {block} was not written")
-
-    def _describe(self, tags: Mapping[str, str]) -> None:
-        dataset, bands = self._dataset, self.bands
+    def _describe(self, dataset: DatasetWriter, tags: Mapping[str, str]) -> None:
+        bands = self.bands
         dataset.descriptions = bands
         dataset.update_tags(**tags)
         if dataset.dtypes[0] == "uint16":
@@ -212,18 +144,3 @@ class CogWriter:
                 CENTRAL_WAVELENGTH_UM=band.wavelength,
                 FWHM_UM=band.bandwidth,
             )
-
-    def _failure(self, error: Exception) -> OutputError:
-        folder = self.path.parent
-        free = shutil.disk_usage(folder).free
-        reason = "the disk is full" if free < 32_000_000 else str(error)
-        return OutputError(f"cannot write {self.path.name}: {reason} ({free / 1e6:.0f} MB free)")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._dataset.close()
-        self._env.__exit__(kind, error, trace)
