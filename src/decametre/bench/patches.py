@@ -1,40 +1,64 @@
-"""How fast stores of patches are read at random: HDF5 as here, as h5py does it, and LMDB.
+"""How fast patches are cut from whole tiles, and in how much memory.
 
-The same made patches stand in a store, in a store merged of shards, and in an LMDB of safetensors
-as rico-hdl writes it. One process reads the same random batches from each, in turn, several times
-over. All fits into the page cache, so this is the cost of the format, not of the disk; and the
-processor's time is taken, so other programs slow it little.
+Tiles are made: a real crop mirrored to full size, as JPEG 2000 files in ESA's layout and as a
+sharpened GeoTIFF. Everything is measured in one run on one machine.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import h5py
-import lmdb
 import numpy as np
-from safetensors.numpy import load, save
 
 from decametre.bands import BAND_NAMES
-from decametre.patches.file_format import Header
-from decametre.patches.merge import merge_patches
-from decametre.patches.nomenclature import BIGEARTHNET19
-from decametre.patches.patch import LAYOUTS, NATIVE_KEYS, Patch
-from decametre.patches.store import PatchStore, PatchWriter
+from decametre.bench.made_sharpened import make_sharpened
+from decametre.bench.sharpen import FULL_SIZE, full_size_product
+from decametre.errors import DecametreError
+from decametre.inference.job import Options
+from decametre.inference.job import run as sharpen
+from decametre.io.opening import open_product
+from decametre.io.sharpened import SharpenedRows, open_sharpened
+from decametre.models.registry import models_for
+from decametre.patches.store import PatchStore
 
-ROUNDS = 3
-"""How often each way of reading is timed; the fastest counts, the others met other programs."""
+log = logging.getLogger(__name__)
 
-SHARDS = 4
-MADE_BATCH = 128
+_PAUSE = 0.1  # seconds between two looks at the memory
 
-Images = dict[str, np.ndarray]
-Read = Callable[[np.ndarray], Images]
+
+@dataclass(frozen=True)
+class Cutting:
+    """One extraction, as a process of its own.
+
+    Attributes:
+        images: What every patch got.
+        patches: How many were cut.
+        seconds: From start to end, the start of Python included.
+        peak_memory_gb: Largest memory of all its processes together, shared pages counted once, in
+            1e9 bytes.
+        written_gb: Size of the store in 1e9 bytes.
+    """
+
+    images: str
+    patches: int
+    seconds: float
+    peak_memory_gb: float
+    written_gb: float
+
+    @property
+    def rate(self) -> float:
+        """Patches a second."""
+        return self.patches / self.seconds
 
 
 @dataclass(frozen=True)
@@ -42,122 +66,143 @@ class Report:
     """What was measured.
 
     Attributes:
-        patches: Patches in each store.
-        batch: Patches read at once.
-        batches: Batches that were timed.
-        megabytes: Of one patch.
-        rates: Patches a second of one core, by way of reading.
+        size: Rows and columns of the tile at 10 m.
+        workers: Of the extractions.
+        cores: Of the machine.
+        cuttings: The extractions.
     """
 
-    patches: int
-    batch: int
-    batches: int
-    megabytes: float
-    rates: dict[str, float]
+    size: int
+    workers: int
+    cores: int
+    cuttings: tuple[Cutting, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        found = asdict(self)
+        for cutting, entry in zip(self.cuttings, found["cuttings"], strict=True):
+            entry["patches_per_second"] = cutting.rate
+        return found
 
     def table(self) -> str:
         """For the terminal, in Markdown."""
-        head = f"| random batches of {self.batch} of {self.patches:,} patches, one core | patches/s | MB/s |"
-        rows = [
-            f"| {name} | {rate:,.0f} | {rate * self.megabytes:,.0f} |"
-            for name, rate in self.rates.items()
+        lines = [
+            f"Cutting a tile of {self.size} x {self.size} pixels, {self.workers} workers on "
+            f"{self.cores} cores:",
+            "",
+            "| images | patches | time | patches/s | peak memory | store |",
+            "|---|---|---|---|---|---|",
         ]
-        return "\n".join([head, "|---|---|---|", *rows])
+        lines += [
+            f"| {c.images} | {c.patches} | {c.seconds:.1f} s | {c.rate:.0f} | "
+            f"{c.peak_memory_gb:.2f} GB | {c.written_gb:.2f} GB |"
+            for c in self.cuttings
+        ]
+        return "\n".join(lines)
 
 
-def run(folder: Path, patches: int, batch: int, batches: int) -> Report:
-    """Make stores and time how they are read.
+def run(source: str, cache: Path, size: int = FULL_SIZE, workers: int = 2) -> Report:
+    """Measure.
 
     Args:
-        folder: Where to make them; 0.5 MB a patch in all.
-        patches: How many each is to hold; at least 4.
-        batch: Patches read at once.
-        batches: How many to read in a round.
+        source: A product whose pixels are mirrored to fill the tile.
+        cache: Where the made product and tile are kept for the next time (3 GB at full size);
+            stores are written there, and removed.
+        size: Rows and columns at 10 m, a multiple of 6.
+        workers: Processes that cut.
     """
-    ways = _ways(folder, patches)
-    random = np.random.default_rng(0)
-    orders = [random.integers(0, patches, batch) for _ in range(batches)]
-    _compare([read(orders[0]) for read in ways.values()])
-    seconds = dict.fromkeys(ways, float("inf"))
-    for _ in range(ROUNDS):
-        for name, read in ways.items():
-            start = time.process_time()
-            for order in orders:
-                read(order)
-            seconds[name] = min(seconds[name], time.process_time() - start)
-    size = sum(2 * int(np.prod(LAYOUTS[key].shape)) for key in NATIVE_KEYS) / 1e6
-    rates = {name: batch * batches / taken for name, taken in seconds.items()}
-    return Report(patches, batch, batches, size, rates)
+    safe = full_size_product(source, cache, size)
+    tile = _tile(source, safe)
+    cuttings = []
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        for name, options in (
+            ("native", []),
+            ("sharpened", ["--sharpened", str(tile), "--no-native"]),
+            ("native and sharpened", ["--sharpened", str(tile)]),
+        ):
+            log.info("cutting: %s", name)
+            store = Path(scratch) / f"{name.replace(' ', '_')}.h5"
+            cuttings.append(_cut(name, safe, store, [*options, "--workers", str(workers)]))
+    return Report(size, workers, os.cpu_count() or 1, tuple(cuttings))
 
 
-def _ways(folder: Path, patches: int) -> dict[str, Read]:
-    """Make the stores; the ways to read them."""
-    bounds = np.linspace(0, patches, SHARDS + 1).astype(int)
-    shards = []
-    for number, (start, stop) in enumerate(pairwise(bounds)):
-        shards.append(folder / f"shard_{number}.h5")
-        with PatchWriter(shards[-1], Header(BIGEARTHNET19, NATIVE_KEYS), stop - start) as writer:
-            for begin in range(start, stop, MADE_BATCH):
-                writer.append([_made(at) for at in range(begin, min(begin + MADE_BATCH, stop))])
-    merge_patches(shards, folder / "merged.h5")
-    merge_patches(shards, folder / "plain.h5", consolidate=True)
-    database = lmdb.open(str(folder / "lmdb"), map_size=patches * 400_000 + (1 << 24))
-    with database.begin(write=True) as view:
-        for at in range(patches):
-            images = _made(at).data
-            by_band = {
-                name: images[key][place]
-                for key in NATIVE_KEYS
-                for place, name in enumerate(LAYOUTS[key].bands)
-            }
-            view.put(f"{at}".encode(), save({name: by_band[name] for name in BAND_NAMES}))
-    plain, merged = PatchStore(folder / "plain.h5"), PatchStore(folder / "merged.h5")
-    file = h5py.File(folder / "plain.h5", locking=False)
+def _tile(source: str, safe: Path) -> Path:
+    """A sharpened tile of the product: the source sharpened, mirrored to full size; made once."""
+    path = safe.parent / "sharpened.tif"
+    if path.with_suffix(".json").exists():
+        return path
+    log.info("making a sharpened tile (once; kept in %s)", safe.parent)
+    small, product = open_product(source), open_product(str(safe))
+    with tempfile.TemporaryDirectory(dir=safe.parent) as scratch:
+        sharp = Path(scratch) / "small.tif"
+        window = small.grid.window
+        sharpen(small, sharp, models_for(BAND_NAMES), BAND_NAMES, window, Options(), _silent)
+        with SharpenedRows(open_sharpened(sharp), 0, window.width, window.height) as rows:
+            images = rows.read(0).copy()
+        unfinished = Path(scratch) / path.name
+        width = product.grid.width
 
-    def by_h5py(order: np.ndarray) -> Images:
-        return {key: np.stack([file[key][place] for place in order]) for key in NATIVE_KEYS}
+        def mirrored(name: str, at: slice) -> np.ndarray:
+            image = images[BAND_NAMES.index(name)]
+            order = np.pad(np.arange(len(image)), (0, product.grid.height), mode="symmetric")[at]
+            return np.pad(image[order], ((0, 0), (0, width - image.shape[1])), mode="symmetric")
 
-    def by_lmdb(order: np.ndarray) -> Images:
-        found = {key: np.empty((len(order), *LAYOUTS[key].shape), np.uint16) for key in NATIVE_KEYS}
-        with database.begin() as view:
-            for row, at in enumerate(order):
-                images = load(view.get(f"{at}".encode(), b""))
-                for key in NATIVE_KEYS:
-                    for place, name in enumerate(LAYOUTS[key].bands):
-                        found[key][row, place] = images[name]
-        return found
-
-    return {
-        "HDF5, `PatchStore`": lambda order: plain.read(order.tolist(), NATIVE_KEYS),
-        f"HDF5, `PatchStore`, merged of {SHARDS} shards": (
-            lambda order: merged.read(order.tolist(), NATIVE_KEYS)
-        ),
-        "HDF5, `h5py`, a patch at a time": by_h5py,
-        "LMDB of safetensors": by_lmdb,
-    }
+        make_sharpened(unfinished, product, mirrored)
+        unfinished.rename(path)
+        unfinished.with_suffix(".json").rename(path.with_suffix(".json"))
+    return path
 
 
-def _made(number: int) -> Patch:
-    random = np.random.default_rng(number)
-    return Patch(
-        name=f"made_{number}",
-        product="",
-        crs="EPSG:32632",
-        origin=(0.0, 0.0),
-        split="",
-        labels=BIGEARTHNET19.classes[number % 19 : number % 19 + 1],
-        data={
-            key: random.integers(1, 10_000, LAYOUTS[key].shape, np.uint16) for key in NATIVE_KEYS
-        },
-        offset=np.zeros(len(BAND_NAMES), np.int32),
-    )
+def _silent(done: int, total: int, pixels: int) -> None:
+    pass
 
 
-def _compare(results: list[Images]) -> None:
-    for other in results[1:]:
-        for key in NATIVE_KEYS:
-            np.testing.assert_array_equal(other[key], results[0][key])
+def _cut(images: str, safe: Path, store: Path, options: Sequence[str]) -> Cutting:
+    """`decametre patches extract` as users run it.
+
+    Raises:
+        DecametreError: It failed.
+    """
+    command = [sys.executable, "-m", "decametre", "-q", "patches", "extract", str(safe), str(store)]
+    start = time.perf_counter()
+    process = subprocess.Popen([*command, *options])
+    peak = [0]
+    watcher = threading.Thread(target=_watch, args=(process, peak))
+    watcher.start()
+    status = process.wait()
+    seconds = time.perf_counter() - start
+    watcher.join()
+    if status:
+        raise DecametreError(f"decametre patches extract failed with status {status}")
+    found = len(PatchStore(store))
+    files = [store, *store.with_suffix(".shards").glob("*.h5")]
+    written = sum(path.stat().st_size for path in files)
+    for path in files:
+        path.unlink()
+    return Cutting(images, found, seconds, peak[0] / 1e9, written / 1e9)
+
+
+def _watch(process: subprocess.Popen[bytes], peak: list[int]) -> None:
+    """Keep the largest memory of a process and its children, in bytes; 0 without /proc."""
+    while process.poll() is None:
+        family = [process.pid, *_children(process.pid)]
+        peak[0] = max(peak[0], sum(map(_memory, family)))
+        time.sleep(_PAUSE)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _memory(pid: int) -> int:
+    """A process's resident memory in bytes, what it shares divided among those who share it."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:  # it has ended
+        pass
+    return 0
