@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -51,44 +51,18 @@ def result_item(
         files: File names of the assets beside the COG: `quality`, and `thumbnail` if there is one.
         dtype: `uint16` (DN) or `float32` (reflectance).
     """
-    west, south, east, north = grid.bounds
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    geometry = transform_geom(
-        grid.crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=7
-    )
-    bbox = [round(value, 7) for value in transform_bounds(grid.crs, "EPSG:4326", *grid.bounds)]
-    properties = {
-        **product.properties,
-        "constellation": "sentinel-2",
-        "instruments": ["msi"],
-        "gsd": FINEST_GSD,
-        "processing:level": product.level,
-        "processing:software": {"decametre": __version__},
-        "processing:lineage": "Sentinel-2 bands of 20 m and 60 m brought to 10 m by decametre",
-        "proj:shape": list(grid.shape()),
-        "proj:transform": list(grid.transform()),
-        "decametre:quality": dict(quality),
-    }
-    if grid.crs.startswith("EPSG:"):
-        properties["proj:code"] = grid.crs
-    else:
-        properties |= {"proj:code": None, "proj:wkt2": grid.crs}
-    if product.platform:
-        properties["platform"] = product.platform
-    if product.tile:
-        properties["s2:mgrs_tile"] = product.tile
-    if product.baseline:
-        properties["s2:processing_baseline"] = product.baseline
-    when = datetime.fromisoformat(product.datetime) if product.datetime else None
-    if when is None:
-        properties = MISSION_SPAN | properties
-    item = pystac.Item(
-        id=output.name.removesuffix(output.suffix),
-        geometry=dict(geometry),
-        bbox=bbox,
-        datetime=when,
-        properties=properties,
-        stac_extensions=STAC_EXTENSIONS,
+    item = item_of(
+        product,
+        output,
+        grid.crs,
+        grid.shape(),
+        grid.transform(),
+        {
+            "gsd": FINEST_GSD,
+            "processing:lineage": "Sentinel-2 bands of 20 m and 60 m brought to 10 m by decametre",
+            "decametre:quality": dict(quality),
+        },
+        STAC_EXTENSIONS,
     )
     item.add_asset(
         "data",
@@ -122,6 +96,67 @@ def result_item(
                 title="As measured (left) and at 10 m (right)",
             ),
         )
+    return item
+
+
+def item_of(
+    product: Product,
+    output: Path,
+    crs: str,
+    shape: tuple[int, int],
+    transform: Sequence[float],
+    properties: Mapping[str, Any],
+    extensions: Sequence[str],
+) -> pystac.Item:
+    """An item without assets, of something that was made from a product.
+
+    Args:
+        product: What it was made from.
+        output: The file that the item is named after, where it will stand.
+        crs: Of the image.
+        shape: Its rows and columns.
+        transform: Its six affine coefficients (a, b, c, d, e, f), north up.
+        properties: What is to be said beside what the product says.
+        extensions: Of STAC.
+    """
+    west, north = transform[2], transform[5]
+    east, south = west + shape[1] * transform[0], north + shape[0] * transform[4]
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    geometry = transform_geom(
+        crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=7
+    )
+    bounds = transform_bounds(crs, "EPSG:4326", west, south, east, north)
+    said = {
+        **product.properties,
+        "constellation": "sentinel-2",
+        "instruments": ["msi"],
+        "processing:level": product.level,
+        "processing:software": {"decametre": __version__},
+        "proj:shape": list(shape),
+        "proj:transform": list(transform),
+        **properties,
+    }
+    if crs.startswith("EPSG:"):
+        said["proj:code"] = crs
+    else:
+        said |= {"proj:code": None, "proj:wkt2": crs}
+    if product.platform:
+        said["platform"] = product.platform
+    if product.tile:
+        said["s2:mgrs_tile"] = product.tile
+    if product.baseline:
+        said["s2:processing_baseline"] = product.baseline
+    when = datetime.fromisoformat(product.datetime) if product.datetime else None
+    if when is None:
+        said = MISSION_SPAN | said
+    item = pystac.Item(
+        id=output.name.removesuffix(output.suffix),
+        geometry=dict(geometry),
+        bbox=[round(value, 7) for value in bounds],
+        datetime=when,
+        properties=said,
+        stac_extensions=list(extensions),
+    )
     item.add_link(pystac.Link("derived_from", _source_href(product.source, output.parent)))
     return item
 
