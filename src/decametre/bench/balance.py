@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 Balance = Literal["equal", "auto"]
 
-WARM_UP = 20
+WARM_UP = 15
 """Steps of `auto` before those that count: shares come to rest."""
 
 WARM_UP_FIXED = 3

@@ -223,7 +223,7 @@ def scaling(
 @click.option(
     "--steps",
     type=click.IntRange(min=4),
-    default=20,
+    default=12,
     show_default=True,
     help="Steps that each measurement takes.",
 )
