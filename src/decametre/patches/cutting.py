@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
@@ -46,14 +46,7 @@ class Source:
     def __post_init__(self) -> None:
         product, tile = self.product, self.tile
         assert tile is not None or "data_super" not in self.keys
-        for file in product.band_files(BAND_NAMES):
-            radiometry = file.radiometry
-            if not np.isclose(radiometry.scale, _SCALE, rtol=1e-6) or radiometry.nodata != NODATA:
-                raise RadiometryError(
-                    f"{product.id}: band {file.band.name} has scale {radiometry.scale:g} and "
-                    f"nodata {radiometry.nodata}; a store of patches holds DN of scale "
-                    f"{_SCALE:g} with nodata {NODATA}"
-                )
+        check_scale(product, BAND_NAMES)
         if tile is None:
             return
         if tile.product != product.id:
@@ -83,6 +76,27 @@ class Source:
         col = round((grid.left - self.product.grid.left) / FINEST_GSD)
         row = round((self.product.grid.top - grid.top) / FINEST_GSD)
         return Window(col, row, grid.width, grid.height)
+
+
+def check_scale(product: Product, names: Iterable[str]) -> None:
+    """Make sure that a product's DN mean what those of a store do.
+
+    Args:
+        product: The product.
+        names: Of the bands that are looked at.
+
+    Raises:
+        RadiometryError: They have another scale or nodata.
+        MissingBandError: The product lacks a band.
+    """
+    for file in product.band_files(names):
+        radiometry = file.radiometry
+        if not np.isclose(radiometry.scale, _SCALE, rtol=1e-6) or radiometry.nodata != NODATA:
+            raise RadiometryError(
+                f"{product.id}: band {file.band.name} has scale {radiometry.scale:g} and "
+                f"nodata {radiometry.nodata}; a store of patches holds DN of scale "
+                f"{_SCALE:g} with nodata {NODATA}"
+            )
 
 
 def cut_patches(source: Source, patches: Sequence[PlacedPatch]) -> Iterator[list[Patch]]:
