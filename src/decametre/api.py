@@ -455,6 +455,35 @@ def extract_patches(
     )
 
 
+def label_product(
+    product: Product | PathLike,
+    output: PathLike,
+    *,
+    offset: str | float = "auto",
+    overwrite: bool = False,
+    progress: Progress = lambda done, total, pixels: None,
+) -> dict[str, float]:
+    """Give every pixel of a product a class by spectral rules, for `extract_patches(labels=...)`.
+
+    Args:
+        product: An opened product, or what `open` takes.
+        output: The GeoTIFF to make.
+        offset: See `open`.
+        overwrite: Replace an existing output.
+        progress: Called with windows done, all windows, and pixels done.
+
+    Returns:
+        By class, its share of the measured pixels.
+
+    Raises:
+        DecametreError: One of its subclasses says what the user can mend.
+    """
+    from decametre.patches.labelling import label_product
+
+    opened = product if isinstance(product, Product) else open(product, offset)
+    return label_product(opened, Path(output), overwrite=overwrite, progress=progress)
+
+
 def sharpener(models: Sequence[str], device: str) -> Callable[[Product, Path, Window], Result]:
     """`sharpen` with its settings, for a window of any product."""
     return lambda product, output, window: sharpen(

@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-SUBCOMMANDS = ("extract", "plan", "import", "merge", "info")
+SUBCOMMANDS = ("extract", "label", "plan", "import", "merge", "info")
 """Each is a module of this package, with a command of its name: `import` is `import_patches`."""
 
 

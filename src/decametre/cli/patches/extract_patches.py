@@ -50,8 +50,8 @@ log = logging.getLogger(__name__)
     "--label-names",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Names of the RASTER's classes, JSON or CSV. Without, those that it holds itself, as those "
-    "of `patches label` do, else CORINE's codes of level 3.",
+    help="Names of the RASTER's classes, JSON or CSV. Without, those that it holds, as rasters of "
+    "`patches label` do, else CORINE's codes of level 3.",
 )
 @click.option(
     "--label-share",
