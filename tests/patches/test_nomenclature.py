@@ -94,3 +94,11 @@ def test_an_own_nomenclature_is_free_but_names_each_class_once():
     assert Nomenclature("rules", ("water", "snow")).row(["snow"]).tolist() == [0, 1]
     with pytest.raises(PatchError, match="twice"):
         Nomenclature("rules", ("water", "water"))
+
+
+def test_the_documented_table_is_the_mapping(published):
+    docs = (Path(__file__).parents[2] / "docs" / "patches.md").read_text()
+    for place, row in enumerate(published):
+        old, new = row["class of 43"], row["class of 19"]
+        at = BIGEARTHNET19.classes.index(new) if new else ""
+        assert f"| {place} | {row['code']} | {old} | {at} | {new or 'none'} |\n" in docs

@@ -299,7 +299,7 @@ class PatchStore:
             raise PatchError(f"{self.path} has no patch of split '{split}'; it has {there}")
         return found
 
-    def patches(self, places: Sequence[int]) -> list[Patch]:
+    def patches(self, places: Sequence[int] | np.ndarray) -> list[Patch]:
         """Patches as they were written.
 
         Args:
@@ -325,7 +325,9 @@ class PatchStore:
     def _beside(self) -> dict[str, np.ndarray]:
         return {key: self.column(key) for key in (*TEXTS, "origin")}
 
-    def read(self, places: Sequence[int], keys: Sequence[str]) -> dict[str, np.ndarray]:
+    def read(
+        self, places: Sequence[int] | np.ndarray, keys: Sequence[str]
+    ) -> dict[str, np.ndarray]:
         """Read patches.
 
         Args:
