@@ -1,0 +1,70 @@
+"""`decametre patches extract` and `plan`: what users type and see."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from decametre import api
+from decametre.cli.main import cli
+from decametre.patches.store import PatchStore
+
+DATA = Path(__file__).parents[1] / "patches" / "data"
+
+
+def run(*words):
+    command = [sys.executable, "-m", "decametre", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_extract(sample_item, tmp_path):
+    done = run("patches", "extract", sample_item, tmp_path / "out.h5", "--workers", "1")
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "out.h5: 25 patches" in done.stderr
+    assert len(PatchStore(tmp_path / "out.h5")) == 25
+
+
+def test_a_mistake_is_one_line(sample_item, tmp_path):
+    done = run("patches", "extract", sample_item, tmp_path / "out.h5", "--no-cloud")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("decametre: error: dsen2_T33UUB: has no scene classification")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan():
+    done = run("patches", "plan", DATA / "v2" / "metadata.parquet", "--workers", "2")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[0] == "4 patches, 2 workers"
+    assert {line[:16].strip() for line in lines[2:5]} == {
+        "longest first",
+        "back and forth",
+        "equal runs",
+    }
+    assert done.stdout.count("T33UUP") == 1
+
+
+def test_plan_as_json_holds_every_patch():
+    path = DATA / "v2" / "metadata.parquet"
+    done = run("patches", "plan", path, "--workers", "3", "--json")
+    for plan in json.loads(done.stdout):
+        pieces = [piece for share in plan["shares"] for piece in share["pieces"]]
+        assert sum(stop - start for _, start, stop in pieces) == 4
+    best = api.plan_patches(path, workers=3)[0]
+    assert json.loads(done.stdout)[0]["method"] == best.method
+
+
+def test_options_are_those_of_the_api():
+    group = cli.get_command(None, "patches")
+    for name, function in (("extract", api.extract_patches), ("plan", api.plan_patches)):
+        command = group.get_command(None, name)
+        options = {parameter.name: parameter for parameter in command.params}
+        arguments = inspect.signature(function).parameters
+        assert set(options) - {"as_json"} == set(arguments) - {"progress"}
+        for key, argument in arguments.items():
+            if key == "progress" or argument.default in (inspect.Parameter.empty, None, (), False):
+                continue
+            assert options[key].default == argument.default, key
