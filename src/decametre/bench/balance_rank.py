@@ -133,9 +133,11 @@ class Notes:
             self.balancing = time.perf_counter() - begun
             self.next_shares = tuple(sharing.shares)
 
-        def observe(original: Callable[..., Any], sharing: Sharing, seconds: Any) -> bool:
+        def observe(
+            original: Callable[..., Any], sharing: Sharing, seconds: Any, *args: Any
+        ) -> bool:
             begun = time.perf_counter()
-            changed: bool = original(sharing, seconds)
+            changed: bool = original(sharing, seconds, *args)
             self.balancing = time.perf_counter() - begun
             self.next_shares, self.computing = tuple(sharing.shares), tuple(seconds)
             return changed
