@@ -33,18 +33,23 @@ def variables(rank, size, port):
 
 
 def start(command, size):
-    """One process a rank."""
+    """One process a rank, all with the same command."""
+    return start_each([command] * size)
+
+
+def start_each(commands):
+    """One process a rank, each with its own command."""
     port = free_port()
     return [
         subprocess.Popen(
             [str(word) for word in command],
-            env=variables(rank, size, port),
+            env=variables(rank, len(commands), port),
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank in range(size)
+        for rank, command in enumerate(commands)
     ]
 
 

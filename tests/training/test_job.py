@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.team import LIMIT, finish, start
+from tests.training.team import LIMIT, finish, start, start_each
 
 SETTINGS = {
     "network.config": "{width: 16, blocks: 1}",
@@ -123,15 +123,19 @@ def test_a_checkpoint_of_another_folder_is_gone_on_from(alone, sample_item, tmp_
     assert "would write over" in err
 
 
-def test_a_mistake_of_one_rank_is_one_line_of_it(tmp_path):
+def test_a_mistake_of_one_rank_is_one_line_of_it_and_ends_the_other(sample_item, tmp_path):
+    folder = tmp_path / "run"
     (first, _, said), (second, _, heard) = finish(
-        start(command("no/such/product", tmp_path / "run"), 2)
+        start_each([command(sample_item, folder), command("no/such/product", folder)])
     )
     assert (first, second) == (2, 2)
+    (line,) = heard.splitlines()
+    assert "rank 1 of 2 on " in line
+    assert "no/such/product" in line
     assert "rank 0 of 2 on " in said
-    assert "no/such/product" in said
-    assert "Traceback" not in said + heard
-    assert not (tmp_path / "run").exists()
+    assert "another rank ended" in said
+    assert "Traceback" not in said
+    assert not folder.exists()
 
 
 def test_torchrun_starts_again_from_the_checkpoint_where_a_rank_is_killed(

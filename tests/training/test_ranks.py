@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from decametre.training.ranks import Seat, gpu_of, threads_of
+from decametre.training.ranks import Gpu, Seat, gpu_of, threads_of
 from tests.training.team import together
 
 CORES = tuple(range(8))
@@ -13,7 +13,7 @@ def seats(*found):
 
 
 def test_each_gpu_of_a_machine_goes_to_one_rank():
-    every = ["0 a", "1 b"]
+    every = [Gpu(0, "a"), Gpu(1, "b")]
     found = seats(
         ("x", every, CORES), ("x", every, CORES), ("x", every, CORES), ("y", every, CORES)
     )
@@ -21,7 +21,7 @@ def test_each_gpu_of_a_machine_goes_to_one_rank():
 
 
 def test_a_launcher_that_shows_each_rank_its_own_gpu():
-    found = seats(("x", ["0 a"], CORES), ("x", ["0 b"], CORES), ("y", ["0 c"], CORES))
+    found = seats(*((host, [Gpu(0, uuid)], CORES) for host, uuid in ("xa", "xb", "yc")))
     assert [gpu_of(found, rank) for rank in range(3)] == [0, 0, 0]
 
 

@@ -36,6 +36,8 @@ from decametre.training.task import Batch, Task
 
 log = logging.getLogger(__name__)
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 Progress = Callable[[int, int, int], None]
 """Called with the steps done, all steps, and the samples that all ranks have seen."""
 
@@ -195,12 +197,13 @@ def report_skipped(step: int, samples: Sequence[int], in_row: int) -> None:
 def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
     """A run that has not begun."""
 
-    def moved(average: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
+    def move(averages: Tensors, new: Tensors, count: Tensor | int) -> None:
         # Early on the average is short, so that the first, random weights are soon forgotten.
         decay = min(recipe.average, (int(count) + 1) / (int(count) + 10))
-        return average.lerp(new, 1 - decay)
+        torch._foreach_lerp_(averages, new, 1 - decay)
 
-    average = AveragedModel(network, avg_fn=moved if recipe.average else lambda a, new, n: new)
+    # All weights at once: one by one, each would make a GPU's queue run empty to read the count.
+    average = AveragedModel(network, multi_avg_fn=move)
     return State(network, average.eval(), build_optimizer(network, recipe))
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -43,19 +43,30 @@ MEETING = "decametre"
 """The key of torchrun's store under which rank 0 says where it listens."""
 
 
+class Gpu(NamedTuple):
+    """A GPU, as one rank sees it.
+
+    Attributes:
+        number: Among those that the rank sees.
+        uuid: What tells it apart everywhere.
+    """
+
+    number: int
+    uuid: str
+
+
 @dataclass(frozen=True)
 class Seat:
     """What a rank finds on its machine.
 
     Attributes:
         host: The machine.
-        gpus: GPUs that it may use, by what tells them apart everywhere, in the order of their
-            numbers here.
+        gpus: GPUs that it may use, in the order of their numbers.
         cores: Processor cores that it may use, by their numbers.
     """
 
     host: str
-    gpus: tuple[str, ...]
+    gpus: tuple[Gpu, ...]
     cores: tuple[int, ...]
 
 
@@ -71,7 +82,7 @@ def seat_of(device: str) -> Seat:
     gpus = [found for found in choose_devices(device) if found.type == "cuda"]
     return Seat(
         socket.gethostname(),
-        tuple(f"{gpu.index} {torch.cuda.get_device_properties(gpu).uuid}" for gpu in gpus),
+        tuple(Gpu(gpu.index, str(torch.cuda.get_device_properties(gpu).uuid)) for gpu in gpus),
         tuple(sorted(os.sched_getaffinity(0))),
     )
 
@@ -84,10 +95,10 @@ def gpu_of(seats: Sequence[Seat], rank: int) -> int | None:
     taken: set[str] = set()
     mine = None
     for seat in seats[: rank + 1]:
-        free = [gpu for gpu in seat.gpus if gpu.split()[1] not in taken]
-        mine = free[0] if free else None
-        taken.update(gpu.split()[1] for gpu in free[:1])
-    return None if mine is None else int(mine.split()[0])
+        mine = next((gpu for gpu in seat.gpus if gpu.uuid not in taken), None)
+        if mine is not None:
+            taken.add(mine.uuid)
+    return None if mine is None else mine.number
 
 
 def threads_of(seats: Sequence[Seat], rank: int) -> int:
