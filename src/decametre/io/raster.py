@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import rasterio
@@ -20,7 +20,7 @@ from decametre.errors import CorruptDataError, GridError, NotAProductError
 from decametre.grid import Grid, Window
 from decametre.io.product import Product
 
-GDAL_OPTIONS = {
+GDAL_OPTIONS: Mapping[str, Any] = {
     # A STAC asset's neighbours are never needed; listing its folder costs requests.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_HTTP_MAX_RETRY": 3,
@@ -153,23 +153,27 @@ class BandReader:
     Args:
         product: The product.
         names: The bands that will be read.
+        cache: Bytes in which GDAL keeps decoded blocks. Who reads every block once needs few.
 
     Raises:
         MissingBandError: The product lacks one of the bands.
     """
 
-    def __init__(self, product: Product, names: Iterable[str]) -> None:
+    def __init__(
+        self, product: Product, names: Iterable[str], cache: int = GDAL_OPTIONS["GDAL_CACHEMAX"]
+    ) -> None:
         self._files = {file.band.name: file for file in product.band_files(names)}
         self._stack = ExitStack()
         self._datasets: dict[str, rasterio.DatasetReader] = {}
+        self._options = {**GDAL_OPTIONS, "GDAL_CACHEMAX": cache}
         # GDAL's settings hold for a thread, so every thread of the pool makes them anew.
         self._pool = ThreadPoolExecutor(
             min(len(self._files) or 1, os.cpu_count() or 1),
-            initializer=lambda: rasterio.Env(**GDAL_OPTIONS).__enter__(),
+            initializer=lambda: rasterio.Env(**self._options).__enter__(),
         )
 
     def __enter__(self) -> Self:
-        self._stack.enter_context(rasterio.Env(**GDAL_OPTIONS))
+        self._stack.enter_context(rasterio.Env(**self._options))
         for name, file in self._files.items():
             try:
                 self._datasets[name] = self._stack.enter_context(

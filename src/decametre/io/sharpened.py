@@ -102,13 +102,17 @@ class SharpenedRows:
         first: The first column that will be asked for.
         stop: The one after the last.
         height: How many rows are asked for at once.
+        cache: As of `BandReader`; at least a block.
     """
 
-    def __init__(self, tile: SharpenedTile, first: int, stop: int, height: int) -> None:
+    def __init__(
+        self, tile: SharpenedTile, first: int, stop: int, height: int, cache: int = 32 << 20
+    ) -> None:
+        self._options = {**GDAL_OPTIONS, "GDAL_CACHEMAX": cache}
         self._tile, self._first, self._stop, self._height = tile, first, stop, height
 
     def __enter__(self) -> Self:
-        self._env = rasterio.Env(**GDAL_OPTIONS)
+        self._env = rasterio.Env(**self._options)
         self._env.__enter__()
         try:
             self._dataset = rasterio.open(self._tile.path, driver="GTiff")

@@ -19,6 +19,9 @@ from decametre.patches.patch import LAYOUTS, NATIVE_KEYS, Patch
 from decametre.patches.placing import EDGE, PlacedPatch
 from decametre.radiometry import NODATA
 
+_CACHE = 32 << 20
+"""Bytes for GDAL: every block is read once, and several workers share the memory."""
+
 _SCALE = 1e-4
 """Reflectance per DN in a store of patches."""
 
@@ -129,14 +132,14 @@ def cut_patches(source: Source, patches: Sequence[PlacedPatch]) -> Iterator[list
     ]
     offset = np.array([product.bands[n].radiometry.offset_dn for n in BAND_NAMES], np.int32)
     with ExitStack() as stack:
-        bands = stack.enter_context(BandReader(product, read))
+        bands = stack.enter_context(BandReader(product, read, _CACHE))
         height = patches[-1].row + EDGE - patches[0].row
         strips = StripReader(bands, Window(left, patches[0].row, right - left, height))
         rows = None
         if source.tile:
             extent = source.extent
             rows = stack.enter_context(
-                SharpenedRows(source.tile, left - extent.col, right - extent.col, EDGE)
+                SharpenedRows(source.tile, left - extent.col, right - extent.col, EDGE, _CACHE)
             )
         for row, group in groupby(patches, key=lambda patch: patch.row):
             window = Window(left, row, right - left, EDGE)
