@@ -24,8 +24,10 @@ from decametre.io.product import Product
 from decametre.models.registry import BANDS_FOR_SCALE, models_for
 
 if TYPE_CHECKING:
+    from decametre.evaluation.multilabel_results import LandCoverEvaluation
     from decametre.evaluation.output import ResultFolder
     from decametre.evaluation.results import Evaluation
+    from decametre.inference.land_cover_map import LandCoverMap
     from decametre.patches.extraction import Extraction
     from decametre.patches.importing import ImportResult
     from decametre.patches.plan import Plan
@@ -550,6 +552,148 @@ def merge_patches(
         consolidate=consolidate,
         overwrite=overwrite,
         progress=progress,
+    )
+
+
+def evaluate_land_cover(
+    store: PathLike,
+    model: PathLike | Sequence[PathLike],
+    *,
+    split: str = "test",
+    thresholds: str = "card",
+    tune_on: PathLike | None = None,
+    keep_thresholds: bool = False,
+    device: str = "auto",
+    out: PathLike | None = None,
+    overwrite: bool = False,
+    progress: Progress = lambda done, total, patches: None,
+) -> LandCoverEvaluation:
+    """Score land-cover models on a split of a store of patches; docs/landcover.md defines all.
+
+    Under torchrun or srun, all processes of the job classify, and the first alone writes.
+
+    Args:
+        store: The store.
+        model: Folders of models.
+        split: `train`, `validation`, `test`, or `all`. A store without splits is taken whole.
+        thresholds: `card`: those that the model's card holds, 0.5 where it holds none. `fixed`:
+            0.5. Or tuned on a validation split, `global` or `per_class`.
+        tune_on: The store whose validation split they are tuned on; `store` without.
+        keep_thresholds: Write tuned thresholds into the models' cards.
+        device: `auto` (a GPU, else the processor), `cpu`, `cuda` or `cuda:N`.
+        out: A folder to make, with `scores.json`, `scores.csv`, `scores.md` and `figures/`.
+        overwrite: Replace an earlier evaluation in `out`.
+        progress: Called with patches classified, all patches, and patches classified, of this
+            process.
+
+    Returns:
+        All scores; `decametre.evaluation.multilabel_tables` shows them.
+
+    Raises:
+        DecametreError: One of its subclasses says what the user can mend.
+    """
+    from decametre.evaluation.land_cover import Request
+    from decametre.evaluation.land_cover import evaluate as evaluate_models
+
+    given = [model] if isinstance(model, str | os.PathLike) else list(model)
+    words = ["decametre", "landcover", "evaluate", os.fspath(store)]
+    for folder in given:
+        words += ["--model", os.fspath(folder)]
+    words += ["--split", split, "--thresholds", thresholds]
+    if tune_on is not None:
+        words += ["--tune-on", os.fspath(tune_on)]
+    if out is not None:
+        words += ["--out", os.fspath(out)]
+    request = Request(
+        store=Path(store),
+        models=[Path(folder) for folder in given],
+        labels=unique(Path(folder).absolute().name for folder in given),
+        split=split,
+        thresholds=thresholds,
+        tune_on=Path(store if tune_on is None else tune_on),
+        keep_thresholds=keep_thresholds,
+        out=None if out is None else Path(out),
+        overwrite=overwrite,
+        command=shlex.join(words),
+    )
+    return evaluate_models(request, device, progress)
+
+
+def predict_land_cover(
+    product: Product | PathLike,
+    output: PathLike,
+    model: PathLike,
+    *,
+    stride: int = 1200,
+    window: Window | tuple[int, int, int, int] | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+    offset: str | float = "auto",
+    sharpened: PathLike | None = None,
+    sharpen_with: str | Sequence[str] = (),
+    least_data: float = 0.9,
+    encoding: str = "probability",
+    geojson: bool = True,
+    device: str = "auto",
+    precision: str = "auto",
+    overwrite: bool = False,
+    progress: Progress = lambda done, total, patches: None,
+) -> LandCoverMap:
+    """Map the land cover of a product: the probability of every class, patch by patch.
+
+    Writes a Cloud-Optimized GeoTIFF with a band a class, and beside it `NAME.classes.tif`, the most
+    probable class with a colour table, `NAME.geojson`, the patches, and a STAC item `NAME.json`.
+
+    Args:
+        product: An open product, or what `open` takes.
+        output: The GeoTIFF.
+        model: Folder of a land-cover model.
+        stride: From one patch of 1200 m to the next, in metres: 1200, or less and a multiple of 60
+            for patches that overlap. A pixel of the map is as large as the stride.
+        window: As in `sharpen`; the patches are counted from its first pixel.
+        bbox: Likewise.
+        offset: See `open`; only where `product` is not open yet.
+        sharpened: A result of `sharpen` of all bands in DN, for a model that sees such.
+        sharpen_with: Models, families or folders that sharpen on the way, for such a model; those
+            that sharpened its training images without.
+        least_data: Share of a patch that must have data for it to be classified.
+        encoding: `probability`: float32 with NaN as nodata. `percent`: uint8 with 255.
+        geojson: Also write the patches as GeoJSON.
+        device: As in `sharpen`; of several GPUs the first.
+        precision: As in `sharpen`, for what sharpens on the way. The rest is float32.
+        overwrite: Replace an existing output.
+        progress: Called with the patches done, all patches, and the patches done.
+
+    Returns:
+        The paths written, and the number of patches.
+
+    Raises:
+        DecametreError: One of its subclasses says what the user can mend.
+    """
+    from decametre.inference import land_cover_map
+    from decametre.io.sharpened import open_sharpened
+    from decametre.models.land_cover_model import load_land_cover
+
+    if not isinstance(product, Product):
+        product = open(product, offset)
+    log.info("offset: %s", product.offset_reason)
+    options = land_cover_map.Options(
+        stride=stride,
+        least_data=least_data,
+        encoding=encoding,
+        sharpen_with=[sharpen_with] if isinstance(sharpen_with, str) else list(sharpen_with),
+        device=device,
+        precision=precision,
+        geojson=geojson,
+        overwrite=overwrite,
+    )
+    return land_cover_map.run(
+        product,
+        Path(output),
+        load_land_cover(Path(model)),
+        choose_window(product, window, bbox),
+        None if sharpened is None else open_sharpened(Path(sharpened)),
+        options,
+        progress,
     )
 
 

@@ -18,7 +18,7 @@ from decametre.cli.console import STDERR, StderrHandler
 from decametre.errors import DecametreError
 from decametre.version import __version__
 
-VERBS = ("info", "sharpen", "train", "evaluate", "patches", "models", "env", "bench")
+VERBS = ("info", "sharpen", "train", "evaluate", "patches", "landcover", "models", "env", "bench")
 """Each is a module of this package with a command of the same name."""
 
 

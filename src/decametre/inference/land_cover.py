@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from decametre.evaluation.multilabel import Predictions
+from decametre.evaluation.multilabel_thresholds import Thresholds, fixed, from_record
 from decametre.inference.pipeline import read_ahead
+from decametre.models.land_cover_model import LandCoverCard
 from decametre.patches.images import Dn, Images, Offset, read_images
 from decametre.patches.store import PatchStore
 
@@ -53,6 +55,17 @@ def probabilities(network: nn.Module, dn: Dn, offset: Offset, device: torch.devi
     }
     found: np.ndarray = network(images).sigmoid().float().cpu().numpy()
     return found
+
+
+def thresholds_of(card: LandCoverCard) -> Thresholds:
+    """From which probability on a model's classes are there: by its card, or from 0.5 on.
+
+    Raises:
+        ModelError: What the card says of it makes no sense.
+    """
+    if not card.thresholds:
+        return fixed(len(card.classes))
+    return from_record(card.thresholds, card.classes, f"model {card.name}")
 
 
 def dealt(places: np.ndarray, rank: int, size: int) -> np.ndarray:

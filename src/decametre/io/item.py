@@ -175,18 +175,21 @@ def _band(
     }
     if dtype == "uint16":
         described |= {"raster:scale": radiometry.scale, "raster:offset": radiometry.offset}
-    if statistics:
-        keys = {
-            "minimum": "MINIMUM",
-            "maximum": "MAXIMUM",
-            "mean": "MEAN",
-            "stddev": "STDDEV",
-            "valid_percent": "VALID_PERCENT",
-        }
-        described["statistics"] = {
-            key: float(statistics[f"STATISTICS_{tag}"]) for key, tag in keys.items()
-        }
-    return described
+    return described | plain_statistics(statistics)
+
+
+def plain_statistics(tags: Mapping[str, str]) -> dict[str, Any]:
+    """GDAL's `STATISTICS_*` of a band as STAC has them; empty without a pixel."""
+    keys = {
+        "minimum": "MINIMUM",
+        "maximum": "MAXIMUM",
+        "mean": "MEAN",
+        "stddev": "STDDEV",
+        "valid_percent": "VALID_PERCENT",
+    }
+    if not tags:
+        return {}
+    return {"statistics": {key: float(tags[f"STATISTICS_{tag}"]) for key, tag in keys.items()}}
 
 
 def _source_href(source: str, folder: Path) -> str:

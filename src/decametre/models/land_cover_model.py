@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -255,3 +256,26 @@ def save_land_cover(folder: Path, card: LandCoverCard, network: nn.Module) -> La
     )
     write_folder(folder, weights, card.to_stac())
     return card
+
+
+def store_thresholds(folder: Path, thresholds: Mapping[str, Any]) -> None:
+    """Write thresholds into a model's card, in place of those it had; the weights stay.
+
+    Args:
+        folder: The model folder.
+        thresholds: See `LandCoverCard.thresholds`.
+
+    Raises:
+        ModelError: The card cannot be read or written.
+    """
+    path = folder / CARD_NAME
+    item = read_item(path, TASK)
+    item["properties"]["decametre:thresholds"] = dict(thresholds)
+    partial = folder / f".{CARD_NAME}.partial"
+    try:
+        partial.write_text(json.dumps(item, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
