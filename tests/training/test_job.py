@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from decametre.training.checkpoint import read_newest
+from decametre.training.stopping import PATIENCE
 from tests.training.team import LIMIT, finish, start, start_each
 
 SETTINGS = {
@@ -103,6 +105,27 @@ def test_a_rank_that_is_asked_to_stop_stops_all_and_they_go_on(alone, sample_ite
     assert len(records(folder)) < len(records(alone))
     assert all(status == 0 for status, _, _ in finish(start(command(sample_item, folder), 2)))
     assert_same_course(folder, alone)
+
+
+def test_asked_to_stop_it_does_not_wait_for_a_rank_that_hangs(sample_item, tmp_path):
+    folder = tmp_path / "hanging"
+    ranks = start(command(sample_item, folder, **{"optimization.steps": 10**6}), 2)
+    wait_for(folder / "last.safetensors", ranks)
+    ranks[1].send_signal(signal.SIGSTOP)
+    time.sleep(2)  # rank 0 comes to where it waits
+    assert ranks[0].poll() is None
+    ranks[0].terminate()
+    begun = time.monotonic()
+    (first,) = finish(ranks[:1])
+    taken = time.monotonic() - begun
+    ranks[1].kill()
+    finish(ranks[1:])
+    assert first[0] == 130, first
+    assert PATIENCE - 5 < taken < PATIENCE + 10
+    *_, line = first[2].splitlines()
+    assert "rank 0 of 2 on " in line
+    assert "the others have not answered" in line
+    assert read_newest(folder).step >= 15
 
 
 def test_a_run_stopped_right_before_a_validation_goes_on(alone, sample_item, tmp_path):

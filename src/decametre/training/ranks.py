@@ -29,6 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 from decametre.errors import DeviceError, TrainingError
 from decametre.inference.device import choose_devices
 from decametre.training.launcher import Place
+from decametre.training.stopping import Watch
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +109,29 @@ def threads_of(seats: Sequence[Seat], rank: int) -> int:
     return max(1, len(mine.cores) // sharing)
 
 
+class Exchange:
+    """Sums over ranks that are on their way.
+
+    Args:
+        numbers: This rank's, which are overwritten.
+        work: What is under way; None: nothing.
+    """
+
+    def __init__(self, numbers: Tensor, work: dist.Work | None) -> None:
+        self.numbers, self.work = numbers, work
+
+    def sums(self) -> list[float]:
+        """The sums, place by place, the same bits on every rank; waits for them the first time."""
+        if self.work is not None:
+            self.work.wait()
+            self.work = None
+        return self.numbers.tolist()
+
+    def first(self) -> float:
+        """The first of the sums."""
+        return self.sums()[0]
+
+
 class Ranks:
     """All processes of a job, as one of them sees them. One process on its own is the same.
 
@@ -145,11 +169,14 @@ class Ranks:
 
     def sums(self, numbers: Sequence[float]) -> list[float]:
         """The sums of the ranks' numbers, place by place, the same bits on every rank."""
+        return self.exchange(numbers).sums()
+
+    def exchange(self, numbers: Sequence[float]) -> Exchange:
+        """Begin to add up the ranks' numbers; what does not need the sums can be done meanwhile."""
         if self.size == 1:
-            return [float(number) for number in numbers]
+            return Exchange(torch.tensor(numbers, dtype=torch.float64), None)
         packed = torch.tensor(numbers, dtype=torch.float64)
-        dist.all_reduce(packed)
-        return packed.tolist()
+        return Exchange(packed, dist.all_reduce(packed, async_op=True))
 
     def summed(self, tensor: Tensor) -> Tensor:
         """The sum of the ranks' tensors, which goes the way of gradients.
@@ -194,6 +221,7 @@ def joined(place: Place, device: str) -> Iterator[Ranks]:
     """Meet the other ranks, and leave them at the end.
 
     They meet before anything else, so that whatever then goes wrong with one, the others know.
+    Asked to stop while another rank hangs, this process ends soon: see `stopping.Watch`.
 
     Args:
         place: Of this process.
@@ -208,6 +236,12 @@ def joined(place: Place, device: str) -> Iterator[Ranks]:
         chosen = choose_devices(device)[0]
         yield Ranks(place, chosen, None, [str(chosen)])
         return
+    with Watch(str(place)), _met(place, device) as ranks:
+        yield ranks
+
+
+@contextmanager
+def _met(place: Place, device: str) -> Iterator[Ranks]:
     try:
         store = meeting_store(place)
         dist.init_process_group(
