@@ -150,11 +150,11 @@ def test_what_is_left_out_is_counted(scenes, tmp_path):
         "workers": 1,
     }
     output = tmp_path / "some.h5"
-    with pytest.raises(PatchError, match=r"4 patches cannot be cut; the first, S2A_.*off the pix"):
+    with pytest.raises(PatchError, match=r"3 patches cannot be cut; the first, S2A_.*off the pix"):
         api.extract_patches(output=output, **options)
     assert not output.exists()
     assert len(list(tmp_path.iterdir())) == 2
-    with pytest.raises(PatchError, match=r"no patch is left .*1 elsewhere, 4 misfit"):
+    with pytest.raises(PatchError, match=r"no patch is left .*1 elsewhere, 1 listed, 3 misfit"):
         api.extract_patches(output=output, skip_misfits=True, **options)
 
 
@@ -193,16 +193,37 @@ def test_labels_of_43_classes_become_19(sample_item, tmp_path):
         transform=rasterio.Affine(100, 0, 300000, 0, -100, 6200040),
     ) as raster:
         raster.write(codes, 1)
-    for classes, wanted in ((None, "Airports"), (19, "")):
-        output = tmp_path / f"{classes}.h5"
-        api.extract_patches(
-            sample_item, output, labels=tmp_path / "clc.tif", classes=classes, workers=1
-        )
-        store = PatchStore(output)
-        assert store.nomenclature.name == ("corine43" if classes is None else "bigearthnet19")
-        first, last = (store.nomenclature.labels(store.labels[at]) for at in (0, 24))
-        assert first == ((wanted,) if wanted else ())
-        assert last == ("Pastures",)
+    output = tmp_path / "43.h5"
+    api.extract_patches(sample_item, output, labels=tmp_path / "clc.tif", workers=1)
+    store = PatchStore(output)
+    assert store.nomenclature.name == "corine43"
+    found = [store.nomenclature.labels(row) for row in store.labels]
+    assert (found[0], found[2]) == (("Airports",), ("Airports", "Pastures"))
+
+    output = tmp_path / "19.h5"
+    result = api.extract_patches(
+        sample_item, output, labels=tmp_path / "clc.tif", classes=19, workers=1
+    )
+    assert result.left_out == {"none of the 19 classes": 10}
+    store = PatchStore(output)
+    assert store.nomenclature.name == "bigearthnet19"
+    assert {store.nomenclature.labels(row) for row in store.labels} == {("Pastures",)}
+    assert len(store) == 15
+
+
+def test_a_misfit_on_an_exclusion_list_is_no_mistake(sample_item, tmp_path):
+    grid = geopandas.GeoDataFrame(
+        {"name": ["a", "b"]},
+        geometry=[box(301200, 6197640, 302400, 6198840), box(303630, 6194040, 304830, 6195240)],
+        crs="EPSG:32633",
+    )
+    grid.to_parquet(tmp_path / "grid.parquet")
+    (tmp_path / "b.txt").write_text("b\n")
+    options = {"patches": tmp_path / "grid.parquet", "workers": 1}
+    with pytest.raises(PatchError, match=r"1 patches cannot be cut; the first, b, begins at"):
+        api.extract_patches(sample_item, tmp_path / "a.h5", **options)
+    api.extract_patches(sample_item, tmp_path / "a.h5", exclude=[tmp_path / "b.txt"], **options)
+    assert PatchStore(tmp_path / "a.h5").names == ["dsen2_T33UUB_a"]
 
 
 # Killed ------------------------------------------------------------------------------------------

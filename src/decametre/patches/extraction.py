@@ -30,8 +30,9 @@ class Extraction:
         path: The store.
         patches: How many patches it has.
         shards: Of how many files it is made.
-        left_out: How many patches of the list are not in it, by reason: `elsewhere` (in
-            no product given), `misfit`, `listed`, `shadow`, `cloud`, `snow`, `without data`.
+        left_out: How many patches of the list are not in it, by reason: `elsewhere` (in no product
+            given), `misfit`, `listed`, `shadow`, `cloud`, `snow`, `none of the 19 classes`,
+            `without data`.
     """
 
     path: Path

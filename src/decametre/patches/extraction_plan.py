@@ -87,7 +87,7 @@ class _Surveyed:
     patches: list[PlacedPatch]
     misfits: Mapping[str, str]
     left_out: Counter[str]
-    seen: frozenset[str]  # names in the list of all that are in the product, misfits included
+    settled: frozenset[str]  # names in the list that are in `patches`, or rightly left out
 
 
 def decide(request: Request, output: Path, folder: Path, workers: int, sharpen: Sharpen) -> None:
@@ -116,9 +116,9 @@ def decide(request: Request, output: Path, folder: Path, workers: int, sharpen: 
         _survey(request, product, tiles.get(product.id), wanted, raster, excluded, keys)
         for product in products
     ]
-    left_out = _account(request, wanted, surveyed)
     if (raster or wanted).nomenclature == CORINE43 and nomenclature == BIGEARTHNET19:
         surveyed = [_in_nineteen(each) for each in surveyed]
+    left_out = _account(request, wanted, surveyed)
     surveyed = [each for each in surveyed if each.patches]
     if request.sharpen:
         surveyed = [
@@ -221,14 +221,17 @@ def _survey(
     misfits = dict(placed.misfits) | {
         patch.listed: f"is not wholly inside {source.tile.path}" for patch in beyond if source.tile
     }
+    listed = excluded.intersection(misfits)
     kept, left_out = leave_out_listed(inside, excluded)
+    left_out["listed"] += len(listed)
     kept, spoiled = leave_out_spoiled(product, kept, request.screen, request.limit)
     if raster is not None:
         labels = raster.labels(product, kept)
         kept = [replace(p, labels=own) for p, own in zip(kept, labels, strict=True)]
     origin = Origin(product.source, request.offset, tile.path if tile else None)
-    seen = frozenset(misfits) | {patch.listed for patch in placed.patches}
-    return _Surveyed(product, origin, kept, misfits, left_out + spoiled, seen)
+    misfits = {name: reason for name, reason in misfits.items() if name not in listed}
+    settled = listed.union(patch.listed for patch in inside)
+    return _Surveyed(product, origin, kept, misfits, left_out + spoiled, settled)
 
 
 def _account(
@@ -248,12 +251,12 @@ def _account(
                     "give one of them, or say which in a column 'product'"
                 )
             holder[patch.name] = each.product.id
-    placed = {patch.listed for each in surveyed for patch in each.patches}
+    settled = frozenset[str]().union(*(each.settled for each in surveyed))
     misfits = {
         name: reason
         for each in surveyed
         for name, reason in each.misfits.items()
-        if name not in placed
+        if name not in settled
     }
     if misfits and not request.skip_misfits:
         name, reason = next(iter(misfits.items()))
@@ -263,8 +266,7 @@ def _account(
         )
     left_out = sum((each.left_out for each in surveyed), Counter[str]())
     left_out["misfit"] = len(misfits)
-    seen = frozenset[str]().union(*(each.seen for each in surveyed))
-    left_out["elsewhere"] = len(wanted) - len(seen) if len(wanted) else 0
+    left_out["elsewhere"] = max(0, len(wanted) - len(settled) - len(misfits))
     reasons = {reason: count for reason, count in sorted(left_out.items()) if count}
     if not holder:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
@@ -282,8 +284,15 @@ def _described(product: Product) -> str:
 
 
 def _in_nineteen(surveyed: _Surveyed) -> _Surveyed:
+    """The same with labels of the 19 classes; patches that had labels and now have none go."""
     patches = [replace(patch, labels=to_nineteen(patch.labels)) for patch in surveyed.patches]
-    return replace(surveyed, patches=patches)
+    kept = [
+        now
+        for before, now in zip(surveyed.patches, patches, strict=True)
+        if now.labels or not before.labels
+    ]
+    gone = Counter({"none of the 19 classes": len(patches) - len(kept)})
+    return replace(surveyed, patches=kept, left_out=surveyed.left_out + gone)
 
 
 def _sharpened(surveyed: _Surveyed, folder: Path, number: int, sharpen: Sharpen) -> _Surveyed:
