@@ -99,6 +99,15 @@ def test_doubled_patches_are_refused(tmp_path, shards):
     assert not (tmp_path / "all.h5").exists()
 
 
+def test_all_whose_data_it_is_are_named(tmp_path, shards):
+    for year in (2016, 2018, 2016):
+        header = replace(HEADER, attribution=f"contains data {year}")
+        shards.append(write(tmp_path / f"{len(shards)}.h5", [made(f"new{len(shards)}")], header))
+    api.merge_patches(shards[3:], tmp_path / "all.h5")
+    found = PatchStore(tmp_path / "all.h5").header.attribution
+    assert found == "contains data 2016; contains data 2018"
+
+
 @pytest.mark.parametrize(
     ("changes", "keys", "said"),
     [

@@ -47,14 +47,16 @@ def merge_patches(
 
 
 def _common_header(stores: Sequence[PatchStore]) -> Header:
-    """What is true of all stores; of their jobs, each is told once."""
-    first = replace(stores[0].header, job="")
+    """What is true of all stores; of their jobs and whose data they are, each is told once."""
+    first = replace(stores[0].header, job="", attribution="")
     for store in stores[1:]:
-        differs = replace(store.header, job="").difference(first)
+        differs = replace(store.header, job="", attribution="").difference(first)
         if differs:
             raise PatchError(f"{store.path} does not fit {stores[0].path}: {differs}")
-    jobs = dict.fromkeys(store.header.job for store in stores if store.header.job)
-    return replace(first, job="; ".join(jobs))
+    headers = [store.header for store in stores]
+    jobs = dict.fromkeys(header.job for header in headers if header.job)
+    owners = dict.fromkeys(header.attribution for header in headers if header.attribution)
+    return replace(first, job="; ".join(jobs), attribution="; ".join(owners))
 
 
 def _refuse_doubled(stores: Sequence[PatchStore]) -> None:
