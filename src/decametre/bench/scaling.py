@@ -154,7 +154,7 @@ def measure_in_turn(ranks: Sequence[int], repeat: int, folder: Path, words: Sequ
     for turn in range(repeat):
         for count in ranks:
             before = len(read_measurements(folder))
-            start_ranks(count, [*words, "--out", str(folder)])
+            start_ranks(count, ["scaling", *words, "--out", str(folder)])
             for found in read_measurements(folder)[before:]:
                 log.info(
                     "%s, ranks: %d, batch %d: %.3g samples/s (%d of %d)",
@@ -172,14 +172,14 @@ def start_ranks(count: int, words: Iterable[str]) -> None:
 
     Args:
         count: How many.
-        words: Of the command line, behind `decametre bench scaling`.
+        words: Of the command line, behind `decametre bench`.
 
     Raises:
         TrainingError: A rank failed.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--local-addr=127.0.0.1", f"--nproc-per-node={count}"]
-    command += ["-m", "decametre", "bench", "scaling", *words]
+    command += ["-m", "decametre", "bench", *words]
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
