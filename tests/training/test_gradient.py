@@ -66,7 +66,7 @@ def weights_after(
         (count,) = ranks.sums([mine])
         if wrong:  # each rank divides by its own count, and DDP averages: the usual mistake
             count = mine * ranks.size
-        step_once(state, STEPS, recipe, gradient, batches, count)
+        step_once(state, STEPS, recipe, gradient, batches, ALONE.exchange([count]).first)
     return torch.cat([weights.detach().flatten() for weights in task.network.parameters()])
 
 
@@ -143,5 +143,7 @@ def steps_after_a_spoilt_one(ranks):
     for step in range(5):
         x, mask = task.batch(range(8 * step, 8 * step + 8))
         spoilt = x * float("nan") if step == 2 else x
-        finite.append(step_once(state, STEPS, recipe, gradient, [(spoilt, mask)], 32) is not None)
+        finite.append(
+            step_once(state, STEPS, recipe, gradient, [(spoilt, mask)], lambda: 32) is not None
+        )
     return finite

@@ -88,7 +88,7 @@ def weights_after(ranks, shares, store, changes):
     assert len(task.order.samples(2)) == 4  # 20 patches to train on
     for mine in task.batches(0, STEPS, parts):
         (count,) = ranks.sums([sum(task.count(batch) for batch in mine)])
-        step_once(state, 10, recipe.optimization, gradient, mine, count)
+        step_once(state, 10, recipe.optimization, gradient, mine, ALONE.exchange([count]).first)
     held = [t.double().flatten() for t in state.network.state_dict().values()]
     return torch.cat(held).detach()
 
@@ -152,7 +152,7 @@ def test_a_step_that_is_skipped_leaves_the_statistics_alone(store):
     before = {name: t.clone() for name, t in state.network.state_dict().items()}
     spoilt = mine[1]
     spoilt.parts = torch.full_like(spoilt.parts, float("nan"))
-    assert step_once(state, 10, task.recipe.optimization, gradient, mine, 12) is None
+    assert step_once(state, 10, task.recipe.optimization, gradient, mine, lambda: 12) is None
     for name, tensor in state.network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 

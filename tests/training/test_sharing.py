@@ -51,8 +51,10 @@ def shares_of(ranks, balance, seconds, steps=0, later=None):
     task.seconds = (later or seconds)[ranks.rank]
     for step in range(steps):
         (batches,) = task.batches(step, step + 1, sharing.parts)
-        _, *taken = ranks.sums([0, *ranks.placed(gradient.clock.read())])
-        gradient(batches, 16)
+        counted = sum(task.count(batch) for batch in batches)
+        exchange = ranks.exchange([counted, *ranks.placed(gradient.clock.read())])
+        gradient(batches, exchange.first)
+        _, *taken = exchange.sums()
         sharing.observe(taken, step - 1)
     return first, sharing.shares
 

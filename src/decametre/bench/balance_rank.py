@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from decametre.errors import DecametreError
 from decametre.training import job
-from decametre.training.ranks import Ranks
+from decametre.training.ranks import Exchange, Ranks
 from decametre.training.recipe import check_recipe
 from decametre.training.sharing import Sharing
 
@@ -120,10 +120,16 @@ class Notes:
     def taken(self) -> Iterator[None]:
         """A context in which the loop's parts are timed. They do what they did."""
 
-        def sums(original: Callable[..., Any], ranks: Ranks, numbers: Any) -> list[float]:
+        def exchange(original: Callable[..., Any], ranks: Ranks, numbers: Any) -> Exchange:
             begun = time.perf_counter()
-            found: list[float] = original(ranks, numbers)
+            found: Exchange = original(ranks, numbers)
             self.drawing, self.exchange = begun - self.ended, time.perf_counter() - begun
+            return found
+
+        def sums(original: Callable[..., Any], begun_exchange: Exchange) -> list[float]:
+            begun = time.perf_counter()
+            found: list[float] = original(begun_exchange)
+            self.exchange += time.perf_counter() - begun
             return found
 
         def measure(original: Callable[..., Any], sharing: Sharing, *args: Any) -> None:
@@ -143,7 +149,8 @@ class Notes:
             return changed
 
         with (
-            _around(Ranks, "sums", sums),
+            _around(Ranks, "exchange", exchange),
+            _around(Exchange, "sums", sums),
             _around(Sharing, "measure", measure),
             _around(Sharing, "observe", observe),
         ):

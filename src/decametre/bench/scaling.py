@@ -258,8 +258,8 @@ def measure(
         begun = 0.0
         for step, mine in enumerate(batches):
             counted = sum(task.count(part) for part in mine)
-            count, *_ = ranks.sums([counted, *ranks.placed(gradient.clock.read())])
-            step_once(state, task.steps, optimization, gradient, mine, count)
+            exchange = ranks.exchange([counted, *ranks.placed(gradient.clock.read())])
+            step_once(state, task.steps, optimization, gradient, mine, exchange.first)
             if step == WARM_UP - 1:
                 synchronize(ranks.device)
                 ranks.sums([0.0])  # all begin together

@@ -103,7 +103,8 @@ def run(recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "a
         for _ in range(steps):
             mine = next(batches)
             count = sum(task.count(batch) for batch in mine)
-            step_once(state, task.steps, recipe.optimization, gradient, mine, count)
+            counted = ranks.exchange([count]).first
+            step_once(state, task.steps, recipe.optimization, gradient, mine, counted)
 
     def same() -> Batches:
         while True:

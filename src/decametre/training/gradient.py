@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Generic
 
 import torch
@@ -76,7 +76,7 @@ class Gradient(Generic[Batch]):
         """The step is taken: running statistics of norms move by what its batches left.
 
         Args:
-            count: As in `__call__`.
+            count: How many losses the global batch sums.
         """
         self.statistics.merge(count)
 
@@ -86,18 +86,22 @@ class Gradient(Generic[Batch]):
             for kept in ("error_dict", "p_memory_dict", "q_memory_dict"):
                 getattr(self.compressed, kept).clear()
 
-    def __call__(self, batches: Sequence[Batch], count: float) -> Tensor:
+    def __call__(self, batches: Sequence[Batch], counted: Callable[[], float]) -> Tensor:
         """Add to every weight the gradient of the mean loss over the global batch.
 
         Args:
             batches: This rank's micro-batches; none where it has no share.
-            count: How many losses the global batch sums, over all ranks. A batch without any has
-                gradient 0.
+            counted: Says how many losses the global batch sums, over all ranks, as soon as all have
+                said so; asked for when the first loss is there. A batch without any has gradient 0.
 
         Returns:
             The sum of this rank's losses, a scalar on the device.
         """
-        scale = max(count, 1.0) / self.ranks.size
+
+        def scale() -> float:
+            with self.clock.paused():
+                return max(counted(), 1.0) / self.ranks.size
+
         total = torch.zeros((), device=self.ranks.device)
         self.clock.start()
         # A rank without a share still takes part: the others' gradients go through it.
@@ -110,19 +114,20 @@ class Gradient(Generic[Batch]):
                     self._note(batch)
             total += self._backward(last, scale)
             self._note(last)
+        self.clock.end()
         return total
 
     def alone(self, batches: Sequence[Batch]) -> None:
         """Compute as in a step, without the other ranks: to be timed."""
         with self._unsynced(), normalization.alone(self.network):
             for batch in batches:
-                self._backward(batch, 1.0)
+                self._backward(batch, lambda: 1.0)
         if self.ranks.device.type == "cuda":
             torch.cuda.synchronize(self.ranks.device)
 
-    def _backward(self, batch: Batch | None, scale: float) -> Tensor:
+    def _backward(self, batch: Batch | None, scale: Callable[[], float]) -> Tensor:
         loss_sum: Tensor = self.loss(batch)
-        (loss_sum / scale).backward()  # type: ignore[no-untyped-call]
+        (loss_sum / scale()).backward()  # type: ignore[no-untyped-call]
         return loss_sum.detach()
 
     def _note(self, batch: Batch | None) -> None:
@@ -171,31 +176,52 @@ def _compress(
 
 
 class Clock:
-    """Seconds that this rank's device computes in a step, and not those in which it waits.
+    """Seconds that this rank is busy with a step, and not those in which it waits for others.
 
-    From the first forward pass until the gradient of the last weight is there: what then remains
-    is to wait for the others' gradients. On a GPU events are put into its queue and read when they
-    have passed, so nothing waits for them.
+    On the processor it runs from the end of the exchange of gradients, with the optimizer's step
+    and the drawing of the next samples, until the gradient of the last weight is there, but not
+    while the count of the global batch is waited for. What one rank does in that time, the others
+    wait for. On a GPU, which computes on its own, it is the time from the first forward pass to the
+    last gradient, by events that are put into its queue and read when they have passed, so nothing
+    waits for them.
     """
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self.device = device
+        self.device, self.on_gpu = device, device.type == "cuda"
         self.begun: Any = None
         self.ended: Any = None
-        self.seconds = 0.0
+        self.free: float | None = None
+        self.seconds = self.waited = 0.0
         for weights in network.parameters():
             if weights.requires_grad:
                 weights.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
 
+    def rest(self) -> None:
+        """What is done between two steps now and then, such as validating, does not count."""
+        self.free = None
+
     def start(self) -> None:
-        """A step's computing begins; `read` what the one before took first."""
-        self.begun = self.ended = self._now()
+        """A step's first forward pass begins; `read` what the one before took first."""
+        self.begun = self.ended = self._now() if self.on_gpu or self.free is None else self.free
+        self.waited = 0.0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A context in which this rank waits for others."""
+        begun = time.perf_counter()
+        yield
+        self.waited += time.perf_counter() - begun
 
     def _note(self, weights: Tensor) -> None:
         self.ended = self._now()
 
+    def end(self) -> None:
+        """The gradients of all ranks are there."""
+        if not self.on_gpu:
+            self.free = time.perf_counter()
+
     def _now(self) -> Any:
-        if self.device.type != "cuda":
+        if not self.on_gpu:
             return time.perf_counter()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
@@ -205,8 +231,8 @@ class Clock:
         """Seconds of the last step that is known to have ended; 0 before the first."""
         if self.begun is None:
             return 0.0
-        if self.device.type != "cuda":
-            self.seconds = self.ended - self.begun
+        if not self.on_gpu:
+            self.seconds = self.ended - self.begun - self.waited
         elif self.ended.query():
             self.seconds = self.begun.elapsed_time(self.ended) / 1000
         return self.seconds

@@ -96,15 +96,8 @@ def fit(
             )
         progress(first, end, 0)
         batches = task.batches(first, end, sharing.parts)
-        meter, skipped, samples = Meter(ranks), 0, 0
+        meter, skipped, samples, asked = Meter(ranks), 0, 0, 0.0
         while state.step < end:
-            with meter.waiting():
-                mine = next(batches)
-            counted = sum(task.count(batch) for batch in mine)
-            # All that the ranks must know of each other for this step, in one exchange.
-            count, asked, *seconds = ranks.sums(
-                [counted, stop.asked, *ranks.placed(gradient.clock.read())]
-            )
             if asked:
                 if ranks.first:
                     checkpoints.save(state)
@@ -112,15 +105,24 @@ def fit(
                 ranks.from_first(None)  # a launcher ends all ranks when the first of them ends
                 log.info("asked to stop: step %d is saved; the same command goes on", state.step)
                 raise KeyboardInterrupt
-            meter.compute(seconds)
+            with meter.waiting():
+                mine = next(batches)
+            counted = sum(task.count(batch) for batch in mine)
+            # All that the ranks must know of each other, in one exchange. Only the count is needed
+            # in this step, and not before the first loss is there: a rank that is late by less than
+            # the others' forward pass makes nobody wait.
+            exchange = ranks.exchange([counted, stop.asked, *ranks.placed(gradient.clock.read())])
             taken = sharing.sizes(state.step)
-            loss_sum = step_once(state, end, recipe.optimization, gradient, mine, count)
+            loss_sum = step_once(state, end, recipe.optimization, gradient, mine, exchange.first)
+            count, asked, *seconds = exchange.sums()
+            meter.compute(seconds)
             meter.add(loss_sum, count, taken)
             skipped = skipped + 1 if loss_sum is None else 0
             if skipped:
                 report_skipped(state.step, task.order.samples(state.step - 1), skipped)
             if sharing.observe(seconds, state.step - 2):
                 batches = task.batches(state.step, end, sharing.parts)
+                gradient.clock.rest()
             samples += sum(taken)
             progress(state.step, end, samples)
             if state.step % task.validate_every and state.step < end:
@@ -136,6 +138,7 @@ def fit(
                 journal.write(state.step, record | validation.record, validation.picture)
                 checkpoints.save(state)
             meter = Meter(ranks)
+            gradient.clock.rest()
 
 
 @contextmanager
@@ -213,7 +216,7 @@ def step_once(
     recipe: OptimizationRecipe,
     gradient: Gradient[Batch],
     batches: Sequence[Batch],
-    count: float,
+    counted: Callable[[], float],
 ) -> Tensor | None:
     """One optimizer step, of all ranks together.
 
@@ -223,7 +226,7 @@ def step_once(
         recipe: Optimizer and learning rate.
         gradient: Of the state's network.
         batches: This rank's micro-batches.
-        count: How many losses the global batch sums.
+        counted: See `Gradient.__call__`.
 
     Returns:
         The sum of this rank's losses; None where the gradient was not finite, for which reason
@@ -233,7 +236,7 @@ def step_once(
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
-    loss_sum = gradient(batches, count)
+    loss_sum = gradient(batches, counted)
     weights = [w for w in state.network.parameters() if w.grad is not None]
     norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
     state.step += 1
@@ -244,7 +247,7 @@ def step_once(
     if recipe.clip is not None:
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
     state.optimizer.step()
-    gradient.taken(count)
+    gradient.taken(counted())
     state.average.update_parameters(state.network)
     return loss_sum
 
