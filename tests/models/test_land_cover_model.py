@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from decametre.errors import ModelError
-from decametre.models.card import CARD_NAME, WEIGHTS_NAME, read_card
+from decametre.models.card import read_card
+from decametre.models.folder import CARD_NAME, WEIGHTS_NAME
 from decametre.models.land_cover_model import (
     LandCoverCard,
     build_land_cover,

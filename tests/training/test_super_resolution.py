@@ -8,7 +8,8 @@ import torch
 
 import decametre.api as api
 from decametre.errors import ModelError, TrainingError
-from decametre.models.card import ATTRIBUTION, Card
+from decametre.models.card import Card
+from decametre.models.folder import ATTRIBUTION
 from decametre.models.registry import build, load_folder, load_model, shipped_cards
 from decametre.scenes import load_scenes
 from decametre.training.ranks import ALONE

@@ -7,8 +7,6 @@ and window alignment from here, never from a flag.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,18 +15,17 @@ from typing import Any
 from decametre.bands import ALL_BANDS, FINEST_GSD
 from decametre.degradation import KERNELS
 from decametre.errors import ModelError
+from decametre.models.folder import (
+    ATTRIBUTION,
+    LICENSE,
+    checksum_in,
+    read_item,
+    stac_item,
+    tensor,
+)
 
-CARD_NAME = "card.json"
-WEIGHTS_NAME = "weights.safetensors"
-STAC_EXTENSIONS = [
-    "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
-    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
-]
 SUPER_RESOLUTION = "super-resolution"
 """What the models of a `Card` are for, in MLM's words."""
-
-LICENSE = "Apache-2.0"
-ATTRIBUTION = "contains modified Copernicus Sentinel data"
 
 
 @dataclass(frozen=True)
@@ -92,52 +89,34 @@ class Card:
 
     def to_stac(self) -> dict[str, Any]:
         """The card as a STAC item with the MLM extension."""
-        weights = {
-            "href": f"./{WEIGHTS_NAME}",
-            "type": "application/octet-stream; application=safetensors",
-            "roles": ["mlm:model", "mlm:weights"],
-            "mlm:artifact_type": "safetensors.torch.save_file",
-            "file:checksum": f"1220{self.checksum}",
+        properties = {
+            "datetime": self.datetime,
+            "description": f"Brings {', '.join(self.bands_out)} to {FINEST_GSD} m",
+            "license": self.license,
+            "attribution": self.attribution,
+            "mlm:architecture": self.network,
+            "mlm:tasks": [SUPER_RESOLUTION],
+            "mlm:total_parameters": self.parameters,
+            "mlm:input": [
+                tensor(f"reflectance_{gsd}m", names) for gsd, names in self.bands_in.items()
+            ],
+            "mlm:output": [
+                {
+                    "name": "reflectance_10m",
+                    "tasks": [SUPER_RESOLUTION],
+                    "result": tensor("reflectance_10m", self.bands_out)["input"],
+                }
+            ],
+            "decametre:config": dict(self.config),
+            "decametre:bands_in": {str(gsd): list(n) for gsd, n in self.bands_in.items()},
+            "decametre:scale": self.scale,
+            "decametre:margin": self.margin,
+            "decametre:alignment": self.alignment,
+            "decametre:projection": self.projection,
+            "decametre:training": dict(self.training),
+            "decametre:scores": dict(self.scores),
         }
-        return {
-            "type": "Feature",
-            "stac_version": "1.1.0",
-            "stac_extensions": STAC_EXTENSIONS,
-            "id": self.name,
-            "geometry": None,
-            "properties": {
-                "datetime": self.datetime,
-                "description": f"Brings {', '.join(self.bands_out)} to {FINEST_GSD} m",
-                "license": self.license,
-                "attribution": self.attribution,
-                "mlm:name": self.name,
-                "mlm:architecture": self.network,
-                "mlm:tasks": [SUPER_RESOLUTION],
-                "mlm:framework": "pytorch",
-                "mlm:total_parameters": self.parameters,
-                "mlm:input": [
-                    _tensor(f"reflectance_{gsd}m", names, "bands")
-                    for gsd, names in self.bands_in.items()
-                ],
-                "mlm:output": [
-                    {
-                        "name": "reflectance_10m",
-                        "tasks": [SUPER_RESOLUTION],
-                        "result": _tensor("reflectance_10m", self.bands_out, "bands")["input"],
-                    }
-                ],
-                "decametre:config": dict(self.config),
-                "decametre:bands_in": {str(gsd): list(n) for gsd, n in self.bands_in.items()},
-                "decametre:scale": self.scale,
-                "decametre:margin": self.margin,
-                "decametre:alignment": self.alignment,
-                "decametre:projection": self.projection,
-                "decametre:training": dict(self.training),
-                "decametre:scores": dict(self.scores),
-            },
-            "links": [],
-            "assets": {"weights": weights} if self.checksum else {},
-        }
+        return stac_item(self.name, self.checksum, properties)
 
     @classmethod
     def from_stac(cls, item: Mapping[str, Any], where: str) -> Card:
@@ -155,7 +134,6 @@ class Card:
             bands_in = {
                 int(gsd): tuple(names) for gsd, names in properties["decametre:bands_in"].items()
             }
-            checksum = item["assets"].get("weights", {}).get("file:checksum", "")
             card = cls(
                 name=item["id"],
                 network=properties["mlm:architecture"],
@@ -170,7 +148,7 @@ class Card:
                 attribution=properties["attribution"],
                 license=properties["license"],
                 parameters=int(properties["mlm:total_parameters"]),
-                checksum=checksum.removeprefix("1220"),
+                checksum=checksum_in(item),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelError(
@@ -193,20 +171,6 @@ class Card:
         return card
 
 
-def _tensor(name: str, bands: tuple[str, ...], axis: str) -> dict[str, Any]:
-    """An MLM input: a batch of images with any number of rows and columns."""
-    return {
-        "name": name,
-        "bands": list(bands),
-        "input": {
-            "shape": [-1, len(bands), -1, -1],
-            "dim_order": ["batch", axis, "height", "width"],
-            "data_type": "float32",
-        },
-        "description": "surface or top-of-atmosphere reflectance, offset applied, order of 1",
-    }
-
-
 def read_card(path: Path) -> Card:
     """Read `card.json`.
 
@@ -214,57 +178,3 @@ def read_card(path: Path) -> Card:
         ModelError: There is none, or it is no card of such a model.
     """
     return Card.from_stac(read_item(path, SUPER_RESOLUTION), str(path))
-
-
-def read_item(path: Path, task: str) -> dict[str, Any]:
-    """Read `card.json` as it stands.
-
-    Args:
-        path: The file.
-        task: What the model must be for.
-
-    Raises:
-        ModelError: There is none, it is no card, or of a model for another task.
-    """
-    try:
-        item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        tasks = item["properties"]["mlm:tasks"]
-    except FileNotFoundError as error:
-        raise ModelError(f"{path.parent}: no {CARD_NAME} there; give a model folder") from error
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: not readable as JSON ({error})") from error
-    except (KeyError, TypeError) as error:
-        raise ModelError(
-            f"{path}: not a decametre model card ({type(error).__name__}: {error})"
-        ) from error
-    if task not in tasks:
-        raise ModelError(f"{path}: a model for {', '.join(tasks)}; give one for {task}")
-    return item
-
-
-def write_folder(folder: Path, weights: bytes, item: Mapping[str, Any]) -> None:
-    """Write a model's weights and card, in place of an earlier model there.
-
-    Args:
-        folder: The model folder, which is made.
-        weights: Content of the weights file.
-        item: The card.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(item, indent=1) + "\n"
-    # Both are on disk before the earlier model goes.
-    contents = {WEIGHTS_NAME: weights, CARD_NAME: text.encode()}
-    partial = {name: folder / f".{name}.partial" for name in contents}
-    try:
-        for name, content in contents.items():
-            partial[name].write_bytes(content)
-        for name, path in partial.items():
-            path.replace(folder / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
-
-
-def checksum_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import nn
 
 from decametre.bands import BAND_NAMES
 from decametre.errors import ModelError
-from decametre.models.card import (
+from decametre.models.folder import (
     ATTRIBUTION,
     CARD_NAME,
     LICENSE,
-    STAC_EXTENSIONS,
-    WEIGHTS_NAME,
-    checksum_of,
+    checksum_in,
+    load_weights,
+    packed,
     read_item,
+    stac_item,
+    tensor,
+    write_card,
     write_folder,
 )
 from decametre.models.land_cover import LandCoverNetwork
@@ -82,70 +81,41 @@ class LandCoverCard:
 
     def to_stac(self) -> dict[str, Any]:
         """The card as a STAC item with the MLM extension."""
-        return {
-            "type": "Feature",
-            "stac_version": "1.1.0",
-            "stac_extensions": STAC_EXTENSIONS,
-            "id": self.name,
-            "geometry": None,
-            "properties": {
-                "datetime": self.datetime,
-                "description": f"Names the land cover of patches ({self.nomenclature})",
-                "license": self.license,
-                "attribution": self.attribution,
-                "mlm:name": self.name,
-                "mlm:architecture": self.backbone,
-                "mlm:tasks": [TASK],
-                "mlm:framework": "pytorch",
-                "mlm:total_parameters": self.parameters,
-                "mlm:input": [
-                    {
-                        "name": f"reflectance_{gsd}m",
-                        "bands": list(names),
-                        "input": {
-                            "shape": [-1, len(names), -1, -1],
-                            "dim_order": ["batch", "bands", "height", "width"],
-                            "data_type": "float32",
-                        },
-                        "description": "reflectance of a patch, offset applied, order of 1",
-                    }
-                    for gsd, names in self.bands_in.items()
-                ],
-                "mlm:output": [
-                    {
-                        "name": "probabilities",
-                        "tasks": [TASK],
-                        "result": {
-                            "shape": [-1, len(self.classes)],
-                            "dim_order": ["batch", "class"],
-                            "data_type": "float32",
-                        },
-                        "classification:classes": [
-                            {"value": value, "name": name}
-                            for value, name in enumerate(self.classes)
-                        ],
-                    }
-                ],
-                "decametre:config": dict(self.config),
-                "decametre:norm": self.norm,
-                "decametre:bands_in": {str(gsd): list(n) for gsd, n in self.bands_in.items()},
-                "decametre:sharpened": self.sharpened,
-                "decametre:nomenclature": self.nomenclature,
-                "decametre:thresholds": dict(self.thresholds),
-                "decametre:training": dict(self.training),
-                "decametre:scores": dict(self.scores),
-            },
-            "links": [],
-            "assets": {
-                "weights": {
-                    "href": f"./{WEIGHTS_NAME}",
-                    "type": "application/octet-stream; application=safetensors",
-                    "roles": ["mlm:model", "mlm:weights"],
-                    "mlm:artifact_type": "safetensors.torch.save_file",
-                    "file:checksum": f"1220{self.checksum}",
+        properties = {
+            "datetime": self.datetime,
+            "description": f"Names the land cover of patches ({self.nomenclature})",
+            "license": self.license,
+            "attribution": self.attribution,
+            "mlm:architecture": self.backbone,
+            "mlm:tasks": [TASK],
+            "mlm:total_parameters": self.parameters,
+            "mlm:input": [
+                tensor(f"reflectance_{gsd}m", names) for gsd, names in self.bands_in.items()
+            ],
+            "mlm:output": [
+                {
+                    "name": "probabilities",
+                    "tasks": [TASK],
+                    "result": {
+                        "shape": [-1, len(self.classes)],
+                        "dim_order": ["batch", "class"],
+                        "data_type": "float32",
+                    },
+                    "classification:classes": [
+                        {"value": value, "name": name} for value, name in enumerate(self.classes)
+                    ],
                 }
-            },
+            ],
+            "decametre:config": dict(self.config),
+            "decametre:norm": self.norm,
+            "decametre:bands_in": {str(gsd): list(n) for gsd, n in self.bands_in.items()},
+            "decametre:sharpened": self.sharpened,
+            "decametre:nomenclature": self.nomenclature,
+            "decametre:thresholds": dict(self.thresholds),
+            "decametre:training": dict(self.training),
+            "decametre:scores": dict(self.scores),
         }
+        return stac_item(self.name, self.checksum, properties)
 
     @classmethod
     def from_stac(cls, item: Mapping[str, Any], where: str) -> LandCoverCard:
@@ -180,7 +150,7 @@ class LandCoverCard:
                 attribution=properties["attribution"],
                 license=properties["license"],
                 parameters=int(properties["mlm:total_parameters"]),
-                checksum=item["assets"]["weights"]["file:checksum"].removeprefix("1220"),
+                checksum=checksum_in(item),
             )
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise ModelError(
@@ -218,21 +188,8 @@ def load_land_cover(folder: Path) -> LandCoverModel:
     """
     path = folder / CARD_NAME
     card = LandCoverCard.from_stac(read_item(path, TASK), str(path))
-    weights = folder / WEIGHTS_NAME
-    if not weights.is_file():
-        raise ModelError(f"model {card.name}: {weights} is missing")
-    if checksum_of(weights) != card.checksum:
-        raise ModelError(
-            f"model {card.name}: {weights} is not the file that its card describes (SHA-256 "
-            "differs); restore both from one source"
-        )
     network = build_land_cover(card)
-    try:
-        network.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(
-            f"model {card.name}: the card does not fit the weights: {error}"
-        ) from error
+    load_weights(folder, card.name, card.checksum, network)
     return LandCoverModel(card, network.eval())
 
 
@@ -247,12 +204,11 @@ def save_land_cover(folder: Path, card: LandCoverCard, network: nn.Module) -> La
     Returns:
         The card as written.
     """
-    state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    weights = save(state)
+    weights, checksum = packed(network)
     card = dataclasses.replace(
         card,
-        parameters=sum(tensor.numel() for tensor in network.parameters()),
-        checksum=hashlib.sha256(weights).hexdigest(),
+        parameters=sum(weight.numel() for weight in network.parameters()),
+        checksum=checksum,
     )
     write_folder(folder, weights, card.to_stac())
     return card
@@ -268,14 +224,6 @@ def store_thresholds(folder: Path, thresholds: Mapping[str, Any]) -> None:
     Raises:
         ModelError: The card cannot be read or written.
     """
-    path = folder / CARD_NAME
-    item = read_item(path, TASK)
+    item = read_item(folder / CARD_NAME, TASK)
     item["properties"]["decametre:thresholds"] = dict(thresholds)
-    partial = folder / f".{CARD_NAME}.partial"
-    try:
-        partial.write_text(json.dumps(item, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_card(folder, item)

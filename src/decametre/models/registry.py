@@ -7,28 +7,19 @@ Inference knows neither.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import nn
 
 from decametre.bands import FINEST_GSD, bands_at
 from decametre.errors import ModelError, UnknownNameError
 from decametre.models.bicubic import Bicubic
-from decametre.models.card import (
-    CARD_NAME,
-    WEIGHTS_NAME,
-    Card,
-    checksum_of,
-    read_card,
-    write_folder,
-)
+from decametre.models.card import Card, read_card
 from decametre.models.dsen2 import DSen2
+from decametre.models.folder import CARD_NAME, load_weights, packed, write_folder
 from decametre.models.native import NativeTrunk
 from decametre.models.projected import Projected
 from decametre.models.regression import Regression
@@ -137,21 +128,7 @@ def load_folder(folder: Path) -> Model:
     """
     card = read_card(folder / CARD_NAME)
     network = build(card)
-    weights = folder / WEIGHTS_NAME
-    if not weights.is_file():
-        raise ModelError(f"model {card.name}: {weights} is missing")
-    if checksum_of(weights) != card.checksum:
-        raise ModelError(
-            f"model {card.name}: {weights} is not the file that its card describes (SHA-256 "
-            "differs); restore both from one source"
-        )
-    try:
-        state = load_file(weights)
-        network.load_state_dict(state)
-    except (SafetensorError, RuntimeError) as error:
-        raise ModelError(
-            f"model {card.name}: the card does not fit the weights: {error}"
-        ) from error
+    load_weights(folder, card.name, card.checksum, network)
     if card.margin < int(network.margin):  # type: ignore[arg-type]
         raise ModelError(
             f"model {card.name}: the card's margin {card.margin} is less than the network's "
@@ -225,14 +202,13 @@ def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
     Returns:
         The card as written.
     """
-    state: dict[str, Any] = {k: v.contiguous().cpu() for k, v in network.state_dict().items()}
-    weights = save(state)
+    weights, checksum = packed(network)
     card = dataclasses.replace(
         card,
         margin=int(network.margin),  # type: ignore[arg-type]
         alignment=int(network.alignment),  # type: ignore[arg-type]
-        parameters=sum(tensor.numel() for tensor in state.values()),
-        checksum=hashlib.sha256(weights).hexdigest(),
+        parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
+        checksum=checksum,
     )
     write_folder(folder, weights, card.to_stac())
     return card

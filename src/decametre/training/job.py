@@ -13,7 +13,8 @@ import torch
 
 from decametre.errors import TrainingError
 from decametre.inference.device import choose_precision
-from decametre.models.card import CARD_NAME, Card
+from decametre.models.card import Card
+from decametre.models.folder import CARD_NAME
 from decametre.models.land_cover_model import LandCoverCard
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,

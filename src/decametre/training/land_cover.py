@@ -17,7 +17,7 @@ from decametre.errors import ModelError, TrainingError
 from decametre.evaluation.multilabel import count, f1, merged
 from decametre.evaluation.multilabel_thresholds import fixed
 from decametre.inference.land_cover import AT_ONCE, dealt, predicted
-from decametre.models.card import ATTRIBUTION
+from decametre.models.folder import ATTRIBUTION
 from decametre.models.land_cover_model import (
     LandCoverCard,
     LandCoverModel,

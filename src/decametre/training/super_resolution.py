@@ -20,7 +20,8 @@ from decametre.errors import ModelError, TrainingError
 from decametre.evaluation import SceneScore, mean_ratio, predict, predict_bicubic, score
 from decametre.io.product import Product
 from decametre.io.quicklook import stretch, to_bytes
-from decametre.models.card import ATTRIBUTION, Card
+from decametre.models.card import Card
+from decametre.models.folder import ATTRIBUTION
 from decametre.models.registry import (
     BANDS_FOR_SCALE,
     Model,

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from decametre.models.card import CARD_NAME, Card, read_card, read_item
+from decametre.models.card import Card, read_card
+from decametre.models.folder import CARD_NAME, read_item
 from decametre.models.land_cover_model import TASK, LandCoverCard
 from decametre.training.recipe import AnyRecipe, SuperResolutionRecipe
 from decametre.training.task import Task
