@@ -45,11 +45,13 @@ def info_patches(store: Path, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     images = "; ".join(f"{key}: {' '.join(bands)}" for key, bands in found["images"].items())
+    jobs = found["job"].split("; ")  # a merged store tells those of all its shards
+    more = f", and {len(jobs) - 1} more" if len(jobs) > 1 else ""
     rows = [
         ("patches", f"{found['patches']:,} in {len(found['shards']) or 1} file(s)"),
         ("images", images),
         ("sharpened by", found["model"] or "nothing: native images only"),
-        ("made by", found["job"]),
+        ("made by", jobs[0] + more),
         ("source", found["attribution"]),
     ]
     for name, value in rows:
