@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import decametre.training.gradient as gradient_module
-from decametre.training.gradient import Gradient
+from decametre.training.gradient import Gradient, bucket_size
 from decametre.training.loop import start, step_once
 from decametre.training.order import Endless, micro_batches
 from decametre.training.ranks import ALONE
@@ -147,3 +147,13 @@ def steps_after_a_spoilt_one(ranks):
             step_once(state, STEPS, recipe, gradient, [(spoilt, mask)], lambda: 32) is not None
         )
     return finite
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"), [(1000, 0.25), (2**20, 0.5), (24 * 2**20, 12.0), (300 * 2**20, 25.0)]
+)
+def test_a_gradient_travels_in_a_few_parts(weights, expected):
+    with torch.device("meta"):
+        network = nn.Linear(weights, 1, bias=False)
+        frozen = nn.Linear(weights, 1).requires_grad_(False)
+    assert bucket_size(nn.Sequential(network, frozen)) == expected

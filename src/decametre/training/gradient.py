@@ -33,6 +33,14 @@ POWERSGD_RANK = 4
 POWERSGD_START = 100
 """Steps with whole gradients before, in which they are largest and turn fastest."""
 
+BUCKETS = 8
+"""In about so many parts the gradient travels, each as soon as it is there. The last one is full
+when back-propagation ends, and all wait for it: by torch's 25 MB a part, it would be most of the
+gradient of a small network."""
+
+LEAST_BUCKET, LARGEST_BUCKET = 0.25, 25.0
+"""MiB: each part costs a latency too, and larger ones than torch's are no faster."""
+
 
 class Gradient(Generic[Batch]):
     """Makes the gradient of a step, together with the other ranks.
@@ -68,6 +76,7 @@ class Gradient(Generic[Batch]):
                     process_group=ranks.gradients,
                     broadcast_buffers=False,
                     gradient_as_bucket_view=True,
+                    bucket_cap_mb=bucket_size(network),
                 )
             self.compressed = _compress(ddp, compression, ranks)
             self.loss = ddp
@@ -138,6 +147,13 @@ class Gradient(Generic[Batch]):
         if isinstance(self.loss, DistributedDataParallel):
             return self.loss.no_sync()
         return nullcontext()
+
+
+def bucket_size(network: nn.Module) -> float:
+    """How much of a network's gradient travels at once, in MiB."""
+    trained = (weights for weights in network.parameters() if weights.requires_grad)
+    size = sum(weights.numel() * weights.element_size() for weights in trained)
+    return min(max(size / BUCKETS / 2**20, LEAST_BUCKET), LARGEST_BUCKET)
 
 
 class _Loss(nn.Module):
