@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import signal
 import sys
@@ -15,6 +14,7 @@ import click
 from rich.logging import RichHandler
 
 from decametre.cli.console import STDERR, StderrHandler
+from decametre.cli.lazy import LazyGroup
 from decametre.errors import DecametreError
 from decametre.version import __version__
 
@@ -22,23 +22,11 @@ VERBS = ("info", "sharpen", "train", "evaluate", "patches", "landcover", "models
 """Each is a module of this package with a command of the same name."""
 
 
-class Verbs(click.Group):
-    """Loads a verb's module when it is asked for: torch and GDAL take seconds to import."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The verbs, in the order in which people need them."""
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a verb, or None."""
-        if name not in VERBS:
-            return None
-        command = getattr(importlib.import_module(f"decametre.cli.{name}"), name)
-        assert isinstance(command, click.Command)
-        return command
-
-
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    members={verb: f"decametre.cli.{verb}.{verb}" for verb in VERBS},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="decametre")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors on standard error.")
 def cli(quiet: bool) -> None:
