@@ -18,7 +18,7 @@ from shapely.geometry import box
 from decametre import api
 from decametre.bands import BAND_NAMES
 from decametre.errors import DecametreError, OutputError, PatchError
-from decametre.patches import worker
+from decametre.patches import extraction, worker
 from decametre.patches.extraction_job import Job
 from decametre.patches.store import PatchStore
 from tests.patches.scenes import made_product, made_tile
@@ -240,16 +240,21 @@ def killed_after(folder, shard, patches):
     worker.write_shard(Job.load(Path(folder)), shard, report)
 
 
-def unfinished(scenes, output, workers):
-    """An extraction that has been decided upon, and not begun."""
-    process = subprocess.Popen(command(scenes, output, workers), stderr=subprocess.DEVNULL)
-    folder = output.parent / f".{output.name}.extraction"
-    while not Job.is_in(folder):
-        time.sleep(0.01)
-        assert process.poll() is None
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return folder
+@pytest.fixture
+def unfinished(scenes, monkeypatch):
+    """Makes extractions that have been decided upon, and not begun."""
+
+    def make(output):
+        with monkeypatch.context() as patched:
+            patched.setattr(extraction, "write_shards", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                api.extract_patches(output=output, workers=2, **sources(scenes))
+        return output.parent / f".{output.name}.extraction"
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    return make
 
 
 def command(scenes, output, workers):
@@ -259,9 +264,9 @@ def command(scenes, output, workers):
     return [*words, "--workers", str(workers)]
 
 
-def test_killed_workers_go_on(scenes, tmp_path):
+def test_killed_workers_go_on(scenes, unfinished, tmp_path):
     output = tmp_path / "all.h5"
-    folder = unfinished(scenes, output, 2)
+    folder = unfinished(output)
     context = multiprocessing.get_context("fork")
     for shard, patches in ((0, 10), (1, 1), (0, 25), (1, 17), (0, 26)):
         process = context.Process(target=killed_after, args=(str(folder), shard, patches))
@@ -302,7 +307,7 @@ def test_a_killed_worker_ends_the_run_with_one_line(scenes, tmp_path):
         time.sleep(0.005)
     os.kill(children(process.pid)[0], signal.SIGKILL)
     _, text = process.communicate(timeout=120)
-    assert process.returncode == 2
+    assert process.returncode == 2, text
     (line,) = [line for line in text.splitlines() if line.startswith("decametre: error")]
     assert "was killed by signal 9" in line
     assert "the same command goes on" in line
@@ -343,11 +348,11 @@ def test_orphans_end_and_are_waited_for(scenes, tmp_path):
     check(PatchStore(output), scenes)
 
 
-def test_killed_while_moving_into_place(scenes, tmp_path):
+def test_killed_while_moving_into_place(scenes, unfinished, tmp_path):
     output = tmp_path / "all.h5"
     api.extract_patches(output=output, workers=2, **sources(scenes))
     # As it is between the two moves.
-    folder = unfinished(scenes, tmp_path / "other.h5", 2)
+    folder = unfinished(tmp_path / "other.h5")
     folder = folder.rename(tmp_path / ".all.h5.extraction")
     shutil.rmtree(folder / "other.shards")
     facts = json.loads((folder / "job.json").read_text()) | {"shards": "all.shards"}
@@ -361,9 +366,9 @@ def test_killed_while_moving_into_place(scenes, tmp_path):
 # Mistakes ----------------------------------------------------------------------------------------
 
 
-def test_another_request_does_not_go_on(scenes, tmp_path):
+def test_another_request_does_not_go_on(scenes, unfinished, tmp_path):
     output = tmp_path / "all.h5"
-    unfinished(scenes, output, 2)
+    unfinished(output)
     options = sources(scenes) | {"native": False}
     with pytest.raises(OutputError, match=r"an unfinished run in .* had other native"):
         api.extract_patches(output=output, **options)

@@ -16,9 +16,12 @@ from typing import Any
 
 from decametre.errors import PatchError
 from decametre.patches.extraction_job import Job
-from decametre.patches.worker import AT_WORK, write_shard
+from decametre.patches.worker import write_shard
 
 log = logging.getLogger(__name__)
+
+AT_WORK = "workers"
+"""A file of which all workers hold a lock, from their first moment to their last."""
 
 Progress = Callable[[int, int, int], None]
 """Called with the patches dealt with, all patches, and those dealt with in this run."""
@@ -58,13 +61,21 @@ def write_shards(job: Job, workers: int, progress: Progress) -> None:
         for shard in shards:
             write_shard(job, shard, tally)
         return
+    # Workers inherit the lock, and keep it when this process is killed.
+    with (job.folder / AT_WORK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        _work(job, crew, tally, lock.fileno())
+
+
+def _work(job: Job, crew: int, tally: _Tally, lock: int) -> None:
+    """Run workers, and end all where one fails."""
     events: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
     processes: list[subprocess.Popen[str]] = []
     try:
         for number in range(crew):
-            own = [str(shard) for shard in shards[number::crew]]
+            own = [str(shard) for shard in range(len(job.counts))[number::crew]]
             command = [sys.executable, "-m", "decametre.patches.worker", str(job.folder), *own]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[lock])
             processes.append(process)
             threading.Thread(target=_listen, args=(number, process, events), daemon=True).start()
         at_work = crew

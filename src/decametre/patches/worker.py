@@ -7,7 +7,6 @@ the next line ends the worker, too.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import signal
@@ -24,9 +23,6 @@ from decametre.patches.extraction_job import Job
 from decametre.patches.patch import Patch
 from decametre.patches.placing import PlacedPatch
 from decametre.patches.store import PatchWriter
-
-AT_WORK = "workers"
-"""A file that every worker holds a shared lock of."""
 
 _BATCH = 64
 """Patches that are written at once, at least."""
@@ -90,18 +86,15 @@ def main(arguments: Sequence[str]) -> int:
     """Write the shards that are named, and return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; who started us ends us
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    folder = Path(arguments[0])
 
     def tell(**what: object) -> None:
         sys.stdout.write(json.dumps(what) + "\n")
         sys.stdout.flush()
 
     try:
-        with (folder / AT_WORK).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
-            job = Job.load(folder)
-            for shard in map(int, arguments[1:]):
-                write_shard(job, shard, lambda at, done: tell(shard=at, done=done))
+        job = Job.load(Path(arguments[0]))
+        for shard in map(int, arguments[1:]):
+            write_shard(job, shard, lambda at, done: tell(shard=at, done=done))
     except DecametreError as error:
         tell(error=": ".join([*getattr(error, "__notes__", []), str(error)]))
         return 2
