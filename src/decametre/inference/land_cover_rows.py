@@ -25,6 +25,9 @@ from decametre.patches.images import Dn
 from decametre.patches.patch import PATCH_METRES
 from decametre.patches.placing import COARSEST, EDGE
 
+CACHE = 32 << 20
+"""Bytes in which GDAL keeps decoded blocks: every one is read once."""
+
 Planes = Mapping[str, np.ndarray]
 """uint16 DN, (rows, columns), of each band under a row of patches, each on its own grid."""
 
@@ -149,7 +152,7 @@ def native_rows(product: Product, names: Sequence[str], patches: PatchGrid) -> I
     Raises:
         CorruptDataError: A file cannot be decoded.
     """
-    with BandReader(product, names) as reader:
+    with BandReader(product, names, CACHE) as reader:
         strips = StripReader(reader, patches.extent)
         for row in range(patches.rows):
             yield strips.read_all(names, patches.strip(row))
