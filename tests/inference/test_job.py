@@ -353,7 +353,7 @@ def test_a_terminated_run_cleans_up(sample, tmp_path):
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate()
     assert process.returncode == 130
-    assert "interrupted; nothing half-written was left" in said
+    assert "interrupted; no result was left half-written" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -59,7 +59,7 @@ def _status() -> int:
     except click.ClickException as error:
         return _complain(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("decametre: interrupted; nothing half-written was left", err=True)
+        click.echo("decametre: interrupted; no result was left half-written", err=True)
         return 130
     except BrokenPipeError:
         return 0
