@@ -21,7 +21,7 @@ class RunningStatistics:
     """Of all batch norms of a network that is trained.
 
     Args:
-        network: With batch norms, or without any.
+        network: With batch norms, or without any; on its device.
         ranks: Those who train together.
     """
 
@@ -32,8 +32,21 @@ class RunningStatistics:
             for module in network.modules()
             if isinstance(module, _BatchNorm) and module.track_running_stats
         ]
-        self.before = self.sums = torch.empty(0)
-        self.tracked: list[int] = []
+        pairs = [(norm.running_mean, norm.running_var) for norm in self.norms]
+        self.buffers = [buffer for pair in pairs for buffer in pair if buffer is not None]
+        counters = [norm.num_batches_tracked for norm in self.norms]
+        self.counters = [counter for counter in counters if counter is not None]
+        self.sizes = [len(buffer) for buffer in self.buffers]
+        self.before = self.sums = self.counted = self.shares = torch.empty(0)
+        if self.norms:
+            momenta = [norm.momentum for norm in self.norms for _ in range(2)]
+            self.shares = torch.cat(
+                [
+                    torch.full_like(buffer, momentum)
+                    for buffer, momentum in zip(self.buffers, momenta, strict=True)
+                    if momentum is not None  # none of timm's is a plain mean over all batches
+                ]
+            )
 
     @contextmanager
     def of_micro_batches(self) -> Iterator[None]:
@@ -41,9 +54,9 @@ class RunningStatistics:
         if not self.norms:
             yield
             return
-        self.before = self._flat()
+        # Flat, and by few calls: a network has a hundred such buffers, and a GPU waits for none.
+        self.before, self.counted = torch.cat(self.buffers), torch.stack(self.counters)
         self.sums = torch.zeros_like(self.before)
-        self.tracked = [int(norm.num_batches_tracked or 0) for norm in self.norms]
         momenta = [norm.momentum for norm in self.norms]
         for norm in self.norms:
             norm.momentum = 1.0
@@ -52,7 +65,7 @@ class RunningStatistics:
         finally:
             for norm, momentum in zip(self.norms, momenta, strict=True):
                 norm.momentum = momentum
-            self._set(self.before, 0)
+            self._set(self.before, self.counted)
 
     def note(self, count: float) -> None:
         """Keep what the forward pass of a micro-batch left.
@@ -61,7 +74,7 @@ class RunningStatistics:
             count: How many losses it has, by which it counts.
         """
         if self.norms:
-            self.sums.add_(self._flat(), alpha=count)
+            self.sums.add_(torch.cat(self.buffers), alpha=count)
 
     def merge(self, count: float) -> None:
         """Move the statistics by those of the step, which is taken.
@@ -72,31 +85,9 @@ class RunningStatistics:
         if not self.norms or not count:
             return
         of_step = self.ranks.summed(self.sums / count)
-        shares = torch.cat(
-            [
-                # Without momentum torch means the plain mean over all steps.
-                torch.full_like(buffer, norm.momentum or 1 / (tracked + 1))
-                for norm, tracked in zip(self.norms, self.tracked, strict=True)
-                for buffer in _statistics(norm)
-            ]
-        )
-        self._set(self.before.lerp(of_step, shares), 1)
+        self._set(self.before.lerp(of_step, self.shares), self.counted + 1)
 
-    def _flat(self) -> Tensor:
-        return torch.cat([buffer for norm in self.norms for buffer in _statistics(norm)])
-
-    def _set(self, values: Tensor, more: int) -> None:
-        for norm, tracked in zip(self.norms, self.tracked, strict=True):
-            mean, variance = _statistics(norm)
-            channels = len(mean)
-            mean.copy_(values[:channels])
-            variance.copy_(values[channels : 2 * channels])
-            values = values[2 * channels :]
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.fill_(tracked + more)
-
-
-def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    return norm.running_mean, norm.running_var
+    def _set(self, statistics: Tensor, counted: Tensor) -> None:
+        parts = torch.split(statistics, self.sizes)
+        torch._foreach_copy_(self.buffers, parts)
+        torch._foreach_copy_(self.counters, counted.unbind())
