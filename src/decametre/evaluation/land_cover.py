@@ -197,8 +197,7 @@ def check_apart(
     Raises:
         EvaluationError: A patch is in both parts.
     """
-    scored_names, names = store.names, other.names
-    both = {scored_names[place] for place in places} & {names[place] for place in tuning}
+    both = store.names_at(places) & other.names_at(tuning)
     if both:
         raise EvaluationError(
             f"{len(both)} patches, {min(both)} among them, would be scored with thresholds that "

@@ -299,6 +299,10 @@ class PatchStore:
             raise PatchError(f"{self.path} has no patch of split '{split}'; it has {there}")
         return found
 
+    def names_at(self, places: np.ndarray) -> set[str]:
+        """The names of some patches."""
+        return {self.names[place] for place in places}
+
     def patches(self, places: Sequence[int] | np.ndarray) -> list[Patch]:
         """Patches as they were written.
 

@@ -251,8 +251,7 @@ def check_apart(
     Raises:
         TrainingError: A patch is in both parts.
     """
-    names, held = store.names, other.names
-    both = {names[place] for place in places} & {held[place] for place in others}
+    both = store.names_at(places) & other.names_at(others)
     if both:
         raise TrainingError(
             f"{len(both)} patches, {min(both)} among them, are trained and validated on; give "
