@@ -330,10 +330,10 @@ def test_the_gradient_is_of_the_mean_over_what_counts(micro_batch):
 
     network = nn.Linear(1, 1, bias=False)
     values = torch.tensor([[1.0], [2.0], [6.0]])
-    Gradient(Product(), network, ALONE)(values.split(micro_batch or 3), 3)
+    Gradient(Product(), network, ALONE)(values.split(micro_batch or 3), lambda: 3)
     assert network.weight.grad == 3
     network.zero_grad()
-    Gradient(Product(), network, ALONE)([], 0)
+    Gradient(Product(), network, ALONE)([], lambda: 0)
     assert network.weight.grad == 0
 
 
