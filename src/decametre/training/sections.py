@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from decametre.bands import BAND_NAMES, parse_bands
 from decametre.errors import UnknownNameError
+from decametre.models.normalization import Norm
 
 Kernel = Literal["dsen2", "mtf"]
 
@@ -71,7 +72,7 @@ class LandCoverNetwork(Section):
     config: dict[str, Any] = Field(default_factory=dict)
     bands: tuple[str, ...] = BAND_NAMES
     upsampling: Literal["bilinear", "super-resolution"] = "bilinear"
-    norm: Literal["merged", "synchronised", "group", "frozen"] = "merged"
+    norm: Norm = "merged"
     dropout: Share = 0.5
 
     @field_validator("bands")
