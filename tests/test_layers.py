@@ -15,6 +15,7 @@ LAYERS = [
     {"models", "io"},
     {"wald", "stack", "scenes", "sampling", "patches"},
     {"inference", "training", "evaluation"},
+    {"fleet"},
     {"bench"},
     {"api", "cli", "__main__"},
 ]
