@@ -61,6 +61,10 @@ class PatchError(DecametreError):
     """A patch, an archive or a store of patches cannot be used."""
 
 
+class FleetError(DecametreError):
+    """A list of products, a cluster, or the folder of a fleet cannot be used."""
+
+
 class DeviceError(DecametreError):
     """The device that was asked for is not there."""
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from decametre.errors import FleetError
+
 Event = dict[str, Any]
 
 FOLDER = "fleet"
@@ -69,11 +71,19 @@ def read_events(out: Path) -> Iterator[Event]:
     """The events of a folder of results, oldest first; none where no fleet has been at work.
 
     A last line that was cut short is left out.
+
+    Raises:
+        FleetError: A line before the last is no event.
     """
     path = events_path(out)
     if not path.exists():
         return
     with path.open("rb") as lines:
-        for line in lines:
+        for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
-                yield json.loads(line)
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise FleetError(
+                        f"{path}, line {number}: not an event of a fleet; remove that line"
+                    ) from error
