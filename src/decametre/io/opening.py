@@ -44,9 +44,9 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
     if not _exists(path):
         raise NotAProductError(f"{text}: no such file or folder{_near(path)}")
     if path.is_dir():
-        if not _is_safe(path) and (path / "item.json").is_file():
+        if not is_safe(path) and (path / "item.json").is_file():
             return open_stac(str(path / "item.json"), offset_dn)
-        if not _is_safe(path):
+        if not is_safe(path):
             raise NotAProductError(
                 f"{text}: not a Sentinel-2 product; give {_inside(path) or ACCEPTED}"
             )
@@ -83,7 +83,7 @@ def parse_offset(offset: str | float) -> float | None:
     return value
 
 
-def _is_safe(folder: Path) -> bool:
+def is_safe(folder: Path) -> bool:
     """Whether a folder is a SAFE product, complete or not, or one of its granules."""
     return (
         folder.suffix.upper() == ".SAFE"
