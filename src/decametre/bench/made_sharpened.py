@@ -60,6 +60,7 @@ def make_sharpened(
         radiometry,
         tags,
         quality,
+        {},
         {"quality": f"{path.stem}.quality.json"},
         "uint16",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,10 @@ ENCODINGS = {"dn": "uint16", "reflectance": "float32"}
 
 Progress = Callable[[int, int, int], None]
 """Called with the number of windows done, of all windows, and of 10 m pixels done."""
+
+Stages = Callable[[str], AbstractContextManager[object]]
+"""What surrounds each stage of a job, by its name: `compute` (with the reading, but for the first
+window) and `encode`. Where jobs share a device, `compute` may wait for its turn."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,7 @@ def run(
     window: Window,
     options: Options,
     progress: Progress,
+    stages: Stages = lambda name: nullcontext(),
 ) -> Result:
     """Sharpen a window of a product into a COG, a STAC item and a quality card.
 
@@ -90,6 +96,7 @@ def run(
         window: In 10 m pixels, a multiple of every band's pixels.
         options: How.
         progress: Called after every core.
+        stages: What surrounds each stage.
 
     Raises:
         DecametreError: See `decametre.api.sharpen`.
@@ -123,18 +130,21 @@ def run(
         with CogWriter(
             staging.path(output.name), grid, radiometry, dtype, options.compression
         ) as writer:
-            pieces = sharpen_windows(product, window, sharpeners, options.tile)
-            for done, piece in enumerate(pieces, start=1):
-                images = piece.dn if dtype == "uint16" else reflectance_of(piece, radiometry)
-                writer.write(piece.core.relative_to(window), images)
-                for name, sums in piece.residuals.items():
-                    residuals[name] += sums
-                if shot:
-                    shot.add(piece)
-                pixels += piece.core.width * piece.core.height
-                progress(done, total, pixels)
+            with closing(
+                sharpen_windows(product, window, sharpeners, options.tile, stages("compute"))
+            ) as pieces:
+                for done, piece in enumerate(pieces, start=1):
+                    images = piece.dn if dtype == "uint16" else reflectance_of(piece, radiometry)
+                    writer.write(piece.core.relative_to(window), images)
+                    for name, sums in piece.residuals.items():
+                        residuals[name] += sums
+                    if shot:
+                        shot.add(piece)
+                    pixels += piece.core.width * piece.core.height
+                    progress(done, total, pixels)
             log.info("writing the Cloud-Optimized GeoTIFF")
-            writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": product.id})
+            with stages("encode"):
+                writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": product.id})
         quality = quality_card(
             product,
             window,
@@ -154,7 +164,10 @@ def run(
         elif shot:
             log.warning("no picture: it needs B05, B8A and B12, or B01 and B09, among --bands")
         tags = {name: statistics.tags for name, statistics in writer.statistics.items()}
-        item = result_item(product, grid, output, radiometry, tags, quality, files, dtype)
+        settings = settings_of(models, bands, product.asked_offset_dn, options) | {
+            "window": None if window == product.grid.window else quality["window"]
+        }
+        item = result_item(product, grid, output, radiometry, tags, quality, settings, files, dtype)
         item_name = f"{output.stem}.json"
         dump(staging.path(item_name), item.to_dict(include_self_link=False))
         staging.commit(output.name, *files.values(), item_name)
@@ -165,6 +178,32 @@ def run(
         output.with_name(files["thumbnail"]) if "thumbnail" in files else None,
         quality,
     )
+
+
+def settings_of(
+    models: Sequence[Model], bands: Sequence[str], offset_dn: float | None, options: Options
+) -> dict[str, Any]:
+    """All that a result depends on beside the product, its part and the version, as JSON.
+
+    What only costs time or memory is not in it. It stands in the item, so that it can be told
+    whether a result is what another run would make.
+
+    Args:
+        models: From `registry.models_for`.
+        bands: Bands of the output.
+        offset_dn: Radiometric offset that was asked for, or None.
+        options: How.
+    """
+    return {
+        "models": {model.card.name: model.card.checksum for model in models},
+        "bands": list(bands),
+        "offset_dn": offset_dn,
+        "precision": options.precision,
+        "consistent": options.consistent,
+        "encoding": options.encoding,
+        "compression": options.compression,
+        "quicklook": options.quicklook,
+    }
 
 
 def check_apart(product: Product, output: Path) -> None:

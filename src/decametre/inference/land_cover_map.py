@@ -171,6 +171,8 @@ def run(
             classes,
             features_name if options.geojson else None,
             about | {"patches": known, "patches_without_data": total - known},
+            settings_of(card, product.asked_offset_dn, options)
+            | {"window": None if window == product.grid.window else str(window)},
         )
         dump(staging.path(item_name), item.to_dict(include_self_link=False))
         made = [output.name, classes_name, legend_name, item_name]
@@ -233,6 +235,26 @@ def classified(
                 )
             found[columns[enough]] = answers
         yield found
+
+
+def settings_of(card: LandCoverCard, offset_dn: float | None, options: Options) -> dict[str, Any]:
+    """All that a map depends on beside the product, its part and the version, as JSON.
+
+    Args:
+        card: Of the model that classifies.
+        offset_dn: Radiometric offset that was asked for, or None.
+        options: How.
+    """
+    return {
+        "models": {card.name: card.checksum},
+        "sharpen_with": list(options.sharpen_with),
+        "offset_dn": offset_dn,
+        "stride": options.stride,
+        "least_data": options.least_data,
+        "precision": options.precision,
+        "encoding": options.encoding,
+        "geojson": options.geojson,
+    }
 
 
 def _about(

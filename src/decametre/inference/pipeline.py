@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
 from typing import TypeVar
 
 from decametre.grid import Window
@@ -26,8 +28,12 @@ READ_AHEAD = 2
 
 
 def sharpen_windows(
-    product: Product, window: Window, sharpeners: Sequence[Sharpener], tile: int = DEFAULT_TILE
-) -> Iterator[SharpenedWindow]:
+    product: Product,
+    window: Window,
+    sharpeners: Sequence[Sharpener],
+    tile: int = DEFAULT_TILE,
+    turn: AbstractContextManager[object] | None = None,
+) -> Generator[SharpenedWindow, None, None]:
     """Sharpen a window of a product, core by core.
 
     One thread reads ahead, and each sharpener computes in a thread of its own. What is in memory
@@ -38,6 +44,8 @@ def sharpen_windows(
         window: What to sharpen, in 10 m pixels, a multiple of the sharpeners' `step`.
         sharpeners: One a device, alike but for the device.
         tile: Edge of a core in 10 m pixels.
+        turn: Entered when the first window has been read, and left when all are computed: where
+            products share a device, one can be read ahead while another is computed.
 
     Yields:
         Every core once, in reading order.
@@ -69,8 +77,10 @@ def sharpen_windows(
             idle.put(sharpener)
 
     pending: deque[Future[SharpenedWindow]] = deque()
-    with ThreadPoolExecutor(len(sharpeners)) as pool:
-        for core, outer, stack in read_ahead(stacks, READ_AHEAD):
+    windows = read_ahead(stacks, READ_AHEAD)
+    windows = chain(list(islice(windows, 1)), windows)
+    with turn or nullcontext(), ThreadPoolExecutor(len(sharpeners)) as pool:
+        for core, outer, stack in windows:
             pending.append(pool.submit(compute, core, outer, stack))
             if len(pending) > len(sharpeners):
                 yield pending.popleft().result()

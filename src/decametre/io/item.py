@@ -25,6 +25,12 @@ STAC_EXTENSIONS = [
     "https://stac-extensions.github.io/view/v1.0.0/schema.json",
 ]
 
+DERIVED_FROM = "derived_from"
+"""The link of an item to the product that its result was made from."""
+
+SETTINGS = "decametre:settings"
+"""The property of an item that says how its result was made."""
+
 MISSION_SPAN = {"start_datetime": "2015-06-23T00:00:00Z", "end_datetime": "2099-12-31T00:00:00Z"}
 """STAC wants a time. Where a source states none: since the launch of Sentinel-2A."""
 
@@ -36,6 +42,7 @@ def result_item(
     radiometry: Mapping[str, Radiometry],
     statistics: Mapping[str, Mapping[str, str]],
     quality: Mapping[str, Any],
+    settings: Mapping[str, Any],
     files: Mapping[str, str],
     dtype: str,
 ) -> pystac.Item:
@@ -48,6 +55,7 @@ def result_item(
         radiometry: Of each output band, in the order of the file.
         statistics: GDAL's `STATISTICS_*` of each band.
         quality: The quality card, embedded as `decametre:quality`.
+        settings: How it was made, as `decametre:settings`.
         files: File names of the assets beside the COG: `quality`, and `thumbnail` if there is one.
         dtype: `uint16` (DN) or `float32` (reflectance).
     """
@@ -60,6 +68,7 @@ def result_item(
         {
             "gsd": FINEST_GSD,
             "processing:lineage": "Sentinel-2 bands of 20 m and 60 m brought to 10 m by decametre",
+            SETTINGS: dict(settings),
             "decametre:quality": dict(quality),
         },
         STAC_EXTENSIONS,
@@ -157,7 +166,7 @@ def item_of(
         properties=said,
         stac_extensions=list(extensions),
     )
-    item.add_link(pystac.Link("derived_from", _source_href(product.source, output.parent)))
+    item.add_link(pystac.Link(DERIVED_FROM, source_href(product.source, output.parent)))
     return item
 
 
@@ -192,7 +201,7 @@ def plain_statistics(tags: Mapping[str, str]) -> dict[str, Any]:
     return {"statistics": {key: float(tags[f"STATISTICS_{tag}"]) for key, tag in keys.items()}}
 
 
-def _source_href(source: str, folder: Path) -> str:
+def source_href(source: str, folder: Path) -> str:
     """The source as the item links to it: a URL as it is, a path relative to the item."""
     if "://" in source:
         return source

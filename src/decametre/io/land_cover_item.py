@@ -9,7 +9,7 @@ from typing import Any
 import pystac
 
 from decametre.io.class_maps import ENCODINGS, NO_CLASS, ClassWriter, MapGrid, ProbabilityWriter
-from decametre.io.item import item_of, plain_statistics
+from decametre.io.item import SETTINGS, item_of, plain_statistics
 from decametre.io.product import Product
 
 STAC_EXTENSIONS = [
@@ -28,6 +28,7 @@ def land_cover_item(
     classes: ClassWriter,
     features: str | None,
     about: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> pystac.Item:
     """Describe a map.
 
@@ -39,6 +40,7 @@ def land_cover_item(
         classes: Finished.
         features: File name of the patches as GeoJSON, or None.
         about: What made the map: model, patches, thresholds.
+        settings: How it was made.
     """
     item = item_of(
         product,
@@ -49,6 +51,7 @@ def land_cover_item(
         {
             "gsd": grid.gsd,
             "processing:lineage": f"Land cover of patches by {about['model']['name']}, decametre",
+            SETTINGS: dict(settings),
             "decametre:land_cover": dict(about),
         },
         STAC_EXTENSIONS,

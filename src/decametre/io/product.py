@@ -49,6 +49,7 @@ class Product:
         offset_reason: How the radiometric offset was decided, in words for the log.
         properties: STAC properties that the result carries over (cloud cover, sun and view
             angles, orbit).
+        asked_offset_dn: Radiometric offset that the user asked for; None: as the product says.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Product:
     missing: Mapping[str, str]
     offset_reason: str
     properties: Mapping[str, Any] = field(default_factory=dict)
+    asked_offset_dn: float | None = None
 
     def band_files(self, names: Iterable[str]) -> list[BandFile]:
         """The files of these bands.

@@ -172,6 +172,7 @@ def _product(
         },
         missing=missing,
         offset_reason=_offset_reason(metadata, main, offset),
+        asked_offset_dn=offset,
         properties={**metadata.properties, **_granule_properties(granule, files, source)},
     )
 

@@ -114,6 +114,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
             for key, value in item.properties.items()
             if CARRIED.fullmatch(key) and value is not None
         },
+        asked_offset_dn=offset,
     )
 
 
