@@ -1,0 +1,1 @@
+"""`decametre fleet`: many products on a cluster. One file a subcommand."""
