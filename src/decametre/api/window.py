@@ -1,0 +1,58 @@
+"""The part of a product that a user asks for."""
+
+from __future__ import annotations
+
+import logging
+
+from rasterio.warp import transform_bounds
+
+from decametre.errors import GridError
+from decametre.grid import Window
+from decametre.io.product import Product
+
+log = logging.getLogger(__name__)
+
+COARSEST = 6
+"""Edge of a 60 m pixel in 10 m pixels."""
+
+
+def choose_window(
+    product: Product,
+    window: Window | tuple[int, int, int, int] | None,
+    bbox: tuple[float, float, float, float] | None,
+) -> Window:
+    """The part of a product that was asked for, snapped outward to whole pixels of 60 m.
+
+    Raises:
+        GridError: Both a window and a bbox were given, or it is empty or outside the product.
+    """
+    if window is not None and bbox is not None:
+        raise GridError("give a window or a bbox, not both")
+    if bbox is not None:
+        west, south, east, north = bbox
+        if not (west < east and south < north):
+            raise GridError(
+                f"bbox {west},{south},{east},{north} is empty; give WEST,SOUTH,EAST,NORTH in "
+                "degrees"
+            )
+        bounds = transform_bounds("EPSG:4326", product.grid.crs, *bbox)
+        asked = product.grid.window_of_bounds(bounds).intersection(product.grid.window)
+        if not asked.width or not asked.height:
+            raise GridError(
+                f"bbox {west},{south},{east},{north} is outside the product, which covers "
+                f"{','.join(f'{v:.4f}' for v in lonlat_bounds(product))}"
+            )
+    elif window is not None:
+        asked = window if isinstance(window, Window) else Window(*window)
+    else:
+        return product.grid.window
+    snapped = product.grid.checked_window(asked, COARSEST)
+    if snapped != asked:
+        log.info("window %s snapped outward to %s (whole pixels of 60 m)", asked, snapped)
+    return snapped
+
+
+def lonlat_bounds(product: Product) -> tuple[float, float, float, float]:
+    """West, south, east, north of a product in degrees."""
+    west, south, east, north = transform_bounds(product.grid.crs, "EPSG:4326", *product.grid.bounds)
+    return west, south, east, north
