@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +20,7 @@ import numpy as np
 from decametre.bands import BAND_NAMES
 from decametre.bench.made_sharpened import make_sharpened
 from decametre.bench.sharpen import FULL_SIZE, full_size_product
-from decametre.errors import DecametreError
+from decametre.bench.watched import watched
 from decametre.inference.job import Options
 from decametre.inference.job import run as sharpen
 from decametre.io.opening import open_product
@@ -32,8 +29,6 @@ from decametre.models.registry import models_for
 from decametre.patches.store import PatchStore
 
 log = logging.getLogger(__name__)
-
-_PAUSE = 0.1  # seconds between two looks at the memory
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, workers: int = 2) -> Re
         workers: Processes that cut.
     """
     safe = full_size_product(source, cache, size)
-    tile = _tile(source, safe)
+    tile = full_size_tile(source, safe)
     cuttings = []
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         for name, options in (
@@ -126,8 +121,13 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, workers: int = 2) -> Re
     return Report(size, workers, os.cpu_count() or 1, tuple(cuttings))
 
 
-def _tile(source: str, safe: Path) -> Path:
-    """A sharpened tile of the product: the source sharpened, mirrored to full size; made once."""
+def full_size_tile(source: str, safe: Path) -> Path:
+    """A sharpened tile of a full-size product, made once by mirroring what it was made from.
+
+    Args:
+        source: What it was made from.
+        safe: The product, as `full_size_product` makes it; the tile is kept beside.
+    """
     path = safe.parent / "sharpened.tif"
     if path.with_suffix(".json").exists():
         return path
@@ -164,45 +164,10 @@ def _cut(images: str, safe: Path, store: Path, options: Sequence[str]) -> Cuttin
         DecametreError: It failed.
     """
     command = [sys.executable, "-m", "decametre", "-q", "patches", "extract", str(safe), str(store)]
-    start = time.perf_counter()
-    process = subprocess.Popen([*command, *options])
-    peak = [0]
-    watcher = threading.Thread(target=_watch, args=(process, peak))
-    watcher.start()
-    status = process.wait()
-    seconds = time.perf_counter() - start
-    watcher.join()
-    if status:
-        raise DecametreError(f"decametre patches extract failed with status {status}")
+    process = watched([*command, *options])
     found = len(PatchStore(store))
     files = [store, *store.with_suffix(".shards").glob("*.h5")]
     written = sum(path.stat().st_size for path in files)
     for path in files:
         path.unlink()
-    return Cutting(images, found, seconds, peak[0] / 1e9, written / 1e9)
-
-
-def _watch(process: subprocess.Popen[bytes], peak: list[int]) -> None:
-    """Keep the largest memory of a process and its children, in bytes; 0 without /proc."""
-    while process.poll() is None:
-        family = [process.pid, *_children(process.pid)]
-        peak[0] = max(peak[0], sum(map(_memory, family)))
-        time.sleep(_PAUSE)
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def _memory(pid: int) -> int:
-    """A process's resident memory in bytes, what it shares divided among those who share it."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-    except OSError:  # it has ended
-        pass
-    return 0
+    return Cutting(images, found, process.seconds, process.peak_memory_gb, written / 1e9)
