@@ -1,0 +1,98 @@
+"""Products by their paths and URLs, of which there may be 100,000: none is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from decametre.fleet.inputs.documents import is_web
+from decametre.fleet.inputs.items import item_at
+from decametre.fleet.inputs.naming import Found
+from decametre.io.opening import is_safe
+
+FORMATS = (".zip", ".safe", ".json", ".geojson")
+"""Ends of files' and folders' names that are no part of the products' names."""
+
+NO_IMAGES = frozenset({"QI_DATA", "AUX_DATA", "DATASTRIP", "HTML", "INSPIRE", "rep_info"})
+"""Folders of a SAFE in which there are no bands."""
+
+ITEM = "item.json"
+"""The item of a folder that is a product."""
+
+
+def absolute(text: str, folder: Path) -> str:
+    """A product's path or URL as a list has it, as any worker finds it.
+
+    Args:
+        text: Path, file:// or other URL.
+        folder: The list's, at which relative paths begin.
+    """
+    if text.startswith("file://"):
+        return unquote(urlsplit(text).path)
+    return text if "://" in text else str(folder.absolute() / text)
+
+
+def found_product(address: str) -> Found:
+    """A product, its name and size as far as they are known without opening it.
+
+    A server is not asked. What is not there, or no product, is found all the same: a worker will
+    say what is the matter with it.
+
+    Args:
+        address: From `absolute`.
+    """
+    name = name_in(address)
+    try:
+        state = None if "://" in address else Path(address).stat()
+    except (OSError, ValueError):  # not there, not for us, or no path at all
+        state = None
+    if state is None:
+        return Found(name, address)
+    path = Path(address)
+    if stat.S_ISDIR(state.st_mode):
+        if is_safe(path):
+            return Found(name, address, safe_size(path))
+        return local_item(path / ITEM) or Found(name, address)
+    suffix = path.suffix.lower()
+    if suffix in (".json", ".geojson"):
+        return local_item(path) or Found(name, address)
+    if suffix == ".xml":
+        return Found(name, address, safe_size(path.parent))
+    return Found(name, address, state.st_size if suffix == ".zip" else None)
+
+
+def name_in(address: str) -> str:
+    """What a product is called, by its path or URL."""
+    path = PurePosixPath(unquote(urlsplit(address).path) if is_web(address) else address)
+    if path.name == ITEM or path.suffix.lower() == ".xml":
+        path = path.parent
+    while path.suffix.lower() in FORMATS:
+        path = path.with_suffix("")
+    return path.name
+
+
+def safe_size(folder: Path) -> int | None:
+    """Bytes of the images of a SAFE folder, or of one of its granules'; None if there is none."""
+    total = 0
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name not in NO_IMAGES]
+        for name in files:
+            if name.endswith(".jp2"):
+                try:
+                    total += (Path(place) / name).stat().st_size
+                except OSError:  # gone, or a link to nothing: a worker will say so
+                    continue
+    return total or None
+
+
+def local_item(path: Path) -> Found | None:
+    """A STAC item in a file, or None if it is none."""
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    is_item = isinstance(document, dict) and document.get("type") == "Feature"
+    return item_at(str(path), document) if is_item else None
