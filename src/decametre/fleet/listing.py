@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,7 +103,7 @@ def _found(source: str) -> Iterator[Found]:
 
 def _in_text(path: Path) -> Iterator[Found]:
     """The products of a text file."""
-    lines = (line.strip() for line in _read_text(path).splitlines())
+    lines = (line.strip() for line in _read_text(path).split("\n"))
     for line in lines:
         if line and not line.startswith("#"):
             yield found_product(absolute(line, path.parent))
@@ -110,15 +111,15 @@ def _in_text(path: Path) -> Iterator[Found]:
 
 def _in_csv(path: Path) -> Iterator[Found]:
     """The products of a CSV."""
-    reader = csv.DictReader(_read_text(path).splitlines(), skipinitialspace=True, strict=True)
-    columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
-    column = next((columns[name] for name in COLUMNS if name in columns), None)
-    if column is None:
-        raise FleetError(
-            f"{path}: none of its columns ({', '.join(columns) or 'it has none'}) is called "
-            f"{', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; its first line has to name them"
-        )
+    reader = csv.DictReader(io.StringIO(_read_text(path)), skipinitialspace=True, strict=True)
     try:
+        columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
+        column = next((columns[name] for name in COLUMNS if name in columns), None)
+        if column is None:
+            raise FleetError(
+                f"{path}: none of its columns ({', '.join(columns) or 'it has none'}) is called "
+                f"{', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; its first line has to name them"
+            )
         for row in reader:
             product, name = ((row.get(key) or "").strip() for key in (column, columns.get("name")))
             if product:
@@ -127,7 +128,7 @@ def _in_csv(path: Path) -> Iterator[Found]:
             elif any(row.values()):
                 raise FleetError(f"{path}, line {reader.line_num}: no {column} in it")
     except csv.Error as error:
-        raise FleetError(f"{path}, line {reader.line_num}: not CSV ({error})") from error
+        raise FleetError(f"{path}, after line {reader.line_num}: not CSV ({error})") from error
 
 
 def _read_text(path: Path) -> str:

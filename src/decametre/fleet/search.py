@@ -122,6 +122,8 @@ def _time(url: str, datetime: str | None) -> str | None:
     try:
         text: str = ItemSearch(url, datetime=datetime).get_parameters()["datetime"]
         start, _, end = text.partition("/")
+        if {start, end} <= {"..", ""}:
+            raise ValueError("neither a beginning nor an end")
     except Exception as error:  # pystac-client raises just that
         raise FleetError(
             f"datetime '{datetime}': {error}; give a day, month or year such as 2023-06, or two "
@@ -148,7 +150,7 @@ def _open(url: str) -> Client:
 
 @contextmanager
 def _asking(url: str) -> Iterator[None]:
-    """What the server, or pystac-client of its answer, has to complain of, as an error in a line."""
+    """What a server, or pystac-client of its answer, complains of, as an error of one line."""
     try:
         yield
     except APIError as error:
@@ -168,8 +170,7 @@ def _items(found: ItemSearch, url: str) -> Iterator[Document]:
 
 def _collections(client: Client, url: str, wanted: Sequence[str]) -> list[str]:
     """Ids of the collections to be searched, each as the API writes it."""
-    with _asking(url):
-        known = {each.id.lower(): each.id for each in client.get_collections()}
+    known = {name.lower(): name for name in _known(client, url)}
     for name in wanted:
         if known and name.lower() not in known:
             raise UnknownNameError(f"collection of {url}", name, known.values())
@@ -183,6 +184,19 @@ def _collections(client: Client, url: str, wanted: Sequence[str]) -> list[str]:
         )
     log.info("searching %s of %s", found, url)
     return [found]
+
+
+def _known(client: Client, url: str) -> list[str]:
+    """Ids of all collections, none where the API does not list them.
+
+    Taken from the answer itself: one collection that pystac cannot parse would bar all others.
+    """
+    link = client.get_single_link("data")
+    if link is None:
+        return []
+    with _asking(url):
+        pages = server_access().get_pages(link.href)
+        return [str(each["id"]) for page in pages for each in page["collections"]]
 
 
 def _clear(items: Iterator[Document], cloud_cover: float | None) -> Iterator[Document]:
