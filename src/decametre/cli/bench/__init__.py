@@ -6,7 +6,17 @@ import click
 
 from decametre.cli.lazy import LazyGroup
 
-BENCHES = ("sharpen", "train", "scaling", "overlap", "balance", "patches", "stores", "archive")
+BENCHES = (
+    "sharpen",
+    "train",
+    "scaling",
+    "overlap",
+    "balance",
+    "patches",
+    "stores",
+    "archive",
+    "predict",
+)
 """Each is a module of this package with its command: `train` is `train_bench.train_bench`."""
 
 
