@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from decametre.api.evaluation import evaluate as evaluate
     from decametre.api.extraction import extract_patches as extract_patches
+    from decametre.api.fleet import FleetOptions as FleetOptions
+    from decametre.api.fleet import fleet_extract as fleet_extract
+    from decametre.api.fleet import fleet_predict as fleet_predict
+    from decametre.api.fleet import fleet_sharpen as fleet_sharpen
     from decametre.api.importing import import_patches as import_patches
     from decametre.api.labelling import label_product as label_product
     from decametre.api.land_cover_evaluation import evaluate_land_cover as evaluate_land_cover
@@ -24,9 +28,13 @@ if TYPE_CHECKING:
     from decametre.api.window import lonlat_bounds as lonlat_bounds
 
 MODULES = {
+    "FleetOptions": "fleet",
     "evaluate": "evaluation",
     "evaluate_land_cover": "land_cover_evaluation",
     "extract_patches": "extraction",
+    "fleet_extract": "fleet",
+    "fleet_predict": "fleet",
+    "fleet_sharpen": "fleet",
     "import_patches": "importing",
     "label_product": "labelling",
     "lonlat_bounds": "window",

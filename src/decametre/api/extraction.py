@@ -88,9 +88,63 @@ def extract_patches(
     """
     models = [model] if isinstance(model, str) else list(model)
     given = [products] if isinstance(products, str | os.PathLike) else list(products)
+    request = patch_request(
+        given,
+        patches=patches,
+        stride=stride,
+        label_column=label_column,
+        labels=labels,
+        label_names=label_names,
+        label_share=label_share,
+        classes=classes,
+        sharpened=sharpened,
+        sharpen=sharpen,
+        models=models,
+        native=native,
+        exclude=exclude,
+        no_cloud=no_cloud,
+        no_shadow=no_shadow,
+        no_snow=no_snow,
+        limit=limit,
+        skip_misfits=skip_misfits,
+        offset=offset,
+    )
+    return extract(
+        request,
+        Path(output),
+        workers or available_cores(),
+        sharpener(models, device),
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def patch_request(
+    products: Sequence[PathLike],
+    *,
+    patches: PathLike | None,
+    stride: int,
+    label_column: str,
+    labels: PathLike | None,
+    label_names: PathLike | None,
+    label_share: float,
+    classes: int | None,
+    sharpened: Sequence[PathLike],
+    sharpen: bool,
+    models: Sequence[str],
+    native: bool,
+    exclude: Sequence[PathLike],
+    no_cloud: bool,
+    no_shadow: bool,
+    no_snow: bool,
+    limit: float,
+    skip_misfits: bool,
+    offset: str | float,
+) -> Request:
+    """What `extract_patches` is asked for, with paths that hold whatever the working directory."""
     screened = {"cloud": no_cloud, "shadow": no_shadow, "snow": no_snow}
-    request = Request(
-        products=tuple(located(path) for path in given),
+    return Request(
+        products=tuple(located(path) for path in products),
         patches=None if patches is None else located(patches),
         stride=stride,
         label_column=label_column,
@@ -107,14 +161,6 @@ def extract_patches(
         limit=limit,
         skip_misfits=skip_misfits,
         offset=offset,
-    )
-    return extract(
-        request,
-        Path(output),
-        workers or available_cores(),
-        sharpener(models, device),
-        overwrite=overwrite,
-        progress=progress,
     )
 
 

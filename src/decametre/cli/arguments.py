@@ -7,6 +7,20 @@ from typing import Any
 
 import click
 
+Command = Callable[..., Any]
+
+
+def together(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Arguments and options that several commands share, as one decorator, in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
 product_argument = click.argument("product", metavar="PRODUCT")
 
 offset_option = click.option(

@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from decametre import api
-from decametre.cli.arguments import NumberList, offset_option, product_argument
+from decametre.cli.arguments import NumberList, product_argument
 from decametre.cli.console import progress_of
+from decametre.cli.mapping_options import mapping_options
 from decametre.grid import Window
-from decametre.inference.device import PRECISIONS
-from decametre.io.class_maps import ENCODINGS
 from decametre.patches.patch import SPLITS
 from decametre.training.launcher import place_of
 
@@ -120,21 +119,6 @@ def evaluate(
 @product_argument
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUT.tif")
 @click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FOLDER",
-    help="Folder of a land-cover model.",
-)
-@click.option(
-    "--stride",
-    type=int,
-    default=1200,
-    show_default=True,
-    metavar="METRES",
-    help="From one patch to the next, and the size of a pixel: 1200 or less, a multiple of 60.",
-)
-@click.option(
     "--window",
     type=NumberList("COL,ROW,WIDTH,HEIGHT", int),
     help="Part of the product in 10 m pixels; snapped outward to whole pixels of 60 m.",
@@ -144,50 +128,12 @@ def evaluate(
     type=NumberList("WEST,SOUTH,EAST,NORTH", float),
     help="Part of the product in degrees; snapped outward likewise.",
 )
-@offset_option
+@mapping_options
 @click.option(
     "--sharpened",
     type=click.Path(path_type=Path),
     metavar="TIF",
     help="What `decametre sharpen` made of PRODUCT, for a model trained on such images.",
-)
-@click.option(
-    "--sharpen-with",
-    multiple=True,
-    metavar="NAME|FOLDER",
-    show_default="what sharpened its training images",
-    help="For such a model: model, family or model folder that sharpens on the way; repeatable.",
-)
-@click.option(
-    "--least-data",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.9,
-    show_default=True,
-    help="Share of a patch that must have data.",
-)
-@click.option(
-    "--encoding",
-    type=click.Choice(list(ENCODINGS)),
-    default="probability",
-    show_default=True,
-    help="probability: float32, 0 to 1. percent: uint8.",
-)
-@click.option(
-    "--geojson/--no-geojson", default=True, show_default=True, help="Also write the patches."
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="auto: the first GPU of the machine, else the processor.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="auto",
-    show_default=True,
-    help="Of what sharpens on the way.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
 def predict(

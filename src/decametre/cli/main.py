@@ -18,7 +18,10 @@ from decametre.cli.lazy import LazyGroup
 from decametre.errors import DecametreError
 from decametre.version import __version__
 
-VERBS = ("info", "sharpen", "train", "evaluate", "patches", "landcover", "models", "env", "bench")
+VERBS = (
+    *("info", "sharpen", "train", "evaluate", "patches", "landcover", "fleet"),
+    *("models", "env", "bench"),
+)
 """Each is a module of this package with a command of the same name."""
 
 

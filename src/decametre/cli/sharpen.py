@@ -8,14 +8,10 @@ from pathlib import Path
 import click
 
 from decametre import api
-from decametre.bands import BAND_NAMES
-from decametre.cli.arguments import NumberList, offset_option, product_argument
+from decametre.cli.arguments import NumberList, product_argument
 from decametre.cli.console import progress_of
+from decametre.cli.sharpening_options import sharpening_options
 from decametre.grid import Window
-from decametre.inference.device import PRECISIONS
-from decametre.inference.job import ENCODINGS
-from decametre.inference.pipeline import DEFAULT_TILE
-from decametre.io.cog import COMPRESSIONS
 
 log = logging.getLogger(__name__)
 
@@ -23,12 +19,6 @@ log = logging.getLogger(__name__)
 @click.command()
 @product_argument
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--bands",
-    default=",".join(BAND_NAMES),
-    show_default="all twelve",
-    help="Bands of the output, such as B05,B11,B12.",
-)
 @click.option(
     "--window",
     type=NumberList("COL,ROW,WIDTH,HEIGHT", int),
@@ -39,51 +29,8 @@ log = logging.getLogger(__name__)
     type=NumberList("WEST,SOUTH,EAST,NORTH", float),
     help="Part of the product in degrees; snapped outward likewise.",
 )
-@offset_option
-@click.option(
-    "--model",
-    multiple=True,
-    metavar="NAME|FOLDER",
-    help="Model, family or model folder; repeatable. See `decametre models`.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="auto: all GPUs of the machine, else the processor.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="auto",
-    show_default=True,
-    help="auto: bfloat16 where the device is fast at it.",
-)
-@click.option(
-    "--consistent",
-    is_flag=True,
-    help="Project the result so that, seen through the sensor, it gives the input.",
-)
-@click.option(
-    "--encoding",
-    type=click.Choice(list(ENCODINGS)),
-    default="dn",
-    show_default=True,
-    help="dn: the input's own numbers. reflectance: float32.",
-)
-@click.option(
-    "--compression", type=click.Choice(COMPRESSIONS), default="deflate", show_default=True
-)
-@click.option("--quicklook", is_flag=True, help="Also write a before/after picture.")
+@sharpening_options
 @click.option("--overwrite", is_flag=True, help="Replace an existing output.")
-@click.option(
-    "--tile",
-    type=click.IntRange(min=60),
-    default=DEFAULT_TILE,
-    show_default=True,
-    help="Edge in 10 m pixels of what is computed at once; less takes less memory.",
-)
 def sharpen(
     product: str,
     output: Path,

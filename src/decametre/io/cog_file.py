@@ -22,7 +22,7 @@ from rasterio.io import DatasetWriter
 
 from decametre.errors import OutputError
 from decametre.grid import Window
-from decametre.io.raster import GDAL_OPTIONS
+from decametre.io.raster import GDAL_OPTIONS, thread_count
 
 BLOCK = 512
 
@@ -56,11 +56,11 @@ class CogFile:
             "BLOCKSIZE": BLOCK,
             "BIGTIFF": "IF_SAFER",
             "OVERVIEWS": "IGNORE_EXISTING",
-            "NUM_THREADS": "ALL_CPUS",
+            "NUM_THREADS": thread_count(),
             **options,
         }
         # Unlike decoding, compressing in GDAL's threads reports its errors.
-        self._env = rasterio.Env(**{**GDAL_OPTIONS, "GDAL_NUM_THREADS": "ALL_CPUS"})
+        self._env = rasterio.Env(**{**GDAL_OPTIONS, "GDAL_NUM_THREADS": thread_count()})
 
     def __enter__(self) -> Self:
         self._env.__enter__()

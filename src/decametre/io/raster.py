@@ -37,6 +37,16 @@ GDAL_OPTIONS: Mapping[str, Any] = {
 """GDAL settings for every read and write."""
 
 
+def thread_count() -> int:
+    """Threads that decode bands side by side, or compress.
+
+    As `GDAL_NUM_THREADS` of the environment says, which a process that shares its machine sets;
+    without, or with `ALL_CPUS`, as many as there are processors.
+    """
+    stated = os.environ.get("GDAL_NUM_THREADS", "")
+    return max(1, int(stated)) if stated.isdigit() else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class BandGrid:
     """The grid that a band file states: CRS, affine coefficients (a, b, c, d, e, f), size."""
@@ -168,7 +178,7 @@ class BandReader:
         self._options = {**GDAL_OPTIONS, "GDAL_CACHEMAX": cache}
         # GDAL's settings hold for a thread, so every thread of the pool makes them anew.
         self._pool = ThreadPoolExecutor(
-            min(len(self._files) or 1, os.cpu_count() or 1),
+            min(len(self._files) or 1, thread_count()),
             initializer=lambda: rasterio.Env(**self._options).__enter__(),
         )
 

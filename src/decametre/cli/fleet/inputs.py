@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from decametre.cli.arguments import NumberList
+from decametre.cli.arguments import NumberList, together
 from decametre.fleet.entry import Entry
+from decametre.fleet.events import FOLDER
 from decametre.fleet.listing import read_listing
-from decametre.fleet.search import search as search_api
+from decametre.fleet.search import search
 
 
 def _one(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
@@ -57,50 +57,28 @@ INPUTS = (
 )
 
 
-def input_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
-    """INPUT and the options of a search; what `read_entries` takes."""
-    for decorate in reversed(INPUTS):
-        command = decorate(command)
-    return command
+input_arguments = together(*INPUTS)
+"""INPUT and the options of a search."""
 
 
-def read_entries(
-    items_folder: Path,
-    *,
-    source: str | None,
-    search: str | None,
-    bbox: tuple[float, float, float, float] | None,
-    datetime: str | None,
-    cloud_cover: float | None,
-    collections: tuple[str, ...],
-) -> list[Entry]:
+def take_entries(given: dict[str, Any], out: Path) -> list[Entry]:
     """The products of INPUT, or of a search.
 
     Args:
-        items_folder: Where items that have no address of their own are kept.
-        source: INPUT.
-        search: Address of a STAC API.
-        bbox: Of the search, as all that follow.
-        datetime: Day, month, year, or an interval.
-        cloud_cover: Percent.
-        collections: Ids.
+        given: The values of a command, from which those of `input_arguments` are taken out.
+        out: The folder of results, which keeps items that have no address of their own.
 
     Raises:
         click.UsageError: Neither INPUT nor --search, both, or options of a search without one.
         DecametreError: As `read_listing` and `search`.
     """
-    if (source is None) == (search is None):
+    source, url = given.pop("source"), given.pop("search")
+    asked = {name: given.pop(name) for name in ("bbox", "datetime", "cloud_cover", "collections")}
+    folder = out / FOLDER / "items"
+    if (source is None) == (url is None):
         raise click.UsageError("give INPUT or --search URL, one of the two")
-    if search is not None:
-        return search_api(
-            search,
-            items_folder,
-            bbox=bbox,
-            datetime=datetime,
-            cloud_cover=cloud_cover,
-            collections=collections,
-        )
-    if bbox or datetime or cloud_cover is not None or collections:
+    if url is not None:
+        return search(url, folder, **asked)
+    if any(value not in (None, ()) for value in asked.values()):
         raise click.UsageError("--bbox, --datetime, --cloud-cover and --collection need --search")
-    assert source is not None
-    return read_listing(source, items_folder)
+    return read_listing(source, folder)

@@ -1,0 +1,56 @@
+"""What a worker has, told to dask before it takes work.
+
+Every worker of a fleet loads this module: `dask worker ADDRESS --preload decametre.fleet.preload`.
+dask then knows how many bytes of memory and how many GPUs a worker has, and places products by it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+SLOT, MEMORY, GPU = "slot", "memory", "GPU"
+"""Resources of dask: products that a worker takes at a time, bytes, and GPUs that torch sees."""
+
+SIDE_BY_SIDE = 2
+"""Products that a worker takes at a time: while one is computed, another is read or written."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """The worker in whose process this runs.
+
+    Attributes:
+        name: What dask calls it.
+        address: Where dask reaches it.
+        threads: Of torch and of GDAL.
+    """
+
+    name: str
+    address: str
+    threads: int
+
+
+here: Here | None = None
+"""None in a process that is no worker."""
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by dask in every worker, before the scheduler hears of it."""
+    global here
+    import torch
+
+    threads: int = worker.state.nthreads
+    torch.set_num_threads(threads)
+    here = Here(str(worker.name), worker.address, threads)
+    # One thread can do one thing at a time.
+    slots = min(SIDE_BY_SIDE, threads)
+    memory = worker.memory_manager.memory_limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
+        "SC_PHYS_PAGES"
+    )
+    has = {SLOT: slots, MEMORY: memory, GPU: torch.cuda.device_count()}
+    said = worker.state.total_resources  # by --resources: that counts
+    new = {name: amount for name, amount in has.items() if name not in said}
+    worker.state.total_resources.update(new)
+    worker.state.available_resources.update(new)

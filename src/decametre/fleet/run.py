@@ -1,0 +1,314 @@
+"""A whole fleet: leaves out what is done, has the rest done, and writes down what comes of it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from decametre.errors import FleetError, OutputError
+from decametre.fleet.catalog import Catalog
+from decametre.fleet.engine import Answer, Crew, Look, WorkerInfo
+from decametre.fleet.entry import Entry
+from decametre.fleet.events import Journal
+from decametre.fleet.progress import Progress, lock_path
+from decametre.fleet.standing import item_path, standing
+from decametre.fleet.work import Work
+from decametre.fleet.worker import Order
+from decametre.version import __version__
+
+log = logging.getLogger(__name__)
+
+FAILURES, LOG = "failures.jsonl", "fleet.log"
+
+LARGEST = float("inf")
+"""Bytes of a product of unknown size, for the order of work: late is worse than early."""
+
+Notify = Callable[[Progress], None]
+"""Called after every event."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a fleet is to do.
+
+    Attributes:
+        work: What is done with each product.
+        entries: The products.
+        out: The folder of results; made where it is not there.
+        redo: Make results of other settings again; they are refused without.
+        retries: Attempts that may follow a first one that failed.
+        scratch: Folder of a fast disk, on every worker, for copies of the input; or None.
+        interval: Seconds between two lines of `fleet.log`.
+        command: The command line, for the journal.
+    """
+
+    work: Work
+    entries: Sequence[Entry]
+    out: Path
+    redo: bool
+    retries: int
+    scratch: Path | None
+    interval: float
+    command: str
+
+
+@dataclass(frozen=True)
+class FleetResult:
+    """What a fleet came to.
+
+    Attributes:
+        done: Products that this run made.
+        done_before: Products that were done already.
+        failures: Of each product that failed for good, what `failures.jsonl` says.
+    """
+
+    done: int
+    done_before: int
+    failures: Sequence[dict[str, Any]]
+
+
+def run(plan: Plan, crew: AbstractContextManager[Crew], notify: Notify) -> FleetResult:
+    """Do what a plan says.
+
+    Args:
+        plan: What.
+        crew: The workers; entered only if there is something to do.
+        notify: Called after every event.
+
+    Raises:
+        FleetError: Another fleet is at work in the folder, results of other settings stand there,
+            or the scheduler is gone.
+        OutputError: The folder cannot be written.
+        DecametreError: The settings make no sense.
+    """
+    settings = json.loads(json.dumps(plan.work.settings()))
+    with _locked(plan.out):
+        todo, done = _survey(plan, settings)
+        catalog = Catalog(plan.out, f"Sentinel-2 products: {plan.work.verb}, by decametre")
+        for name in catalog.prune():
+            log.info("%s is gone, and no longer in the catalog", name)
+        catalog.add_all({entry.name: _href(entry) for entry in done})
+        todo.sort(key=lambda entry: -(LARGEST if entry.size is None else entry.size))
+        with ExitStack() as stack:
+            try:
+                record = stack.enter_context(_Record(plan, catalog, notify))
+                return _work(plan, settings, todo, len(done), crew, record)
+            except OSError as error:
+                raise OutputError(
+                    f"{plan.out}: the journal cannot be written ({error.strerror or error}); mend "
+                    "that, and the same command goes on"
+                ) from error
+
+
+def _work(
+    plan: Plan,
+    settings: dict[str, Any],
+    todo: Sequence[Entry],
+    done_before: int,
+    crew: AbstractContextManager[Crew],
+    record: _Record,
+) -> FleetResult:
+    """Have the rest done, and write down how it ended."""
+    ended = "interrupted"
+    try:
+        if todo:
+            with crew as here:
+                record.begin(settings, done_before, here.described, here.dashboard)
+                orders = (
+                    Order(
+                        work=plan.work,
+                        settings=settings,
+                        version=__version__,
+                        entry=entry,
+                        out=str(plan.out),
+                        scratch=None if plan.scratch is None else str(plan.scratch),
+                        attempt=1,
+                    )
+                    for entry in todo
+                )
+                for news in here.perform(orders, plan.retries):
+                    if isinstance(news, Answer):
+                        record.answer(news)
+                    else:
+                        record.look(news)
+        else:
+            record.begin(settings, done_before, "no workers: all is done", None)
+        ended = "failures" if record.failures else "complete"
+    except FleetError:
+        ended = "lost"
+        raise
+    finally:
+        record.end(ended)
+    return FleetResult(record.done, done_before, record.failures)
+
+
+class _Record:
+    """Writes down what happens: journal, catalog, failures and log; a context manager.
+
+    Args:
+        plan: What is done.
+        catalog: Of the results.
+        notify: Called after every event.
+    """
+
+    def __init__(self, plan: Plan, catalog: Catalog, notify: Notify) -> None:
+        self._plan, self._catalog, self._notify = plan, catalog, notify
+        self._journal, self._progress = Journal(plan.out), Progress()
+        self._workers: dict[str, WorkerInfo] = {}
+        self._next_line = 0.0
+        self._open = ExitStack()
+        self.done = 0
+        self.failures: list[dict[str, Any]] = []
+
+    def __enter__(self) -> Self:
+        out = self._plan.out
+        self._open.enter_context(self._journal)
+        self._failures = self._open.enter_context((out / FAILURES).open("w", encoding="utf-8"))
+        self._log = self._open.enter_context((out / LOG).open("a", encoding="utf-8"))
+        return self
+
+    def begin(
+        self, settings: dict[str, Any], done_before: int, cluster: str, dashboard: str | None
+    ) -> None:
+        """The workers are asked for."""
+        self._tell(
+            "run",
+            verb=self._plan.work.verb,
+            command=self._plan.command,
+            version=__version__,
+            settings=settings,
+            products=len(self._plan.entries),
+            done_before=done_before,
+            cluster=cluster,
+            dashboard=dashboard,
+        )
+        self._say(f"{self._plan.command}: {cluster}" + (f", {dashboard}" if dashboard else ""))
+
+    def look(self, look: Look) -> None:
+        """Who is there now."""
+        for address in look.workers.keys() | self._workers.keys():
+            here = address in look.workers
+            if here and address in self._workers:
+                continue
+            worker = look.workers[address] if here else self._workers[address]
+            self._tell(
+                "worker",
+                worker=address,
+                joined=here,
+                name=worker.name,
+                host=worker.host,
+                threads=worker.threads,
+                memory=worker.memory,
+                gpus=worker.gpus,
+            )
+        self._workers = dict(look.workers)
+        if time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + self._plan.interval
+            self._tell("beat", running=look.running)
+            self._say(self._progress.line())
+
+    def answer(self, answer: Answer) -> None:
+        """An attempt has ended."""
+        order, fields = answer.order, answer.outcome.fields
+        for warning in fields["warnings"]:
+            log.warning("%s: %s", order.entry.name, warning)
+        if not answer.outcome.failed:
+            self._catalog.add(order.entry.name, _href(order.entry))
+            self.done += not fields["already"]
+            self._tell("done", **fields)
+            return
+        if answer.final:
+            self.failures.append(fields)
+            self._failures.write(json.dumps(fields) + "\n")
+            self._failures.flush()
+        self._tell("failed", **fields, final=answer.final)
+        log.warning(
+            "%s: %s failed in attempt %d: %s",
+            order.entry.name,
+            fields["stage"],
+            order.attempt,
+            fields["reason"],
+        )
+
+    def end(self, status: str) -> None:
+        """The run has ended."""
+        self._tell("ended", status=status)
+        self._say(self._progress.line())
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def _tell(self, kind: str, **fields: Any) -> None:
+        self._progress.add(self._journal.write(kind, **fields))
+        self._notify(self._progress)
+
+    def _say(self, line: str) -> None:
+        self._log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+        self._log.flush()
+
+
+def _survey(plan: Plan, settings: dict[str, Any]) -> tuple[list[Entry], list[Entry]]:
+    """The products that are to be done, and those that are done.
+
+    Raises:
+        FleetError: Results of other settings stand there, and are not to be made again.
+    """
+    todo, done = [], []
+    others: list[tuple[Entry, str]] = []
+    for entry in plan.entries:
+        found = standing(plan.out, entry, settings)
+        if found.done:
+            done.append(entry)
+            continue
+        todo.append(entry)
+        if found.otherwise is not None:
+            others.append((entry, found.otherwise))
+    if others and not plan.redo:
+        entry, how = others[0]
+        raise FleetError(
+            f"{item_path(plan.out, entry)}: {how}; {len(others)} of {len(plan.entries)} products "
+            "stand there otherwise; --redo makes them again, another folder leaves them"
+        )
+    return todo, done
+
+
+def _href(entry: Entry) -> str:
+    """An item's path in the folder of results."""
+    return f"{entry.name}/{entry.name}.json"
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """The folder of results for this process alone; made where it is not there.
+
+    Raises:
+        FleetError: Another fleet is at work there.
+        OutputError: It cannot be made or written.
+    """
+    if not out.parent.is_dir():
+        raise OutputError(f"{out}: folder {out.parent} does not exist; make it first")
+    path = lock_path(out)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise FleetError(f"{out}: another fleet is at work there; wait for it") from error
+        yield

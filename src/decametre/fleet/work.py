@@ -1,0 +1,234 @@
+"""What a fleet does with each product: the jobs that one product gets from the other verbs."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from decametre.grid import Window
+from decametre.inference import job, land_cover_map
+from decametre.inference.job import Stages
+from decametre.inference.sharpener import inputs_of
+from decametre.io.local_copy import copied
+from decametre.io.opening import open_product, parse_offset
+from decametre.io.product import Product
+from decametre.io.staging import Staging
+from decametre.io.store_item import store_item
+from decametre.models.land_cover_model import LandCoverModel, load_land_cover
+from decametre.models.registry import Model, models_for
+from decametre.patches.extraction import extract
+from decametre.patches.extraction_plan import Request
+
+log = logging.getLogger(__name__)
+
+BASE_MEMORY = 900_000_000
+"""Bytes that a worker with torch and a network has before a product's pixels come."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the journal says of a result.
+
+    Attributes:
+        product: The product's id.
+        pixels: 10 m pixels that were done.
+        consistency: By band, the residual of the quality card.
+        picture: The before/after picture, or None.
+    """
+
+    product: str
+    pixels: int
+    consistency: Mapping[str, Any] = field(default_factory=dict)
+    picture: Path | None = None
+
+
+class Work(Protocol):
+    """One kind of work. It is sent to the workers, so it holds plain values only."""
+
+    @property
+    def verb(self) -> str:
+        """What the command is called."""
+
+    @property
+    def suffix(self) -> str:
+        """Of the file that is made, beside which the item stands."""
+
+    def settings(self) -> dict[str, Any]:
+        """All that a result depends on beside the product and the version, as in its item.
+
+        Raises:
+            DecametreError: They make no sense, or a model is not here.
+        """
+
+    def memory(self, size: int | None) -> int:
+        """Bytes that a worker needs for a product with so many bytes of input."""
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """Make one result.
+
+        Args:
+            source: The product.
+            output: The file; its folder exists. What stands there may be replaced.
+            stages: What surrounds each stage.
+            scratch: A folder on a faster disk for a copy of the input, or None.
+
+        Raises:
+            DecametreError: The product cannot be done.
+        """
+
+
+@dataclass(frozen=True)
+class Sharpen:
+    """`decametre sharpen` over many products; see `decametre.api.sharpen`."""
+
+    bands: tuple[str, ...]
+    models: tuple[str, ...]
+    offset: str | float
+    options: job.Options
+
+    verb = "sharpen"
+    suffix = ".tif"
+
+    def settings(self) -> dict[str, Any]:
+        """As `job.settings_of`, over whole products."""
+        models = _models(self.bands, self.models)
+        asked = job.settings_of(models, self.bands, parse_offset(self.offset), self.options)
+        return asked | {"window": None}
+
+    def memory(self, size: int | None) -> int:
+        """The most that a full tile takes (docs/speed.md), and less for what is small."""
+        full = BASE_MEMORY + 3_600_000_000
+        return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """One product."""
+        with stages("open"):
+            models = _models(self.bands, self.models)
+            product = open_product(source, self.offset)
+        product = _staged(product, inputs_of(models, self.bands), stages, scratch)
+        options = replace(self.options, overwrite=True)
+        whole = product.grid.window
+        result = job.run(product, output, models, self.bands, whole, options, _silent, stages)
+        consistency = {
+            name: band["consistency"]
+            for name, band in result.quality["bands"].items()
+            if "consistency" in band
+        }
+        return Made(product.id, whole.width * whole.height, consistency, result.quicklook_path)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """`decametre landcover predict` over many products; see `decametre.api.predict_land_cover`."""
+
+    model: str
+    offset: str | float
+    options: land_cover_map.Options
+
+    verb = "predict"
+    suffix = ".tif"
+
+    def settings(self) -> dict[str, Any]:
+        """As `land_cover_map.settings_of`, over whole products."""
+        card = _land_cover(self.model).card
+        asked = land_cover_map.settings_of(card, parse_offset(self.offset), self.options)
+        return asked | {"window": None}
+
+    def memory(self, size: int | None) -> int:
+        """As for sharpening, which may be a part of it."""
+        full = BASE_MEMORY + 3_600_000_000
+        return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """One product."""
+        with stages("open"):
+            model = _land_cover(self.model)
+            product = open_product(source, self.offset)
+        product = _staged(product, product.bands, stages, scratch)
+        with stages("compute"):
+            land_cover_map.run(
+                product,
+                output,
+                model,
+                product.grid.window,
+                None,
+                replace(self.options, overwrite=True),
+                _silent,
+            )
+        return Made(product.id, product.grid.width * product.grid.height)
+
+
+@dataclass(frozen=True)
+class Extract:
+    """`decametre patches extract` over many products, a store each; see `api.extract_patches`.
+
+    Attributes:
+        request: What is cut from each product; its products and sharpened tiles are left empty.
+        sharpened: The folder of results of `decametre fleet sharpen`, for `data_super`, or None.
+    """
+
+    request: Request
+    sharpened: str | None = None
+
+    verb = "extract"
+    suffix = ".h5"
+
+    def settings(self) -> dict[str, Any]:
+        """The request, with the size and time of the lists in it."""
+        facts = self.request.fingerprint() | {"sharpened": self.sharpened}
+        return {key: value for key, value in facts.items() if key != "products"}
+
+    def memory(self, size: int | None) -> int:
+        """What docs/extraction.md has, whatever the product."""
+        return BASE_MEMORY + 1_000_000_000
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """One product."""
+        with stages("open"):
+            product = open_product(source, self.request.offset)
+        tiles: tuple[str, ...] = ()
+        if self.sharpened is not None:
+            name = output.stem
+            tiles = (str(Path(self.sharpened) / name / f"{name}.tif"),)
+        request = replace(self.request, products=(source,), sharpened=tiles)
+        with stages("compute"):
+            done = extract(request, output, 1, _no_sharpening, overwrite=True, progress=_silent)
+        item = store_item(product, output, done.patches, done.left_out, self.settings())
+        with Staging(output.with_suffix(".json"), overwrite=True, needed=0) as staging:
+            job.dump(staging.path(f"{output.stem}.json"), item)
+            staging.commit(f"{output.stem}.json")
+        return Made(product.id, product.grid.width * product.grid.height)
+
+
+def _no_sharpening(product: Product, output: Path, window: Window) -> None:
+    raise AssertionError(f"{product.id} was to be sharpened before")
+
+
+def _staged(
+    product: Product, bands: Iterable[str], stages: Stages, scratch: Path | None
+) -> Product:
+    """The product, from copies where there is a scratch folder."""
+    if scratch is None:
+        return product
+    with stages("stage_in"):
+        return copied(product, bands, scratch)
+
+
+def _silent(done: int, total: int, amount: int) -> None:
+    """A fleet counts products."""
+
+
+@functools.cache
+def _models(bands: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Model]:
+    """Loaded once a worker; whoever runs a model makes a copy of its own."""
+    return models_for(bands, names)
+
+
+@functools.cache
+def _land_cover(folder: str) -> LandCoverModel:
+    """Loaded once a worker."""
+    return load_land_cover(Path(folder))

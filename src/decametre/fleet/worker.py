@@ -1,0 +1,223 @@
+"""One product in a worker: done, found done, or failed with stage and reason. It never raises."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import shutil
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decametre.errors import CorruptDataError, DecametreError, FleetError, OutputError
+from decametre.fleet import preload
+from decametre.fleet.entry import Entry
+from decametre.fleet.standing import standing
+from decametre.fleet.work import Made, Work
+from decametre.version import __version__
+
+_computing = threading.Lock()
+"""Whoever holds it computes; the worker's other product is read ahead, or written."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a worker is told to do.
+
+    Attributes:
+        work: What is done.
+        settings: `work.settings()` where the fleet was started.
+        version: Of decametre there.
+        entry: The product.
+        out: The folder of results.
+        scratch: Folder of a fast disk for copies of the input, or None.
+        attempt: Counted from 1.
+    """
+
+    work: Work
+    settings: dict[str, Any]
+    version: str
+    entry: Entry
+    out: str
+    scratch: str | None
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an order.
+
+    Attributes:
+        failed: Whether the product is not done.
+        fields: Of the event `done` or `failed`, as the journal has them.
+    """
+
+    failed: bool
+    fields: dict[str, Any]
+
+
+class Clock:
+    """Seconds by stage; the `Stages` of a job."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.stage = "open"
+        self._since = time.monotonic()
+
+    def enter(self, stage: str) -> None:
+        """From now on it is this stage."""
+        now = time.monotonic()
+        self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + now - self._since
+        self.stage, self._since = stage, now
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Surround a stage; `compute` waits for its turn.
+
+        Between stages a product is read at first, and after computing written.
+        """
+        if name == "compute":
+            self.enter("wait")
+            with _computing:
+                self.enter(name)
+                yield
+        else:
+            self.enter(name)
+            yield
+        self.enter("read" if name in ("open", "stage_in") else "write")
+
+
+def do(order: Order) -> Outcome:
+    """Do one product."""
+    clock, start = Clock(), time.time()
+    entry, output = order.entry, _output(order)
+    where = preload.here
+    fields: dict[str, Any] = {
+        "name": entry.name,
+        "source": entry.source,
+        "worker": where.address if where else None,
+        "host": platform.node(),
+        "attempt": order.attempt,
+        "start": round(start, 3),
+    }
+    made: Made | None = None
+    reason: str | None = None
+    trace: str | None = None
+    with _warnings() as warnings:
+        try:
+            made = _made(order, output, clock, where.threads if where else 1)
+        except DecametreError as error:
+            reason = str(error)
+            if isinstance(error, CorruptDataError) and clock.stage == "compute":
+                clock.enter("read")  # windows are read while others are computed
+            elif isinstance(error, OutputError):
+                clock.enter("write")
+        except Exception as error:  # one product must not end a thousand
+            reason, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+    stage = clock.stage
+    clock.enter("")
+    fields |= {
+        "end": round(time.time(), 3),
+        "stages": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
+        "warnings": list(warnings),
+    }
+    if reason is not None:
+        _tidy(output.parent)
+        return Outcome(True, fields | {"stage": stage, "reason": reason, "traceback": trace})
+    return Outcome(False, fields | _told(order, output, made))
+
+
+def _output(order: Order) -> Path:
+    return Path(order.out) / order.entry.name / f"{order.entry.name}{order.work.suffix}"
+
+
+def _made(order: Order, output: Path, clock: Clock, threads: int) -> Made | None:
+    """The result; None where it stands already, made by a worker that was lost before it told."""
+    if order.version != __version__:
+        raise FleetError(
+            f"the worker has version {__version__}, the fleet {order.version}; install the same"
+        )
+    if (here := order.work.settings()) != order.settings:
+        differs = [key for key in order.settings if order.settings[key] != here.get(key)]
+        raise FleetError(
+            f"the worker has other {', '.join(differs)} than where the fleet was started; give "
+            "paths that lead to the same files everywhere"
+        )
+    if standing(Path(order.out), order.entry, order.settings).done:
+        return None
+    import torch
+
+    torch.set_num_threads(threads)  # holds for the thread that asks
+    try:
+        output.parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output.parent}: cannot be made ({error.strerror})") from error
+    with _scratch(order.scratch) as folder:
+        return order.work.do(order.entry.source, output, clock, folder)
+
+
+@contextmanager
+def _scratch(within: str | None) -> Iterator[Path | None]:
+    """A folder for copies of the input, removed after; None without a disk for them."""
+    if within is None:
+        yield None
+        return
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="decametre-", dir=within))
+    except OSError as error:
+        raise OutputError(f"{within}: no copy can be made there ({error.strerror})") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(order: Order, output: Path, made: Made | None) -> dict[str, Any]:
+    """What the journal says of a product that is done."""
+    out = Path(order.out)
+    fields: dict[str, Any] = {
+        "item": str(output.with_suffix(".json").relative_to(out)),
+        "already": made is None,
+    }
+    if made is not None:
+        picture = made.picture
+        fields |= {
+            "pixels": made.pixels,
+            "bytes_in": order.entry.size or 0,
+            "bytes_out": sum(path.stat().st_size for path in output.parent.iterdir()),
+            "consistency": dict(made.consistency),
+            "quicklook": str(picture.relative_to(out)) if picture else None,
+        }
+    return fields
+
+
+def _tidy(folder: Path) -> None:
+    """Remove a product's folder where nothing is in it."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Warnings that decametre logs in this thread."""
+    heard: list[str] = []
+    mine = threading.get_ident()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == mine:
+                heard.append(record.getMessage())
+
+    listener = Listener(logging.WARNING)
+    logger = logging.getLogger("decametre")
+    logger.addHandler(listener)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(listener)
