@@ -29,9 +29,10 @@ def amount(number: float, unit: str) -> str:
 
 def digits(number: float) -> str:
     """Three digits, or all of those before the point: `0.0123`, `4.56`, `78.9`, `12,345`."""
-    if abs(number) >= 99.95:
-        return f"{number:,.0f}"
-    return f"{number:.3g}" if abs(number) < 1 else f"{number:.{1 if abs(number) >= 9.995 else 2}f}"
+    size = abs(number)
+    if size < 0.9995:
+        return f"{number:.3g}"
+    return f"{number:,.{2 if size < 9.995 else 1 if size < 99.95 else 0}f}"
 
 
 def clock(seconds: float) -> str:
