@@ -199,10 +199,12 @@ class SlurmOptions(TimedOptions):
         days, dash, rest = walltime.rpartition("-")
         if not dash:
             return super()._seconds_of(walltime)
-        hours = f"{rest}:00:00".split(":")[:3]  # after days, hours come first
-        if not days.isdecimal() or rest.count(":") > 2:
+        parts = rest.split(":")  # hours come first
+        if not days.isdecimal() or len(parts) > 3 or not all(part.isdecimal() for part in parts):
             return 0
-        return int(days) * 86400 + super()._seconds_of(":".join(hours))
+        units = (3600, 60, 1)[: len(parts)]
+        hours = sum(int(part) * unit for part, unit in zip(parts, units, strict=True))
+        return int(days) * 86400 + hours
 
 
 class PbsOptions(TimedOptions):

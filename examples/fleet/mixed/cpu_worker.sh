@@ -1,0 +1,13 @@
+#!/bin/bash
+# A worker of processors for the fleet of head.sh, which says how to send it. It ends when the head has.
+#SBATCH --job-name=decametre-cpu-worker
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=16G
+#SBATCH --time=08:00:00
+#SBATCH --partition=cpu
+
+# Ends by itself before its time is over, so that what it has in hand goes to another.
+exec dask worker --scheduler-file scheduler.json --preload decametre.fleet.preload \
+    --nthreads 4 --memory-limit 15GiB --local-directory /tmp --no-dashboard \
+    --lifetime 470m --lifetime-stagger 5m --death-timeout 300

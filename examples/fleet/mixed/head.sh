@@ -1,0 +1,27 @@
+#!/bin/bash
+# A mixed partition as several jobs: this one holds the scheduler and the fleet, and workers join it
+# as their jobs start:
+#
+#   head=$(sbatch --parsable head.sh sharpen products.txt out)
+#   sbatch --dependency=after:$head --array=1-8 gpu_worker.sh
+#   sbatch --dependency=after:$head --array=1-16 cpu_worker.sh
+#
+# All from one folder that every node sees: the scheduler leaves its address in scheduler.json there.
+# Workers may come and go; those whose time is over are not replaced, so send as many as the work
+# takes (--array=1-80%8 keeps eight at work). Sent again, the head goes on with what is not done.
+#SBATCH --job-name=decametre-fleet
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task=2
+#SBATCH --mem=8G
+#SBATCH --time=24:00:00
+#SBATCH --partition=cpu
+
+# Others may run a scheduler on this node.
+port=$((20000 + SLURM_JOB_ID % 20000))
+# Where nodes have several networks, add --interface ib0 here and to the workers.
+rm -f scheduler.json # of a head that was killed
+dask scheduler --port "$port" --dashboard-address :0 --scheduler-file scheduler.json &
+scheduler=$!
+trap 'kill "$scheduler" 2>/dev/null; rm -f scheduler.json' EXIT
+
+decametre fleet "$@" --scheduler "tcp://$(hostname):$port"
