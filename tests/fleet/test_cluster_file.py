@@ -56,7 +56,7 @@ def job_script(file):
     """As submitted; asynchronous, so that no scheduler is started."""
 
     async def made():
-        kind = getattr(dask_jobqueue, file.class_name)
+        kind = getattr(dask_jobqueue, file.cluster_class)
         return kind(asynchronous=True, **job_options(file)).job_script()
 
     return asyncio.run(made())
@@ -80,8 +80,7 @@ def head_of(script, sign):
 
 def test_the_gpu_example():
     file = read_cluster_file(EXAMPLES / "slurm_gpu.yaml")
-    assert file.class_name == "SLURMCluster"
-    assert file.described == "8 slurm jobs of 8 cores and 32GiB"
+    assert file.cluster_class == "SLURMCluster"
     script = job_script(file)
     assert script.startswith("#!/usr/bin/env bash\n")
     assert head_of(script, "#SBATCH") == [
@@ -161,7 +160,7 @@ def test_a_job_script_is_a_script(path, tmp_path):
 @pytest.mark.parametrize("system", FILES)
 def test_every_system_has_its_options(system, read):
     """Each name that dask-jobqueue takes can be given, but for old ones and for ours."""
-    job = getattr(dask_jobqueue, FILES[system].class_name).job_cls
+    job = getattr(dask_jobqueue, FILES[system].cluster_class).job_cls
     names = {
         *inspect.signature(job.__init__).parameters,
         *inspect.signature(job.__mro__[1].__init__).parameters,

@@ -261,7 +261,7 @@ class ClusterFile(Part):
         workers: How many; each is a job.
         side_by_side: Products that a worker takes at a time; by default, `preload` says.
         options: Of dask-jobqueue.
-        class_name: Of dask-jobqueue.
+        cluster_class: In dask-jobqueue.
     """
 
     system: str
@@ -269,15 +269,7 @@ class ClusterFile(Part):
     side_by_side: Whole | None = None
     options: Options
 
-    class_name: ClassVar[str]
-
-    @property
-    def described(self) -> str:
-        """The cluster in words, for log and journal."""
-        least, most = self.workers.minimum, self.workers.maximum
-        number = f"{most}" if least == most else f"{least} to {most}"
-        cores = f"{self.options.cores} core{'s' * (self.options.cores > 1)}"
-        return f"{number} {self.system} jobs of {cores} and {self.options.memory}"
+    cluster_class: ClassVar[str]
 
 
 class SlurmFile(ClusterFile):
@@ -285,7 +277,7 @@ class SlurmFile(ClusterFile):
 
     system: Literal["slurm"]
     options: SlurmOptions
-    class_name = "SLURMCluster"
+    cluster_class = "SLURMCluster"
 
 
 class PbsFile(ClusterFile):
@@ -293,7 +285,7 @@ class PbsFile(ClusterFile):
 
     system: Literal["pbs"]
     options: PbsOptions
-    class_name = "PBSCluster"
+    cluster_class = "PBSCluster"
 
 
 class SgeFile(ClusterFile):
@@ -301,7 +293,7 @@ class SgeFile(ClusterFile):
 
     system: Literal["sge"]
     options: SgeOptions
-    class_name = "SGECluster"
+    cluster_class = "SGECluster"
 
 
 class LsfFile(ClusterFile):
@@ -309,7 +301,7 @@ class LsfFile(ClusterFile):
 
     system: Literal["lsf"]
     options: LsfOptions
-    class_name = "LSFCluster"
+    cluster_class = "LSFCluster"
 
 
 class OarFile(ClusterFile):
@@ -317,7 +309,7 @@ class OarFile(ClusterFile):
 
     system: Literal["oar"]
     options: OarOptions
-    class_name = "OARCluster"
+    cluster_class = "OARCluster"
 
 
 class HtcondorFile(ClusterFile):
@@ -325,7 +317,7 @@ class HtcondorFile(ClusterFile):
 
     system: Literal["htcondor"]
     options: HtcondorOptions
-    class_name = "HTCondorCluster"
+    cluster_class = "HTCondorCluster"
 
 
 FILES: dict[str, type[ClusterFile]] = {
