@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from decametre.grid import Window
 from decametre.inference import job, land_cover_map
+from decametre.inference.device import choose_devices
 from decametre.inference.job import Stages
 from decametre.inference.sharpener import inputs_of
 from decametre.io.local_copy import copied
@@ -36,12 +37,14 @@ class Made:
     Attributes:
         product: The product's id.
         pixels: 10 m pixels that were done.
+        device: Where it was computed.
         consistency: By band, the residual of the quality card.
         picture: The before/after picture, or None.
     """
 
     product: str
     pixels: int
+    device: str
     consistency: Mapping[str, Any] = field(default_factory=dict)
     picture: Path | None = None
 
@@ -118,7 +121,13 @@ class Sharpen:
             for name, band in result.quality["bands"].items()
             if "consistency" in band
         }
-        return Made(product.id, whole.width * whole.height, consistency, result.quicklook_path)
+        return Made(
+            product.id,
+            whole.width * whole.height,
+            result.quality["device"],
+            consistency,
+            result.quicklook_path,
+        )
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,8 @@ class Predict:
                 replace(self.options, overwrite=True),
                 _silent,
             )
-        return Made(product.id, product.grid.width * product.grid.height)
+        device = choose_devices(self.options.device)[0]
+        return Made(product.id, product.grid.width * product.grid.height, str(device))
 
 
 @dataclass(frozen=True)
@@ -201,7 +211,7 @@ class Extract:
         with Staging(output.with_suffix(".json"), overwrite=True, needed=0) as staging:
             job.dump(staging.path(f"{output.stem}.json"), item)
             staging.commit(f"{output.stem}.json")
-        return Made(product.id, product.grid.width * product.grid.height)
+        return Made(product.id, product.grid.width * product.grid.height, "cpu")
 
 
 def _no_sharpening(product: Product, output: Path, window: Window) -> None:

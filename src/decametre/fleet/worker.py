@@ -188,6 +188,7 @@ def _told(order: Order, output: Path, made: Made | None) -> dict[str, Any]:
     if made is not None:
         picture = made.picture
         fields |= {
+            "device": made.device,
             "pixels": made.pixels,
             "bytes_in": order.entry.size or 0,
             "bytes_out": sum(path.stat().st_size for path in output.parent.iterdir()),
