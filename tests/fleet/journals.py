@@ -48,12 +48,13 @@ class Written:
             | fields
         )
 
-    def worker(self, name: object, joined: bool = True, after: float = 0.0, **fields: Any) -> None:
+    def worker(self, address: str, joined: bool = True, after: float = 0.0, **fields: Any) -> None:
         self.add(
             {
                 "event": "worker",
                 "time": self.now + after,
-                "worker": name,
+                "worker": address,
+                "name": f"worker {address}",
                 "host": "node1",
                 "memory": 4_000_000_000,
                 "gpus": 0,

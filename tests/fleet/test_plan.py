@@ -111,6 +111,16 @@ def test_small_products_are_said_to_mislead(tmp_path):
     assert "Measure on full ones." in shown
 
 
+def test_products_of_unknown_size_do_not_make_the_others_smaller(tmp_path):
+    journal = measured(tmp_path)
+    journal.run(3, before=2)
+    journal.worker("0", threads=4)
+    journal.done("C", pixels=TILE, bytes_in=0)
+    (found,) = measured_plans(1, 1.0, tmp_path)
+    assert found.cost.products == 3
+    assert found.cost.bytes_in == pytest.approx(800e6)
+
+
 def test_sizes_overrule_what_was_measured(tmp_path):
     measured(tmp_path)
     options = ["10", "--measured", str(tmp_path), "--input-gb", "0.5", "--json"]

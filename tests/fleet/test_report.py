@@ -99,15 +99,15 @@ def interrupted(tmp_path, large):
         journal.done(name, consistency=residuals(chance), quicklook=beside(tmp_path, name, large))
     journal.ended("interrupted")
     journal.run(20, before=9, after=86400)
-    journal.worker("one $x$ worker")
+    journal.worker("tcp://two", name="one $x$ worker")
     for number in range(9, 18):
         journal.done(
             f"P {number}",
-            worker="one $x$ worker",
+            worker="tcp://two",
             consistency=residuals(chance, 30 if number == 12 else 1),
             quicklook=beside(tmp_path, f"P {number}", large),
         )
-    there = {"worker": "one $x$ worker"}
+    there = {"worker": "tcp://two"}
     journal.failed("<script>bad()</script>", reason='"<b>" & such', attempt=3, stage="<i>", **there)
     journal.failed("Q", final=False, **there)
     journal.failed("Q", stage="compute", attempt=2, **there)
@@ -194,18 +194,32 @@ def test_the_times_of_stages_add_up(tmp_path):
 def test_the_timeline_shows_every_second_of_every_stage(interrupted):
     history = history_of(interrupted.out)
     axis = figures.Axis.of(history)
-    workers = ["0", "one $x$ worker"]
+    rows = {(0, "0"): 0, (1, "tcp://two"): 1}
     stages = [*history.stages, figures.FAILED]
-    seconds = figures._seconds(history, axis, workers, stages)
+    seconds = figures._seconds(history, axis, rows, stages)
     width = axis.offsets[-1] / figures.BINS
     shown = seconds.sum(axis=(0, 2)) * width
     assert shown[: len(STAGES)] == pytest.approx([18 * v for v in STAGES.values()], rel=1e-6)
     # The first worker was there in the first run only; a day of pause takes no room.
     assert axis.offsets[-1] == pytest.approx(2 * 9 * 20 + 3)
     assert seconds[0, :, figures.BINS // 2 + 1 :].sum() == 0
-    present = figures._present(history, axis, workers)
+    present = figures._present(history, axis, rows)
     assert present[0, : figures.BINS // 2 - 5].min() == pytest.approx(1)
     assert present[1, : figures.BINS // 2 - 5].max() == 0
+
+
+def test_a_worker_that_was_started_again_has_one_row(tmp_path):
+    """A cluster starts another process in the place of a killed one, under the same name."""
+    journal = Written(tmp_path)
+    journal.run(2)
+    journal.worker("tcp://1", name=0)
+    journal.done("A", worker="tcp://1")
+    journal.worker("tcp://1", name=0, joined=False)
+    journal.worker("tcp://2", name=0)
+    journal.done("B", worker="tcp://2")
+    assert list(history_of(tmp_path).names().values()) == ["0", "0"]
+    drawn, _, _ = figures.timeline(history_of(tmp_path))
+    assert len(re.findall(r'id="timeline-ytick_\d+"', drawn)) == 1
 
 
 def test_spans_cover_what_they_cover():

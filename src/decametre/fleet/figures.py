@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,17 +36,19 @@ MOST_DOTS = 20
 FAILED = "failed"
 
 COLOURS = {
-    "open": "#ccbb44",
+    "open": "#999933",
     "stage_in": "#66ccee",
     WAIT: "#c9c9c9",
+    "read": "#ddcc77",
     "compute": "#4477aa",
+    "write": "#99ddbb",
     "encode": "#228833",
     OTHER: "#8f8f8f",
     FAILED: "#ee6677",
 }
-"""Of the stages that are known; from Paul Tol's bright scheme, safe for the colour-blind."""
+"""Of the stages that are known; after Paul Tol's schemes for the colour-blind."""
 
-MORE_COLOURS = ("#aa3377", "#ee8866", "#44bb99", "#77aadd", "#999933")
+MORE_COLOURS = ("#aa3377", "#ee8866", "#332288", "#77aadd", "#ffaabb")
 
 INK = "#0a0b0c"
 """Stands for the page's own text colour."""
@@ -68,15 +70,11 @@ STYLE: dict[Any, Any] = {
 
 def colours_of(stages: Sequence[str]) -> dict[str, str]:
     """A colour for each stage; the known ones have their own."""
-    unknown = [stage for stage in stages if _key(stage) not in COLOURS]
+    unknown = [stage for stage in stages if stage not in COLOURS]
     return {
-        stage: COLOURS.get(_key(stage)) or MORE_COLOURS[unknown.index(stage) % len(MORE_COLOURS)]
+        stage: COLOURS.get(stage) or MORE_COLOURS[unknown.index(stage) % len(MORE_COLOURS)]
         for stage in stages
     }
-
-
-def _key(stage: str) -> str:
-    return stage.replace(" ", "_")
 
 
 @dataclass(frozen=True)
@@ -131,20 +129,21 @@ def timeline(history: History) -> tuple[str, dict[str, str], int]:
     Returns:
         The picture; the colour of each stage in it; and how many workers were left out.
     """
-    tallied: dict[str, int] = {stay.worker: 0 for stay in history.stays}
+    names = history.names()
+    tallied = dict.fromkeys(names.values(), 0)
     for one in history.done:
-        tallied[one.worker] = tallied.get(one.worker, 0) + 1
-    for attempt in history.broken:
-        tallied.setdefault(attempt.worker, 0)
-    busiest = sorted(tallied, key=lambda name: -tallied[name])[:MOST_WORKERS]
-    workers = [name for name in tallied if name in set(busiest)]
+        if (one.run, one.worker) in names:
+            tallied[names[one.run, one.worker]] += 1
+    busiest = set(sorted(tallied, key=lambda name: -tallied[name])[:MOST_WORKERS])
+    workers = [name for name in tallied if name in busiest]
+    rows = {who: workers.index(name) for who, name in names.items() if name in busiest}
     stages = history.stages + ([FAILED] if history.broken else [])
     colours = colours_of(stages)
     if not workers:
         return "", colours, 0
     axis = Axis.of(history)
-    seconds = _seconds(history, axis, workers, stages)
-    present = _present(history, axis, workers)
+    seconds = _seconds(history, axis, rows, stages)
+    present = _present(history, axis, rows)
     picture = _stacked(seconds, present, [to_rgba(colours[stage]) for stage in stages])
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": "timeline"}):
         figure = Figure(figsize=(10, 0.7 + 0.24 * len(workers)))
@@ -167,53 +166,54 @@ def timeline(history: History) -> tuple[str, dict[str, str], int]:
         )
 
 
-def _seconds(
-    history: History, axis: Axis, workers: Sequence[str], stages: Sequence[str]
-) -> np.ndarray:
+Rows = Mapping[tuple[int, str], int]
+"""Rows of the timeline, by run and address of a worker."""
+
+
+def _seconds(history: History, axis: Axis, rows: Rows, stages: Sequence[str]) -> np.ndarray:
     """Products in each stage at a time, averaged over each column.
 
     Stages of a product are taken to follow one another without gaps.
 
     Returns:
-        (workers, stages, BINS).
+        (rows, stages, BINS).
     """
-    rows = {name: number for number, name in enumerate(workers)}
     columns = {name: number for number, name in enumerate(stages)}
     runs, cells, begins, ends = [], [], [], []
 
     def add(attempt: Attempt, stage: str, begin: float, end: float) -> None:
-        runs.append(attempt.run)
-        cells.append(rows[attempt.worker] * len(stages) + columns[stage])
-        begins.append(begin)
-        ends.append(end)
+        row = rows.get((attempt.run, attempt.worker))
+        if row is not None:
+            runs.append(attempt.run)
+            cells.append(row * len(stages) + columns[stage])
+            begins.append(begin)
+            ends.append(end)
 
     for one in history.done:
-        if one.worker in rows:
-            begin = one.start
-            for stage, lasted in one.stages.items():
-                add(one, stage, begin, begin + lasted)
-                begin += lasted
+        begin = one.start
+        for stage, lasted in one.stages.items():
+            add(one, stage, begin, begin + lasted)
+            begin += lasted
     for attempt in history.broken:
-        if attempt.worker in rows:
-            add(attempt, FAILED, attempt.start, attempt.end)
+        add(attempt, FAILED, attempt.start, attempt.end)
     width = axis.offsets[-1] / BINS
     which = np.array(runs, dtype=int)
     place = [axis.place(which, np.array(times)) / width for times in (begins, ends)]
-    found = _covered(np.array(cells, dtype=int), place[0], place[1], len(workers) * len(stages))
-    return found.reshape(len(workers), len(stages), BINS)
+    count = 1 + max(rows.values())
+    found = _covered(np.array(cells, dtype=int), place[0], place[1], count * len(stages))
+    return found.reshape(count, len(stages), BINS)
 
 
-def _present(history: History, axis: Axis, workers: Sequence[str]) -> np.ndarray:
-    """Which part of each column each worker was there, (workers, BINS)."""
-    rows = {name: number for number, name in enumerate(workers)}
-    stays = [stay for stay in history.stays if stay.worker in rows]
+def _present(history: History, axis: Axis, rows: Rows) -> np.ndarray:
+    """Which part of each column each worker was there, (rows, BINS)."""
+    stays = [stay for stay in history.stays if (stay.run, stay.worker) in rows]
     which = np.array([stay.run for stay in stays], dtype=int)
     width = axis.offsets[-1] / BINS
     return _covered(
-        np.array([rows[stay.worker] for stay in stays], dtype=int),
+        np.array([rows[stay.run, stay.worker] for stay in stays], dtype=int),
         axis.place(which, np.array([stay.start for stay in stays])) / width,
         axis.place(which, np.array([stay.end for stay in stays])) / width,
-        len(workers),
+        1 + max(rows.values()),
     )
 
 

@@ -40,7 +40,7 @@ class Attempt:
 
     Attributes:
         run: Number of the run.
-        worker: Its name.
+        worker: Its address.
         start: When the worker began, by its clock.
         end: When it was finished.
         stages: Seconds of each stage in the order of the work; none where the attempt failed.
@@ -63,7 +63,7 @@ class Done(Attempt):
         device: Where it was computed.
         number: Which attempt it was.
         pixels: 10 m pixels.
-        bytes_in: Size of the input.
+        bytes_in: Size of the input; 0 where nothing told it.
         bytes_out: Size of the results.
         residuals: The consistency residual of each band in DN (RMSE).
         quicklook: Its picture, relative to the folder of results, or None.
@@ -105,7 +105,8 @@ class Stay:
 
     Attributes:
         run: Number of the run.
-        worker: Its name.
+        worker: Its address, which no other worker of the run has.
+        name: What the cluster calls it; one that was started again in its place is called so too.
         start: When it joined.
         end: When it left, or the run ended.
         threads: Its processor threads.
@@ -114,6 +115,7 @@ class Stay:
 
     run: int
     worker: str
+    name: str
     start: float
     end: float
     threads: int
@@ -175,25 +177,30 @@ class History:
         """All stages, in the order of the work."""
         return _merged({tuple(one.stages) for one in self.done})
 
+    def names(self) -> dict[tuple[int, str], str]:
+        """What workers are called, by run and address."""
+        return {(stay.run, stay.worker): stay.name for stay in self.stays}
+
     def _shared(self, text: str) -> str:
         """One string for all that are equal."""
         return self._names.setdefault(text, text)
 
     def _worker(self, event: Event) -> None:
-        name = self._shared(str(event["worker"]))
+        address = self._shared(event["worker"])
         if event["joined"]:
             stay = Stay(
                 len(self.runs) - 1,
-                name,
+                address,
+                self._shared(str(event["name"])),
                 event["time"],
                 event["time"],
                 event["threads"],
                 event["gpus"],
             )
             self.stays.append(stay)
-            self._there[name] = stay
-        elif name in self._there:
-            self._there.pop(name).end = event["time"]
+            self._there[address] = stay
+        elif address in self._there:
+            self._there.pop(address).end = event["time"]
 
     def _done(self, event: Event) -> Done:
         stages = {self._shared(name): float(value) for name, value in event["stages"].items()}
@@ -202,7 +209,7 @@ class History:
             stages[OTHER] = rest
         return Done(
             run=len(self.runs) - 1,
-            worker=self._shared(str(event["worker"])),
+            worker=self._shared(event["worker"]),
             start=event["start"],
             end=event["end"],
             stages=stages,
@@ -230,7 +237,7 @@ class History:
             self.broken.append(
                 Attempt(
                     len(self.runs) - 1,
-                    self._shared(str(event["worker"])),
+                    self._shared(event["worker"]),
                     event["start"],
                     event["end"],
                     {},

@@ -310,11 +310,19 @@ def _cost(history: History, device: str, threads: int, gpus: int, done: Sequence
         stages={name: value for name, value in seconds.items() if value > 0},
         waiting=waiting,
         busy=factor * _busy(done),
-        bytes_in=factor * sum(one.bytes_in for one in done),
-        bytes_out=factor * sum(one.bytes_out for one in done),
+        bytes_in=_size([(one.bytes_in, one.pixels) for one in done]),
+        bytes_out=_size([(one.bytes_out, one.pixels) for one in done]),
         products=len(done),
         pixels=pixels,
     )
+
+
+def _size(products: Sequence[tuple[int, int]]) -> float | None:
+    """Bytes of a full product, by bytes and pixels of others; 0 bytes are unknown."""
+    known = [(size, pixels) for size, pixels in products if size]
+    if not known:
+        return None
+    return EDGE**2 * sum(size for size, _ in known) / sum(pixels for _, pixels in known)
 
 
 def _busy(done: Sequence[Done]) -> float:

@@ -46,12 +46,14 @@ class Worker:
     """A worker of now.
 
     Attributes:
+        name: What the cluster calls it.
         host: Its machine.
         threads: Its processor threads.
         gpus: Its GPUs.
         memory: Bytes that it may use.
     """
 
+    name: str
     host: str
     threads: int
     gpus: int
@@ -133,7 +135,7 @@ class Progress:
         repeated: Attempts that failed and were, or will be, followed by another.
         running: Products at work now, as the driver says; None where it did not say.
         failures: By stage.
-        workers: Those of now, by name.
+        workers: Those of now, by address.
         ended: How the run ended; None if it did not.
         last: When the latest event was.
         computed: Products done in this run, less those that were found done.
@@ -191,13 +193,15 @@ class Progress:
         self.last = event["time"]
 
     def _worker(self, event: Event) -> None:
-        name = str(event["worker"])
+        address = event["worker"]
         if not event["joined"]:
-            self.workers.pop(name, None)
+            self.workers.pop(address, None)
             return
         if self._first_worker is None:
             self._first_worker = event["time"]
-        self.workers[name] = Worker(event["host"], event["threads"], event["gpus"], event["memory"])
+        self.workers[address] = Worker(
+            str(event["name"]), event["host"], event["threads"], event["gpus"], event["memory"]
+        )
 
     def _done(self, event: Event) -> None:
         self.done += 1
@@ -336,7 +340,7 @@ class Status:
             "seconds_left": progress.seconds_left(now) if self.state == "running" else None,
             "bytes_in": progress.bytes_in,
             "bytes_out": progress.bytes_out,
-            "workers": {name: asdict(worker) for name, worker in progress.workers.items()}
+            "workers": {address: asdict(worker) for address, worker in progress.workers.items()}
             if self.state == "running"
             else {},
             "failures": {

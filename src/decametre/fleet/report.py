@@ -136,7 +136,7 @@ def render(out: Path, beside: Path) -> str:
         settings=_settings(status.progress.run["settings"]),
         runs=runs[-MOST_RUNS:],
         runs_left_out=len(runs[:-MOST_RUNS]),
-        history=history,
+        names=history.names(),
         results=results,
         totals=_totals(history),
         timeline=drawn,
