@@ -192,7 +192,7 @@ def test_status_for_people_names_failures_and_says_how_it_ended(tmp_path):
     assert "               D: D is broken" in lines
     assert "               and 2 more" in lines
     assert "               G: no space left" in lines
-    assert "repeated     1 attempts failed and were followed by another" in lines
+    assert "repeated     failed attempts that were followed by another: 1" in lines
     assert not any("dashboard" in line for line in lines)  # nobody answers there any more
 
 

@@ -133,7 +133,7 @@ def test_counts_are_those_of_all_runs_and_failures_of_the_latest(interrupted):
     assert "sharpen: 18 of 20 products done" in words
     assert "ended; some products failed" in words
     assert "2 runs" in words
-    assert "1 more attempts failed in it" in words
+    assert "Failed attempts that were followed by another: 1." in words
     assert "18.0 MB" in words  # read in both runs
 
 

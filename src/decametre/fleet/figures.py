@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from decametre.fleet.history import OTHER, WAIT, Attempt, History
 from decametre.fleet.residuals import BandResiduals, Outlier
@@ -317,8 +318,12 @@ def residuals(bands: Sequence[BandResiduals], outliers: Sequence[Outlier]) -> st
             axes.plot(worst, [row] * len(worst), ".", color=COLOURS[FAILED])
         if min(band.percentiles[0] for band in bands) > 0:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         axes.set_yticks(range(len(bands)), [band.band for band in bands])
         axes.set_ylim(len(bands) - 0.4, -0.6)
+        axes.use_sticky_edges = False
+        axes.margins(x=0.04)
         axes.set_xlabel("residual in DN (RMSE)")
         return _svg(figure, "residuals", "Consistency residuals of each band over all products")
 

@@ -64,7 +64,7 @@ def _rows(status: Status) -> Iterator[tuple[str, str]]:
         )
         yield "dashboard", progress.run["dashboard"] or "none"
     if progress.repeated:
-        yield "repeated", f"{progress.repeated:,} attempts failed and were followed by another"
+        yield "repeated", f"failed attempts that were followed by another: {progress.repeated:,}"
     for stage, failures in sorted(progress.failures.items(), key=lambda pair: -pair[1].count):
         yield "failed", f"{failures.count:,} in stage '{stage}'"
         for name, reason in failures.first:
