@@ -16,6 +16,7 @@ BENCHES = (
     "stores",
     "archive",
     "predict",
+    "fleet",
 )
 """Each is a module of this package with its command: `train` is `train_bench.train_bench`."""
 

@@ -1,0 +1,43 @@
+"""One process that does a list of products one after the other, as a worker of a fleet does each.
+
+What a fleet is compared with: `python -m decametre.bench.fleet_alone LIST OUT PRECISION CORES`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from decametre.bands import BAND_NAMES
+from decametre.fleet.listing import read_listing
+from decametre.fleet.work import Sharpen
+from decametre.fleet.worker import Order, do
+from decametre.inference.job import Options
+from decametre.version import __version__
+
+
+def main(listing: str, out: str, precision: str, cores: str) -> None:
+    """Sharpen all products of a list into folders in `out`, with one thread.
+
+    Args:
+        listing: See `read_listing`.
+        out: The folder to make.
+        precision: Of the networks.
+        cores: How many cores the process may use; its other threads read ahead.
+    """
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
+    torch.set_num_threads(1)
+    work = Sharpen(BAND_NAMES, (), "auto", Options(device="cpu", precision=precision))
+    settings = work.settings()
+    Path(out).mkdir()
+    for entry in read_listing(listing, Path(out) / "items"):
+        outcome = do(Order(work, settings, __version__, entry, out, None, 1))
+        if outcome.failed:
+            raise RuntimeError(f"{entry.name}: {outcome.fields['reason']}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
