@@ -15,7 +15,6 @@ the collection says. Only the result then names a copy as its source.
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
@@ -49,17 +48,17 @@ def item_inside(document: Document, place: str) -> Found:
     """An item that came in a collection.
 
     Args:
-        document: The item.
+        document: The item. If it has no address, its hrefs are made absolute, here and now.
         place: Path of the collection, or URL of the server that sent it.
     """
     address = _address(document, place)
     if address is not None:
         return item_at(address, document)
     link = _self_link(document)
-    alone = _standing_alone(document, urljoin(place, link) if is_web(place) else place)
-    bands = [str(asset.get("href")).partition("?")[0] for asset in _bands(alone)]
+    _stand_alone(document, urljoin(place, link) if is_web(place) else place)
+    bands = [str(asset.get("href")).partition("?")[0] for asset in _bands(document)]
     same = json.dumps([_id(document), document.get("collection"), bands])
-    return Found(_id(document), same, item_size(alone, place), alone)
+    return Found(_id(document), same, item_size(document, place), document)
 
 
 def item_size(document: Document, place: str) -> int | None:
@@ -148,19 +147,17 @@ def _is_local(asset: Document, place: str) -> bool:
 # Without one ------------------------------------------------------------------------------------
 
 
-def _standing_alone(document: Document, base: str) -> Document:
-    """An item whose hrefs do not depend on where it lies.
+def _stand_alone(document: Document, base: str) -> None:
+    """Make all hrefs of an item absolute, so that it may lie anywhere.
 
     Args:
-        document: The item; left as it is.
+        document: The item.
         base: Path or URL at which its relative hrefs begin.
     """
-    alone = copy.deepcopy(document)
-    for place in _with_hrefs(alone):
+    for place in _with_hrefs(document):
         if isinstance(place.get("href"), str):
             href = resolve_href(base, place["href"])
             place["href"] = href if "://" in href else os.path.normpath(href)
-    return alone
 
 
 def _with_hrefs(document: Document) -> Iterator[Document]:

@@ -76,16 +76,22 @@ def name_in(address: str) -> str:
 
 def safe_size(folder: Path) -> int | None:
     """Bytes of the images of a SAFE folder, or of one of its granules'; None if there is none."""
+    return _images(os.fspath(folder)) or None
+
+
+def _images(folder: str) -> int:
+    """Bytes of the images in a folder and below it; 0 for what may not be read, or is gone."""
     total = 0
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name not in NO_IMAGES]
-        for name in files:
-            if name.endswith(".jp2"):
-                try:
-                    total += (Path(place) / name).stat().st_size
-                except OSError:  # gone, or a link to nothing: a worker will say so
-                    continue
-    return total or None
+    try:
+        with os.scandir(folder) as inside:
+            for each in inside:
+                if each.name.endswith(".jp2"):
+                    total += each.stat().st_size
+                elif each.name not in NO_IMAGES and each.is_dir():
+                    total += _images(each.path)
+    except OSError:
+        return 0
+    return total
 
 
 def local_item(path: Path) -> Found | None:

@@ -1,0 +1,60 @@
+"""INPUT and the options of a search, as a verb of a fleet has them."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from decametre.cli.fleet.inputs import input_arguments, take_entries
+from decametre.errors import FleetError
+from tests.fleet.servers import derived_items, stac_api
+
+
+@click.command()
+@input_arguments
+@click.argument("out", type=click.Path(path_type=Path))
+def verb(out, **given):
+    for entry in take_entries(given, out):
+        click.echo(entry.name)
+    assert not given
+
+
+def run(*arguments):
+    return CliRunner().invoke(verb, [str(each) for each in arguments])
+
+
+def test_an_input(tmp_path):
+    (tmp_path / "products.txt").write_text("/a/X.SAFE\n/a/Y.SAFE")
+    assert run(tmp_path / "products.txt", tmp_path / "out").output == "X\nY\n"
+
+
+def test_a_search(sample_item, tmp_path):
+    with stac_api(derived_items(sample_item), ["sentinel-2-l2a"]) as (url, searches):
+        options = "--bbox", "-10,50,12.9,60", "--datetime", "2023-05/2023-06", "--cloud-cover", "20"
+        answer = run("--search", url, *options, "--collection", "sentinel-2-l2a", tmp_path / "out")
+    assert answer.output == "T33UUB_0\nT33UUB_1\n"
+    assert searches[-1]["bbox"] == [-10, 50, 12.9, 60]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["out"], "give INPUT or --search URL, one of the two"),
+        (["a", "out", "--search", "http://b", "--datetime", "2023"], "one of the two"),
+        (["a.SAFE", "b.SAFE", "out"], "2 INPUTs; give one"),
+        (["a", "out", "--cloud-cover", "0"], "--cloud-cover and --collection need --search"),
+        (["a", "out", "--bbox", "1,2,3"], "'1,2,3' is not WEST,SOUTH,EAST,NORTH"),
+        (["out", "--search", "http://b", "--cloud-cover", "101"], "101"),
+        ([], "Missing argument 'OUT'"),
+    ],
+)
+def test_mistakes(arguments, expected):
+    answer = run(*arguments)
+    assert answer.exit_code == 2
+    assert expected in " ".join(answer.output.split())
+
+
+def test_the_modules_errors_pass():
+    answer = run("gone.txt", "out")
+    assert isinstance(answer.exception, FleetError)
