@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +15,13 @@ from decametre.bands import BAND_NAMES, parse_bands
 from decametre.errors import FleetError
 from decametre.fleet import run as fleet_run
 from decametre.fleet.cluster_file import read_cluster_file
-from decametre.fleet.engine import Crew, job_crew, joined_crew, local_crew
+from decametre.fleet.engine import job_crew, joined_crew, local_crew
 from decametre.fleet.entry import Entry
 from decametre.fleet.events import FOLDER
 from decametre.fleet.listing import read_listing
 from decametre.fleet.local import local_workers
 from decametre.fleet.progress import Progress
-from decametre.fleet.run import FleetResult, Notify
+from decametre.fleet.run import FleetResult, Gather, Notify
 from decametre.fleet.work import Extract, Predict, Sharpen, Work
 from decametre.inference import job, land_cover_map
 from decametre.inference.pipeline import DEFAULT_TILE
@@ -272,17 +271,20 @@ def _run(
         interval=options.interval,
         command=shlex.join(["decametre", *sys.argv[1:]]),
     )
-    crew = _crew(options, device, max(work.memory(entry.size) for entry in entries))
-    return fleet_run.run(plan, crew, notify)
+    memory = max(work.memory(entry.size) for entry in entries)
+    return fleet_run.run(plan, _gather(options, device, memory, out / FOLDER / "logs"), notify)
 
 
-def _crew(options: FleetOptions, device: str, memory: int) -> AbstractContextManager[Crew]:
-    """The workers that were asked for; none has been started yet."""
+def _gather(options: FleetOptions, device: str, memory: int, logs: Path) -> Gather:
+    """What brings the workers together that were asked for."""
     asked = (options.workers, options.cluster, options.scheduler)
     if sum(each is not None for each in asked) > 1:
         raise FleetError("give --workers, --cluster or --scheduler, one of the three")
     if options.cluster is not None:
-        return job_crew(read_cluster_file(Path(options.cluster)))
+        file = read_cluster_file(Path(options.cluster))
+        return lambda left: job_crew(file, logs, left)
     if options.scheduler is not None:
-        return joined_crew(options.scheduler)
-    return local_crew(*local_workers(options.workers, device, memory))
+        address = options.scheduler
+        return lambda left: joined_crew(address, left)
+    specs, described = local_workers(options.workers, device, memory)
+    return lambda left: local_crew(specs, described, left)

@@ -6,18 +6,20 @@ many are handed out at a time, and what counts as the last word on one.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import queue
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import dask
-import dask_jobqueue
-from distributed import Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster
+from distributed import Adaptive, Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster
 from distributed.deploy.cluster import Cluster
 
 from decametre.errors import FleetError
@@ -31,6 +33,8 @@ PRELOAD = "decametre.fleet.preload"
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at who is there."""
+
+LOOPBACK = "127.0.0.1"
 
 CONNECT_TIMEOUT = 20
 """Seconds without an answer after which a scheduler counts as out of reach."""
@@ -94,10 +98,11 @@ class Crew:
     Args:
         client: Connected to the scheduler.
         described: The cluster, in words for log and journal.
+        left: Products that are neither done nor given up; how many workers there is work for.
     """
 
-    def __init__(self, client: Client, described: str) -> None:
-        self._client, self.described = client, described
+    def __init__(self, client: Client, described: str, left: int) -> None:
+        self._client, self.described, self.left = client, described, left
 
     @property
     def dashboard(self) -> str | None:
@@ -176,7 +181,9 @@ class Crew:
                 except queue.Empty:
                     continue
                 answer = self._answer(at_work.pop(future), future, retries)
-                if not answer.final:
+                if answer.final:
+                    self.left -= 1
+                else:
                     name, worker = answer.order.entry.name, answer.outcome.fields["worker"]
                     shunned[name] = (*shunned.get(name, ()), worker)
                     again.append(replace(answer.order, attempt=answer.order.attempt + 1))
@@ -237,13 +244,14 @@ def lost(order: Order, reason: str) -> Outcome:
 
 
 @contextmanager
-def local_crew(specs: Iterable[Mapping[str, Any]], described: str) -> Iterator[Crew]:
+def local_crew(specs: Iterable[Mapping[str, Any]], described: str, left: int) -> Iterator[Crew]:
     """Workers on this machine, which end with this process.
 
     Args:
         specs: One a worker: its `threads`, its `memory` in bytes, and `env`, variables of its
             environment.
         described: The cluster, in words.
+        left: How many products there are to do.
     """
     workers = {
         number: {
@@ -254,7 +262,7 @@ def local_crew(specs: Iterable[Mapping[str, Any]], described: str) -> Iterator[C
                 "env": dict(spec["env"]),
                 "preload": [PRELOAD],
                 "dashboard": False,
-                "host": "127.0.0.1",
+                "host": LOOPBACK,
                 "silence_logs": logging.ERROR,
             },
         }
@@ -262,46 +270,76 @@ def local_crew(specs: Iterable[Mapping[str, Any]], described: str) -> Iterator[C
     }
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"},
+        "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
     }
     with (
-        _quiet(),
+        _settings(),
         SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR) as cluster,
         Client(cluster) as client,
     ):
-        yield Crew(client, described)
+        yield Crew(client, described, left)
 
 
 @contextmanager
-def job_crew(file: ClusterFile) -> Iterator[Crew]:
+def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
     """Workers in jobs of a batch system, which end with this process.
+
+    As many as there are products left, within the limits of the file.
+
+    Args:
+        file: The cluster.
+        logs: Folder for what the batch system keeps of the jobs' output.
+        left: How many products there are to do.
 
     Raises:
         FleetError: Jobs cannot be submitted here.
     """
-    with _quiet(), job_cluster(file) as cluster, Client(cluster) as client:
-        least, most = file.workers.minimum, file.workers.maximum
-        if least == most:
-            cluster.scale(most)
-        else:
-            cluster.adapt(minimum=least, maximum=most)
-        number = str(most) if least == most else f"{least} to {most}"
-        yield Crew(client, f"{number} workers in jobs of {file.system}")
+    least, most = file.workers.minimum, file.workers.maximum
+    number = str(most) if least == most else f"{least} to {most}"
+    with _settings(), job_cluster(file, logs) as cluster, Client(cluster) as client:
+        crew = Crew(client, f"{number} workers in jobs of {file.system}", left)
+
+        class Wanted(Adaptive):
+            """Dask's own guess knows only what is handed out.
+
+            A fixed number would not be kept up when jobs end with their walltime.
+            """
+
+            async def target(self) -> int:
+                return max(least, min(most, crew.left))
+
+        cluster.adapt(Adaptive=Wanted, minimum=least, maximum=most)
+        yield crew
 
 
-def job_cluster(file: ClusterFile) -> Cluster:
-    """The cluster of dask-jobqueue that a file describes; no job is submitted yet."""
-    return getattr(dask_jobqueue, file.cluster_class)(**job_options(file))
+def job_cluster(file: ClusterFile, logs: Path) -> Cluster:
+    """The cluster of dask-jobqueue that a file describes; no job is submitted yet.
+
+    Args:
+        file: The cluster.
+        logs: See `job_crew`.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        jobqueue = importlib.import_module("dask_jobqueue")
+    finally:  # it takes the signals for itself as it is imported
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return getattr(jobqueue, file.cluster_class)(**{"log_directory": str(logs)} | job_options(file))
 
 
 @contextmanager
-def joined_crew(address: str) -> Iterator[Crew]:
+def joined_crew(address: str, left: int) -> Iterator[Crew]:
     """Workers of a scheduler that others have started; they stay.
+
+    Args:
+        address: Of the scheduler.
+        left: How many products there are to do.
 
     Raises:
         FleetError: Nobody answers there.
     """
-    with _quiet():
+    with _settings():
         try:
             client = Client(address, timeout=CONNECT_TIMEOUT)
         except (OSError, ValueError) as error:
@@ -309,12 +347,16 @@ def joined_crew(address: str) -> Iterator[Crew]:
                 f"no scheduler of dask answers at {address} ({error}); `dask scheduler` starts one"
             ) from error
         with client:
-            yield Crew(client, f"the scheduler at {address}")
+            yield Crew(client, f"the scheduler at {address}", left)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _settings() -> Iterator[None]:
     """Dask's own settings while a fleet is at work."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
-    with dask.config.set({"distributed.scheduler.allowed-failures": DEATHS}):
+    ours = {
+        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.deploy.lost-worker-timeout": "2s",  # how long a new job waits for a lost one
+    }
+    with dask.config.set(ours):
         yield

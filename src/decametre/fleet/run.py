@@ -31,6 +31,9 @@ FAILURES, LOG = "failures.jsonl", "fleet.log"
 LARGEST = float("inf")
 """Bytes of a product of unknown size, for the order of work: late is worse than early."""
 
+Gather = Callable[[int], AbstractContextManager[Crew]]
+"""Brings workers together for so many products."""
+
 Notify = Callable[[Progress], None]
 """Called after every event."""
 
@@ -75,12 +78,12 @@ class FleetResult:
     failures: Sequence[dict[str, Any]]
 
 
-def run(plan: Plan, crew: AbstractContextManager[Crew], notify: Notify) -> FleetResult:
+def run(plan: Plan, gather: Gather, notify: Notify) -> FleetResult:
     """Do what a plan says.
 
     Args:
         plan: What.
-        crew: The workers; entered only if there is something to do.
+        gather: Brings the workers together; called only if there is something to do.
         notify: Called after every event.
 
     Raises:
@@ -100,7 +103,7 @@ def run(plan: Plan, crew: AbstractContextManager[Crew], notify: Notify) -> Fleet
         with ExitStack() as stack:
             try:
                 record = stack.enter_context(_Record(plan, catalog, notify))
-                return _work(plan, settings, todo, len(done), crew, record)
+                return _work(plan, settings, todo, len(done), gather, record)
             except OSError as error:
                 raise OutputError(
                     f"{plan.out}: the journal cannot be written ({error.strerror or error}); mend "
@@ -113,14 +116,14 @@ def _work(
     settings: dict[str, Any],
     todo: Sequence[Entry],
     done_before: int,
-    crew: AbstractContextManager[Crew],
+    gather: Gather,
     record: _Record,
 ) -> FleetResult:
     """Have the rest done, and write down how it ended."""
     ended = "interrupted"
     try:
         if todo:
-            with crew as here:
+            with gather(len(todo)) as here:
                 record.begin(settings, done_before, here.described, here.dashboard)
                 orders = (
                     Order(
@@ -307,8 +310,12 @@ def _locked(out: Path) -> Iterator[None]:
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise FleetError(f"{out}: another fleet is at work there; wait for it") from error
+        for last in (False, False, True):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if last:
+                    raise FleetError(f"{out}: another fleet is at work there; wait") from error
+                time.sleep(0.1)  # `fleet status` holds it for a moment
         yield
