@@ -26,9 +26,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from decametre.errors import FleetError, UnknownNameError
-from decametre.fleet.preload import SLOT
-
-PRELOAD = "decametre.fleet.preload"
+from decametre.fleet.preload import PRELOAD, SLOT
 
 JOB_NAME = "decametre-fleet"
 

@@ -24,12 +24,10 @@ from distributed.deploy.cluster import Cluster
 
 from decametre.errors import FleetError
 from decametre.fleet.cluster_file import ClusterFile, job_options
-from decametre.fleet.preload import GPU, MEMORY, SLOT
+from decametre.fleet.preload import GPU, MEMORY, PRELOAD, SLOT
 from decametre.fleet.worker import Order, Outcome, do
 
 log = logging.getLogger(__name__)
-
-PRELOAD = "decametre.fleet.preload"
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at who is there."""

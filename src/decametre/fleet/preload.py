@@ -10,6 +10,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+PRELOAD = __name__
+"""What workers of dask are told to load."""
+
 SLOT, MEMORY, GPU = "slot", "memory", "GPU"
 """Resources of dask: products that a worker takes at a time, bytes, and GPUs that torch sees."""
 
