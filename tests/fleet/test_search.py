@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,25 @@ def test_a_server_that_is_not_there(tmp_path):
     with pytest.raises(FleetError) as error:
         search(url, tmp_path, datetime="2023")
     assert str(error.value) == f"{url}: cannot be reached ([Errno 111] Connection refused)"
+
+
+def test_a_server_that_says_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT", (1.0, 0.1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(FleetError, match=r"cannot be reached \(Read timed out"):
+            search(url, tmp_path, datetime="2023")
+
+
+def test_a_server_that_fails_half_way(items, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAGE", 1)
+    broken = {key: value for key, value in items[1].items() if key != "id"}  # it trips over that
+    with (
+        stac_api([items[0], broken], ["sentinel-2-l2a"]) as (url, searches),
+        pytest.raises(FleetError, match="the server answered HTTP 500"),
+    ):
+        search(url, tmp_path, bbox=EVERYWHERE)
+    assert len(searches) == 2
 
 
 def test_no_address_of_a_server(tmp_path):
