@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError  # what `copyfiles` lets through
 from rasterio.errors import RasterioError
 
-from decametre.errors import CorruptDataError
+from decametre.errors import CorruptDataError, OutputError
 from decametre.io.product import Product
+from decametre.io.raster import GDAL_OPTIONS, driver_of
 
 
 def copied(product: Product, bands: Iterable[str], folder: Path) -> Product:
@@ -26,15 +29,20 @@ def copied(product: Product, bands: Iterable[str], folder: Path) -> Product:
     Raises:
         MissingBandError: The product lacks a band.
         CorruptDataError: A file cannot be copied.
+        OutputError: There is no room for a copy.
     """
     there = {}
     for file in product.band_files(bands):
-        copy = folder / f"{file.band.name}{PurePosixPath(file.path).suffix[:5]}"
+        suffix = ".jp2" if driver_of(file.path) == "JP2OpenJPEG" else ".tif"
+        copy = folder / f"{file.band.name}{suffix}"
         try:
-            rasterio.shutil.copyfiles(file.path, str(copy))
-        except (RasterioError, OSError) as error:
+            with rasterio.Env(**GDAL_OPTIONS):
+                rasterio.shutil.copyfiles(file.path, str(copy))
+        except (RasterioError, CPLE_BaseError, OSError) as error:
             raise CorruptDataError(
                 f"{product.id}: {file.band.name} cannot be copied to {folder} ({error})"
             ) from error
+        if not copy.exists():  # GDAL says nothing when it cannot write, and removes what it has
+            raise OutputError(f"{copy}: cannot be written; free some space in {folder}")
         there[file.band.name] = dataclasses.replace(file, path=str(copy))
     return dataclasses.replace(product, bands=there)
