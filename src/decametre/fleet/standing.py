@@ -43,11 +43,21 @@ def standing(out: Path, entry: Entry, settings: dict[str, Any]) -> Standing:
         item = json.loads(path.read_bytes())
     except (OSError, ValueError):  # not there; an item is moved into place whole
         return Standing(done=False)
-    if not isinstance(item, dict) or not _assets_stand(item, path.parent):
+    try:
+        return _compared(item, path.parent, entry, settings)
+    except (AttributeError, LookupError, TypeError):
+        return Standing(False, "it is no item of decametre")
+
+
+def _compared(
+    item: dict[str, Any], folder: Path, entry: Entry, settings: dict[str, Any]
+) -> Standing:
+    """An item, as far as it is one, against what would be made."""
+    if not _assets_stand(item, folder):
         return Standing(done=False)
-    said = item.get("properties", {})
-    hrefs = [link["href"] for link in item.get("links", []) if link.get("rel") == DERIVED_FROM]
-    if source_href(entry.source, path.parent) not in hrefs:
+    said = item["properties"]
+    hrefs = [link["href"] for link in item["links"] if link["rel"] == DERIVED_FROM]
+    if source_href(entry.source, folder) not in hrefs:
         return Standing(False, f"made from {', '.join(hrefs) or 'an unknown product'}")
     version = said.get("processing:software", {}).get("decametre")
     if version != __version__:
@@ -63,4 +73,4 @@ def standing(out: Path, entry: Entry, settings: dict[str, Any]) -> Standing:
 
 def _assets_stand(item: dict[str, Any], folder: Path) -> bool:
     """Whether the files that an item lists are there."""
-    return all((folder / asset["href"]).exists() for asset in item.get("assets", {}).values())
+    return all((folder / asset["href"]).exists() for asset in item["assets"].values())
