@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,8 @@ def _made(order: Order, output: Path, clock: Clock, threads: int) -> Made | None
             f"the worker has version {__version__}, the fleet {order.version}; install the same"
         )
     if (here := order.work.settings()) != order.settings:
-        differs = [key for key in order.settings if order.settings[key] != here.get(key)]
+        asked = order.settings
+        differs = [key for key in asked | here if asked.get(key) != here.get(key)]
         raise FleetError(
             f"the worker has other {', '.join(differs)} than where the fleet was started; give "
             "paths that lead to the same files everywhere"
@@ -200,7 +201,7 @@ def _told(order: Order, output: Path, made: Made | None) -> dict[str, Any]:
 
 def _tidy(folder: Path) -> None:
     """Remove a product's folder where nothing is in it."""
-    if folder.is_dir() and not any(folder.iterdir()):
+    with suppress(OSError):
         folder.rmdir()
 
 
