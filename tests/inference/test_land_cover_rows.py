@@ -24,6 +24,14 @@ from tests.patches.scenes import made_product, made_tile
 NATIVE = ("B02", "B8A", "B01")
 
 
+@pytest.mark.parametrize(("stride", "rim"), [(60, 0), (300, 0), (600, 0), (1200, 60)])
+def test_the_rim_of_a_full_tile(stride, rim):
+    tile = Window(0, 0, 10980, 10980)
+    assert PatchGrid(tile, stride).extent == Window(0, 0, 10980 - rim, 10980 - rim)
+    moved = PatchGrid(Window(60, 60, 10920, 10920), 1200).extent
+    assert (moved.right, moved.bottom) == (tile.right, tile.bottom)
+
+
 @pytest.mark.parametrize("stride", [60, 180, 600, 1200])
 def test_rows_as_measured(sample, stride):
     patches = PatchGrid(Window(6, 12, 300, 426), stride)
