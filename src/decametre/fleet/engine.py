@@ -159,26 +159,33 @@ class Crew:
         waiting = iter(orders)
         workers: dict[str, WorkerInfo] = {}
         next_look = time.monotonic()
+
+        def hand_out() -> None:
+            while len(at_work) < sum(worker.slots for worker in workers.values()):
+                order = next(waiting, None) or (again.popleft() if again else None)
+                if order is None:
+                    return
+                future = self._submit(order, workers, shunned.get(order.entry.name, ()))
+                at_work[future] = order
+                future.add_done_callback(ended.put)
+
         try:
             while True:
                 if time.monotonic() >= next_look:
                     workers = self.workers()
                     next_look = time.monotonic() + LOOK_EVERY
                     yield Look(workers, len(at_work))
-                while len(at_work) < sum(worker.slots for worker in workers.values()):
-                    order = next(waiting, None) or (again.popleft() if again else None)
-                    if order is None:
-                        break
-                    future = self._submit(order, workers, shunned.get(order.entry.name, ()))
-                    at_work[future] = order
-                    future.add_done_callback(ended.put)
+                hand_out()
                 if workers and not at_work:
                     return
                 try:
                     future = ended.get(timeout=max(0.0, next_look - time.monotonic()))
                 except queue.Empty:
                     continue
-                answer = self._answer(at_work.pop(future), future, retries)
+                order = at_work.pop(future)
+                if not future.cancelled():  # while the answer is fetched and written down
+                    hand_out()
+                answer = self._answer(order, future, retries)
                 if answer.final:
                     self.left -= 1
                 else:
