@@ -2,22 +2,28 @@
 
 import json
 
-from decametre.bench.predict import run
+from decametre.bench import patches, predict
+from decametre.models.registry import models_for
 
 
-def test_all_is_measured(sample_item, tmp_path):
-    report = run(sample_item, tmp_path, size=720, backbone="test_resnet")
-    assert [mapped.images for mapped in report.maps] == [
-        "bands as measured",
-        "a sharpened tile",
-        "sharpened on the way",
+def test_all_is_measured(sample_item, tmp_path, monkeypatch):
+    # What sharpens does not matter here; interpolation is soon done.
+    monkeypatch.setattr(predict, "DEFAULT_FAMILY", "bicubic")
+    monkeypatch.setattr(patches, "models_for", lambda bands: models_for(bands, ["bicubic"]))
+    report = predict.run(sample_item, tmp_path, size=720, backbone="test_resnet")
+    alone, maps = report.runs[:2], report.runs[2:]
+    assert [each.how for each in maps] == [
+        "`predict`, measured",
+        "`predict`, tile",
+        "`predict`, on-the-way",
     ]
-    for mapped in report.maps:
-        assert mapped.patches == 36
-        assert mapped.rate > 0
-        assert 0.1 < mapped.peak_memory_gb < 4
-    assert min(report.alone.values()) > 0
-    assert json.loads(json.dumps(report.to_dict()))["maps"][0]["patches_per_second"] > 0
-    assert "| `predict`, a sharpened tile | 36 |" in report.table()
+    for each in maps:
+        assert each.patches == 36
+        assert 0.1 < each.peak_memory_gb < 4
+    for each in (*alone, *maps):
+        assert each.rate > 0
+        assert each.processor_seconds > 0
+    assert json.loads(json.dumps(report.to_dict()))["runs"][0]["patches_per_second"] > 0
+    assert "| `predict`, tile | 36 |" in report.table()
     # What is made once is kept; models and maps are not.
     assert [path.name for path in tmp_path.iterdir()] == ["dsen2_T33UUB_720"]

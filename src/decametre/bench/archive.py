@@ -53,12 +53,14 @@ class Stage:
     Attributes:
         patches: How many.
         seconds: With those before it was killed.
+        processor_seconds: Likewise; see `Watched`.
         peak_memory_gb: See `Watched`.
         restart: How it was killed; None where it was not, or had ended before.
     """
 
     patches: int
     seconds: float
+    processor_seconds: float
     peak_memory_gb: float
     restart: Restart | None = None
 
@@ -80,7 +82,7 @@ class Report:
         memory_gb: Of the machine, in 1e9 bytes.
         archive_gb: What the shards take on the disk, in 1e9 bytes.
         made: Making patches and writing them.
-        writer_rate: Patches a second of the writer alone.
+        writing: The writer's part of it, after the restart; its memory is that of both.
         doubled: Patches that stand in the archive more than once.
         lost: Patches that do not stand in it.
         altered: Patches whose pixels or labels are others than were to be written.
@@ -100,7 +102,7 @@ class Report:
     memory_gb: float
     archive_gb: float
     made: Stage
-    writer_rate: float
+    writing: Stage
     doubled: int
     lost: int
     altered: int
@@ -118,58 +120,42 @@ class Report:
 
     def table(self) -> str:
         """For the terminal, in Markdown."""
-        megabytes = HEADER.patch_bytes / 1e6
-
-        def rate(patches_per_second: float) -> str:
-            return (
-                f"{patches_per_second:,.0f} patches/s, {patches_per_second * megabytes:,.0f} MB/s"
-            )
-
-        def memory(stage: Stage) -> str:
-            return f"{stage.peak_memory_gb:.2f} GB"
-
-        rows = [
-            ("made and written, one process", rate(self.made.rate), memory(self.made)),
-            ("its writer alone", rate(self.writer_rate), ""),
-            *_restart_rows("the writing", self.made),
-            (
-                "doubled, lost, altered",
-                f"{self.doubled}, {self.lost} of {self.patches:,}, {self.altered} of "
-                f"{self.compared:,}",
-                "",
-            ),
-            ("merged by reference", f"{self.presented.seconds:.1f} s", memory(self.presented)),
-            (
-                f"{self.consolidated.patches:,} of them consolidated",
-                f"{self.consolidated.seconds:.1f} s, {rate(self.consolidated.rate)}",
-                memory(self.consolidated),
-            ),
-            *_restart_rows("consolidating", self.consolidated),
-            ("opened", f"{1e3 * self.opened:.0f} ms", ""),
-            ("labels, names, splits, offsets read", f"{1e3 * self.columns:.0f} ms", ""),
-            ("first epoch of the training loader", rate(self.first.rate), memory(self.first)),
-            ("second epoch", rate(self.second.rate), memory(self.second)),
-        ]
         head = (
             f"| {self.patches:,} patches in {self.shards} shards, {self.archive_gb:.1f} GB; "
-            f"{self.workers} workers; {self.cores} cores, {self.memory_gb:.0f} GB | "
-            "| peak memory |"
+            f"{self.cores} cores, {self.memory_gb:.0f} GB of memory | patches | time | "
+            "processor time | patches/s | peak memory |"
         )
-        lines = [f"| {what} | {value} | {peak} |" for what, value, peak in rows]
-        return "\n".join([head, "|---|---|---|", *lines])
+        stages = {
+            "patches made and written": self.made,
+            "of that, written, after the restart": self.writing,
+            "merged by reference": self.presented,
+            "consolidated": self.consolidated,
+            f"first epoch, loader with {self.workers} workers": self.first,
+            "second epoch": self.second,
+        }
+        rows = [
+            f"| {what} | {stage.patches:,} | {stage.seconds:.1f} s | "
+            f"{stage.processor_seconds:.1f} s | {stage.rate:,.0f} | {stage.peak_memory_gb:.2f} GB |"
+            for what, stage in stages.items()
+        ]
+        notes = [
+            f"Writing {_told(self.made.restart)}.",
+            f"Consolidating {_told(self.consolidated.restart)}.",
+            f"Patches doubled: {self.doubled}, lost: {self.lost}; altered: {self.altered} of "
+            f"{self.compared:,} that were compared.",
+            f"Opened in {1e3 * self.opened:.0f} ms; labels, offsets, names and splits read in "
+            f"{1e3 * self.columns:.0f} ms.",
+        ]
+        return "\n".join([head, "|---|---|---|---|---|---|", *rows, "", *notes])
 
 
-def _restart_rows(what: str, stage: Stage) -> list[tuple[str, str, str]]:
-    if stage.restart is None:
-        return [(f"{what} killed", "ended before it could be", "")]
-    found = stage.restart
-    return [
-        (
-            f"{what} killed and started again",
-            f"{found.at:,} patches found, the next ones written after {found.resumed:.1f} s",
-            "",
-        )
-    ]
+def _told(restart: Restart | None) -> str:
+    if restart is None:
+        return "ended before it could be killed"
+    return (
+        f"was killed and started again: {restart.at:,} patches found, the next ones written after "
+        f"{restart.resumed:.1f} s"
+    )
 
 
 def run(
@@ -190,7 +176,7 @@ def run(
         DecametreError: A process failed.
     """
     log.info("writing %d patches; killed in the middle", patches)
-    made, writer_rate = _write(source, folder, patches, shards)
+    made, writing = _write(source, folder, patches, shards)
     paths = [shard_path(folder, shard) for shard in range(shards)]
     merged, plain = folder / "merged.h5", folder / "plain.h5"
     log.info("merging")
@@ -217,17 +203,16 @@ def run(
         os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9,
         sum(path.stat().st_size for path in paths) / 1e9,
         made,
-        writer_rate,
+        writing,
         doubled + again[0],
         lost + again[1],
         altered + more,
         compared + others,
         presented,
         copying,
-        found["open"],
+        found["opened"],
         found["columns"],
-        Stage(patches, found["first"], process.peak_memory_gb),
-        Stage(patches, found["second"], process.peak_memory_gb),
+        *(Stage(patches, wall, cores, process.peak_memory_gb) for wall, cores in found["epochs"]),
     )
 
 
@@ -235,15 +220,14 @@ def _module(name: str) -> list[str]:
     return [sys.executable, "-m", f"decametre.bench.{name}"]
 
 
-def _write(source: str, folder: Path, patches: int, shards: int) -> tuple[Stage, float]:
-    """Write the shards; also the patches a second of the writer alone, after the restart."""
+def _write(source: str, folder: Path, patches: int, shards: int) -> tuple[Stage, Stage]:
+    """Write the shards; also the writer's part of it."""
     command = [*_module("archive_writing"), source, str(folder), str(patches), str(shards)]
     middle = shards // 2
     numbers = numbers_of(patches, shards, middle)
     partial = folder / f".{shard_path(folder, middle).name}.partial"
     stage, last = _killed_and_restarted(command, partial, len(numbers), numbers.start, patches)
-    found = json.loads(last.output)
-    return stage, found["patches"] / found["seconds"]
+    return stage, Stage(**json.loads(last.output), peak_memory_gb=stage.peak_memory_gb)
 
 
 def _merge(shards: Sequence[Path], output: Path, patches: int, option: str) -> Stage:
@@ -252,7 +236,7 @@ def _merge(shards: Sequence[Path], output: Path, patches: int, option: str) -> S
     command += [*map(str, shards), str(output), *([option] if option else [])]
     if not option:
         process = watched(command)
-        return Stage(patches, process.seconds, process.peak_memory_gb)
+        return _stage(patches, [process])
     partial = output.with_name(f".{output.name}.partial")
     return _killed_and_restarted(command, partial, patches, 0, patches)[0]
 
@@ -275,7 +259,7 @@ def _killed_and_restarted(
     half = count * HEADER.patch_bytes // 2
     first = watched(command, lambda seconds: _on_disk(partial) > half)
     if not first.killed:
-        return Stage(patches, first.seconds, first.peak_memory_gb), first
+        return _stage(patches, [first]), first
     stood = _on_disk(partial)
     resumed: list[float] = []
 
@@ -288,8 +272,17 @@ def _killed_and_restarted(
         whole = int((file["name"].asstr()[:] != "").sum())
     second = watched(command, note)
     restart = Restart(before + whole, (resumed or [second.seconds])[0])
-    peak = max(first.peak_memory_gb, second.peak_memory_gb)
-    return Stage(patches, first.seconds + second.seconds, peak, restart), second
+    return _stage(patches, [first, second], restart), second
+
+
+def _stage(patches: int, processes: Sequence[Watched], restart: Restart | None = None) -> Stage:
+    return Stage(
+        patches,
+        sum(process.seconds for process in processes),
+        sum(process.processor_seconds for process in processes),
+        max(process.peak_memory_gb for process in processes),
+        restart,
+    )
 
 
 def _named(store: PatchStore, numbers: range) -> tuple[int, int]:

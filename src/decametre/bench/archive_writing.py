@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from decametre.bench.archive_patches import NOMENCLATURE, MadePatches, name_of
 from decametre.errors import DecametreError
 from decametre.patches.file_format import Header
@@ -42,30 +44,35 @@ def write(source: str, folder: Path, patches: int, shards: int) -> dict[str, flo
         shards: How many; each is said to be of another product.
 
     Returns:
-        `patches` that were written now, and `seconds` in the writer, its opening and closing
-        included; the rest of the time patches were made.
+        `patches` that were written now; `seconds` and `processor_seconds` in the writer, its
+        opening and closing included. The rest of the time patches were made.
 
     Raises:
         DecametreError: Product or folder cannot be used.
     """
     make = MadePatches(source)
-    written, seconds = 0, 0.0
+    written, spent = 0, np.zeros(2)
     for shard in range(shards):
         if shard_path(folder, shard).exists():
             continue
         numbers = numbers_of(patches, shards, shard)
-        begun = time.perf_counter()
-        making = 0.0
+        spent -= _clocks()
         with PatchWriter(shard_path(folder, shard), HEADER, len(numbers)) as writer:
             missing = [number for number in numbers if name_of(number) not in writer.names]
             for at in range(0, len(missing), BATCH):
-                start = time.perf_counter()
+                spent += _clocks()
                 batch = [make.patch(number, shard) for number in missing[at : at + BATCH]]
-                making += time.perf_counter() - start
+                spent -= _clocks()
                 writer.append(batch)
             written += len(missing)
-        seconds += time.perf_counter() - begun - making
-    return {"patches": written, "seconds": seconds}
+        spent += _clocks()
+    seconds, processor_seconds = spent.tolist()
+    return {"patches": written, "seconds": seconds, "processor_seconds": processor_seconds}
+
+
+def _clocks() -> np.ndarray:
+    """Of the wall and of the processor, in seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def main(words: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,28 +38,35 @@ from decametre.patches.patch import PATCH_METRES
 
 log = logging.getLogger(__name__)
 
-ROUNDS = 5
-"""How often the network alone is timed; the median counts."""
+BATCHES = 10
+"""That the network alone classifies."""
 
 NATIVE = {gsd: bands_at(gsd) for gsd in (10, 20, 60)}
 SHARPENED = {10: BAND_NAMES}
 
 
+WAYS = ("measured", "tile", "on-the-way")
+"""What `predict` sees: bands as measured, those of a sharpened tile, or sharpened on the way."""
+
+
 @dataclass(frozen=True)
-class Mapped:
-    """One `decametre landcover predict`, as a process of its own.
+class Classified:
+    """Patches classified.
 
     Attributes:
-        images: What the network saw.
-        patches: How many were classified.
+        how: By the network alone, or by `decametre landcover predict` as a process of its own; and
+            what the network saw.
+        patches: How many.
         seconds: From start to end, the start of Python included.
-        peak_memory_gb: See `watched`.
+        processor_seconds: See `watched`.
+        peak_memory_gb: See `watched`; 0 for the network alone.
     """
 
-    images: str
+    how: str
     patches: int
     seconds: float
-    peak_memory_gb: float
+    processor_seconds: float
+    peak_memory_gb: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -76,8 +84,7 @@ class Report:
         device: Where the network ran.
         threads: Of torch.
         cores: Of the machine.
-        alone: Patches a second of the network alone, by what it sees; pixels in memory.
-        maps: The whole of `predict`.
+        runs: The network alone, and the whole of `predict`.
     """
 
     backbone: str
@@ -85,36 +92,37 @@ class Report:
     device: str
     threads: int
     cores: int
-    alone: Mapping[str, float]
-    maps: tuple[Mapped, ...]
+    runs: tuple[Classified, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         found = asdict(self)
-        for mapped, entry in zip(self.maps, found["maps"], strict=True):
-            entry["patches_per_second"] = mapped.rate
+        for run, entry in zip(self.runs, found["runs"], strict=True):
+            entry["patches_per_second"] = run.rate
         return found
 
     def table(self) -> str:
         """For the terminal, in Markdown."""
         head = (
             f"| {self.backbone}, {self.size} x {self.size} pixels, {self.device} with "
-            f"{self.threads} threads of {self.cores} cores | patches | time | patches/s | "
-            "peak memory |"
+            f"{self.threads} of {self.cores} threads | patches | time | processor time | "
+            "patches/s | peak memory |"
         )
         rows = [
-            f"| the network alone, {images} | | | {rate:.1f} | |"
-            for images, rate in self.alone.items()
+            f"| {run.how} | {run.patches} | {run.seconds:.1f} s | {run.processor_seconds:.1f} s | "
+            f"{run.rate:.1f} | {f'{run.peak_memory_gb:.2f} GB' if run.peak_memory_gb else ''} |"
+            for run in self.runs
         ]
-        rows += [
-            f"| `predict`, {m.images} | {m.patches} | {m.seconds:.0f} s | {m.rate:.1f} | "
-            f"{m.peak_memory_gb:.2f} GB |"
-            for m in self.maps
-        ]
-        return "\n".join([head, "|---|---|---|---|---|", *rows])
+        return "\n".join([head, "|---|---|---|---|---|---|", *rows])
 
 
-def run(source: str, cache: Path, size: int = FULL_SIZE, backbone: str = "resnet50") -> Report:
+def run(
+    source: str,
+    cache: Path,
+    size: int = FULL_SIZE,
+    backbone: str = "resnet50",
+    ways: Sequence[str] = WAYS,
+) -> Report:
     """Measure.
 
     Args:
@@ -122,38 +130,39 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, backbone: str = "resnet
         cache: Where the made product and tile are kept for the next time (3 GB at full size).
         size: Rows and columns at 10 m, a multiple of 6.
         backbone: Of the network, by timm's name.
+        ways: Those of `WAYS` that are measured.
 
     Raises:
         DecametreError: The product cannot be used, timm has no such backbone, or `predict` failed.
     """
     safe = full_size_product(source, cache, size)
-    tile = full_size_tile(source, safe)
     device = choose_devices("auto")[0]
     native, sharpened = (_model(backbone, bands_in) for bands_in in (NATIVE, SHARPENED))
     log.info("the network alone")
-    alone = {
-        "bands as measured": _alone(native, device),
-        "12 bands at 10 m": _alone(sharpened, device),
-    }
-    maps = []
+    runs = [
+        _alone("network alone, bands as measured", native, device),
+        _alone("network alone, 12 bands at 10 m", sharpened, device),
+    ]
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         for model in (native, sharpened):
             save_land_cover(Path(scratch) / model.card.name, model.card, model.network)
-        for name, model, options in (
-            ("bands as measured", native, []),
-            ("a sharpened tile", sharpened, ["--sharpened", str(tile)]),
-            ("sharpened on the way", sharpened, ["--sharpen-with", DEFAULT_FAMILY]),
-        ):
-            log.info("predict: %s", name)
-            maps.append(_mapped(name, safe, Path(scratch) / model.card.name, options))
+        for way in ways:
+            log.info("predict: %s", way)
+            if way == "measured":
+                model, options = native, list[str]()
+            elif way == "tile":
+                model, options = sharpened, ["--sharpened", str(full_size_tile(source, safe))]
+            else:
+                model, options = sharpened, ["--sharpen-with", DEFAULT_FAMILY]
+            folder = Path(scratch) / model.card.name
+            runs.append(_mapped(f"`predict`, {way}", safe, folder, options))
     return Report(
         backbone,
         size,
         str(device),
         torch.get_num_threads(),
         os.cpu_count() or 1,
-        alone,
-        tuple(maps),
+        tuple(runs),
     )
 
 
@@ -174,8 +183,8 @@ def _model(backbone: str, bands_in: Mapping[int, tuple[str, ...]]) -> LandCoverM
     return LandCoverModel(card, build_land_cover(card))
 
 
-def _alone(model: LandCoverModel, device: torch.device) -> float:
-    """Patches a second of a network, from DN in memory to probabilities in memory."""
+def _alone(how: str, model: LandCoverModel, device: torch.device) -> Classified:
+    """From DN in memory to probabilities in memory."""
     network = model.network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = np.random.default_rng(0)
     dn, offset = {}, {}
@@ -183,11 +192,13 @@ def _alone(model: LandCoverModel, device: torch.device) -> float:
         edge = PATCH_METRES // gsd
         dn[gsd] = random.integers(1, 10_000, (AT_ONCE, len(names), edge, edge), np.uint16)
         offset[gsd] = np.zeros((AT_ONCE, len(names)), np.float32)
-    seconds = [timed(lambda: probabilities(network, dn, offset, device)) for _ in range(ROUNDS + 1)]
-    return AT_ONCE / float(np.median(seconds[1:]))
+    probabilities(network, dn, offset, device)  # the first takes memory
+    before = time.process_time()
+    seconds = timed(lambda: [probabilities(network, dn, offset, device) for _ in range(BATCHES)])
+    return Classified(how, BATCHES * AT_ONCE, seconds, time.process_time() - before)
 
 
-def _mapped(images: str, safe: Path, model: Path, options: Sequence[str]) -> Mapped:
+def _mapped(how: str, safe: Path, model: Path, options: Sequence[str]) -> Classified:
     """`decametre landcover predict` as users run it; the map is removed."""
     with tempfile.TemporaryDirectory(dir=model) as scratch:
         output = Path(scratch) / "map.tif"
@@ -196,4 +207,6 @@ def _mapped(images: str, safe: Path, model: Path, options: Sequence[str]) -> Map
         process = watched(command)
         item = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
     patches = int(item["properties"]["decametre:land_cover"]["patches"])
-    return Mapped(images, patches, process.seconds, process.peak_memory_gb)
+    return Classified(
+        how, patches, process.seconds, process.processor_seconds, process.peak_memory_gb
+    )

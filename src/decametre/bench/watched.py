@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -10,8 +11,8 @@ from pathlib import Path
 
 from decametre.errors import DecametreError
 
-_PAUSE = 0.1  # seconds between two looks; each takes the kernel milliseconds of a GB
-_SHORT_PAUSE = 0.02  # where a moment is not to be missed
+_PAUSE = 0.02  # seconds between two looks at the process
+_LOOKS = 10  # from one look at its memory to the next: each takes the kernel milliseconds for a GB
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Watched:
 
     Attributes:
         seconds: From start to end, the start of Python included.
+        processor_seconds: Of it and its children, on whichever cores.
         peak_memory_gb: Largest memory of it and its children together, shared pages counted once,
             in 1e9 bytes; 0 without /proc.
         killed: Whether it was killed before its end.
@@ -27,6 +29,7 @@ class Watched:
     """
 
     seconds: float
+    processor_seconds: float
     peak_memory_gb: float
     killed: bool
     output: str
@@ -43,24 +46,34 @@ def watched(command: Sequence[str], enough: Callable[[float], bool] | None = Non
     Raises:
         DecametreError: It failed.
     """
-    begun = time.perf_counter()
+    begun, before = time.perf_counter(), _processor_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    peak, killed = 0, False
+    peak, looks, killed = 0, 0, False
     try:
         while process.poll() is None:
-            family = [process.pid, *_children(process.pid)]
-            peak = max(peak, sum(map(_memory, family)))
+            if looks % _LOOKS == 0:
+                family = [process.pid, *_children(process.pid)]
+                peak = max(peak, sum(map(_memory, family)))
+            looks += 1
             if enough and enough(time.perf_counter() - begun):
                 process.kill()
                 killed = process.wait() < 0
             else:
-                time.sleep(_SHORT_PAUSE if enough else _PAUSE)
+                time.sleep(_PAUSE)
     finally:
         process.kill()
         output, _ = process.communicate()
     if process.returncode and not killed:
         raise DecametreError(f"{' '.join(command)} failed with status {process.returncode}")
-    return Watched(time.perf_counter() - begun, peak / 1e9, killed, output)
+    return Watched(
+        time.perf_counter() - begun, _processor_seconds() - before, peak / 1e9, killed, output
+    )
+
+
+def _processor_seconds() -> float:
+    """Of all child processes that have ended."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 def _children(pid: int) -> list[int]:

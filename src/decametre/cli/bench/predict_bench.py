@@ -20,8 +20,20 @@ from decametre.cli.bench.options import cache_option, check_size, json_option, s
     show_default=True,
     help="Of the network, by timm's name; its weights are random.",
 )
+@click.option(
+    "--way",
+    "ways",
+    type=click.Choice(["measured", "tile", "on-the-way"]),
+    multiple=True,
+    default=("measured", "tile", "on-the-way"),
+    show_default="all",
+    help="What the network sees: bands as measured, those of a tile that has been sharpened, or "
+    "sharpened on the way; repeatable.",
+)
 @json_option
-def predict_bench(product: str, cache: Path, size: int, backbone: str, as_json: bool) -> None:
+def predict_bench(
+    product: str, cache: Path, size: int, backbone: str, ways: tuple[str, ...], as_json: bool
+) -> None:
     """Map land cover over a full tile made by mirroring PRODUCT: patches/s and memory.
 
     The tile is made once and kept; it takes about 4 GB.
@@ -29,5 +41,5 @@ def predict_bench(product: str, cache: Path, size: int, backbone: str, as_json: 
     from decametre.bench import predict as measuring
 
     check_size(size)
-    report = measuring.run(product, cache, size, backbone)
+    report = measuring.run(product, cache, size, backbone, ways)
     show(report, as_json)
