@@ -205,12 +205,20 @@ class Extract:
             name = output.stem
             tiles = (str(Path(self.sharpened) / name / f"{name}.tif"),)
         request = replace(self.request, products=(source,), sharpened=tiles)
-        with stages("compute"):
-            done = extract(request, output, 1, _no_sharpening, overwrite=True, progress=_silent)
-        item = store_item(product, output, done.patches, done.left_out, self.settings())
-        with Staging(output.with_suffix(".json"), overwrite=True, needed=0) as staging:
-            job.dump(staging.path(f"{output.stem}.json"), item)
-            staging.commit(f"{output.stem}.json")
+        store, name = output.name, f"{output.stem}.json"
+        with Staging(output, (name,), overwrite=True, needed=0) as staging:
+            with stages("compute"):
+                done = extract(
+                    request,
+                    staging.path(store),
+                    1,
+                    _no_sharpening,
+                    overwrite=False,
+                    progress=_silent,
+                )
+            item = store_item(product, output, done.patches, done.left_out, self.settings())
+            job.dump(staging.path(name), item)
+            staging.commit(store, name)
         return Made(product.id, product.grid.width * product.grid.height, "cpu")
 
 

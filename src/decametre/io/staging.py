@@ -74,7 +74,7 @@ class Staging:
             )
             for path in self.folder.iterdir():
                 if path.name != LOCK_NAME:
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         # Only now: what a killed run left may be what fills the disk.
         free = shutil.disk_usage(self.folder).free
         if free < self._needed:
