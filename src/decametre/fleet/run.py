@@ -100,15 +100,8 @@ def run(plan: Plan, gather: Gather, notify: Notify) -> FleetResult:
             log.info("%s is gone, and no longer in the catalog", name)
         catalog.add_all({entry.name: _href(entry) for entry in done})
         todo.sort(key=lambda entry: -(LARGEST if entry.size is None else entry.size))
-        with ExitStack() as stack:
-            try:
-                record = stack.enter_context(_Record(plan, catalog, notify))
-                return _work(plan, settings, todo, len(done), gather, record)
-            except OSError as error:
-                raise OutputError(
-                    f"{plan.out}: the journal cannot be written ({error.strerror or error}); mend "
-                    "that, and the same command goes on"
-                ) from error
+        with _Record(plan, catalog, notify) as record:
+            return _work(plan, settings, todo, len(done), gather, record)
 
 
 def _work(
@@ -160,6 +153,9 @@ class _Record:
         plan: What is done.
         catalog: Of the results.
         notify: Called after every event.
+
+    Raises:
+        OutputError: One of them cannot be written.
     """
 
     def __init__(self, plan: Plan, catalog: Catalog, notify: Notify) -> None:
@@ -167,15 +163,16 @@ class _Record:
         self._journal, self._progress = Journal(plan.out), Progress()
         self._workers: dict[str, WorkerInfo] = {}
         self._next_line = 0.0
-        self._open = ExitStack()
         self.done = 0
         self.failures: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
         out = self._plan.out
-        self._open.enter_context(self._journal)
-        self._failures = self._open.enter_context((out / FAILURES).open("w", encoding="utf-8"))
-        self._log = self._open.enter_context((out / LOG).open("a", encoding="utf-8"))
+        with self._writing(), ExitStack() as files:
+            files.enter_context(self._journal)
+            self._failures = files.enter_context((out / FAILURES).open("w", encoding="utf-8"))
+            self._log = files.enter_context((out / LOG).open("a", encoding="utf-8"))
+            self._files = files.pop_all()
         return self
 
     def begin(
@@ -230,8 +227,9 @@ class _Record:
             return
         if answer.final:
             self.failures.append(fields)
-            self._failures.write(json.dumps(fields) + "\n")
-            self._failures.flush()
+            with self._writing():
+                self._failures.write(json.dumps(fields) + "\n")
+                self._failures.flush()
         self._tell("failed", **fields, final=answer.final)
         log.warning(
             "%s: %s failed in attempt %d: %s",
@@ -252,15 +250,29 @@ class _Record:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._open.close()
+        with self._writing():  # closing a file writes what it still holds
+            self._files.close()
 
     def _tell(self, kind: str, **fields: Any) -> None:
-        self._progress.add(self._journal.write(kind, **fields))
+        with self._writing():
+            event = self._journal.write(kind, **fields)
+        self._progress.add(event)
         self._notify(self._progress)
 
     def _say(self, line: str) -> None:
-        self._log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
-        self._log.flush()
+        with self._writing():
+            self._log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+            self._log.flush()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self._plan.out}: the journal cannot be written ({error.strerror or error}); "
+                "mend that, and the same command goes on"
+            ) from error
 
 
 def _survey(plan: Plan, settings: dict[str, Any]) -> tuple[list[Entry], list[Entry]]:
