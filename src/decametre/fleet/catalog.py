@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import KeysView, Mapping
+from collections.abc import Container, KeysView, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,11 @@ class Catalog:
             self._page_of |= dict.fromkeys(part, index)
             at += len(part)
 
-    def prune(self) -> list[str]:
+    def prune(self, seen: Container[str] = ()) -> list[str]:
         """Drop the links to items that are gone, as from folders that a user deleted.
+
+        Args:
+            seen: Products whose items were seen just now; they are not looked at again.
 
         Returns:
             The names of the products that were dropped.
@@ -118,7 +121,11 @@ class Catalog:
         dropped = []
         for index, page in enumerate(self._pages):
             # One string: a Path for each of 100,000 items takes longer than looking at them.
-            kept = {n: item for n, item in page.items() if os.path.isfile(f"{self._out}/{item}")}  # noqa: PTH113
+            kept = {
+                name: item
+                for name, item in page.items()
+                if name in seen or os.path.isfile(f"{self._out}/{item}")  # noqa: PTH113
+            }
             if len(kept) < len(page):
                 self._write_page(index, kept)
                 self._pages[index] = kept

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -43,10 +44,13 @@ class Journal:
 
     def __enter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("ab")
-        content = self._path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            self._file.truncate(content.rfind(b"\n") + 1)
+        self._file = self._path.open("a+b")
+        if size := self._path.stat().st_size:
+            # Not read into memory: the runs before may have been long.
+            with mmap(self._file.fileno(), 0, access=ACCESS_READ) as content:
+                end = content.rfind(b"\n") + 1
+            if end < size:
+                self._file.truncate(end)
         return self
 
     def write(self, kind: str, **fields: Any) -> Event:

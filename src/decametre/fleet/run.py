@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from decametre.fleet.engine import Answer, Crew, Look, WorkerInfo
 from decametre.fleet.entry import Entry
 from decametre.fleet.events import Journal
 from decametre.fleet.progress import Progress, lock_path
-from decametre.fleet.standing import item_path, standing
+from decametre.fleet.standing import Standing, item_path, standing
 from decametre.fleet.work import Work
 from decametre.fleet.worker import Order
 from decametre.version import __version__
@@ -30,6 +31,10 @@ FAILURES, LOG = "failures.jsonl", "fleet.log"
 
 LARGEST = float("inf")
 """Bytes of a product of unknown size, for the order of work: late is worse than early."""
+
+LOOKS, LOOKED_AT = 16, 50
+"""Threads that look for results, and how many each looks for at a time: on a cluster's file system
+a look takes as long as many together."""
 
 Gather = Callable[[int], AbstractContextManager[Crew]]
 """Brings workers together for so many products."""
@@ -96,7 +101,7 @@ def run(plan: Plan, gather: Gather, notify: Notify) -> FleetResult:
     with _locked(plan.out):
         todo, done = _survey(plan, settings)
         catalog = Catalog(plan.out, f"Sentinel-2 products: {plan.work.verb}, by decametre")
-        for name in catalog.prune():
+        for name in catalog.prune({entry.name for entry in done}):
             log.info("%s is gone, and no longer in the catalog", name)
         catalog.add_all({entry.name: _href(entry) for entry in done})
         todo.sort(key=lambda entry: -(LARGEST if entry.size is None else entry.size))
@@ -283,8 +288,7 @@ def _survey(plan: Plan, settings: dict[str, Any]) -> tuple[list[Entry], list[Ent
     """
     todo, done = [], []
     others: list[tuple[Entry, str]] = []
-    for entry in plan.entries:
-        found = standing(plan.out, entry, settings)
+    for entry, found in zip(plan.entries, _standings(plan, settings), strict=True):
         if found.done:
             done.append(entry)
             continue
@@ -298,6 +302,18 @@ def _survey(plan: Plan, settings: dict[str, Any]) -> tuple[list[Entry], list[Ent
             "stand there otherwise; --redo makes them again, another folder leaves them"
         )
     return todo, done
+
+
+def _standings(plan: Plan, settings: dict[str, Any]) -> Iterator[Standing]:
+    """What stands where each product's result is to be, in their order."""
+    entries = plan.entries
+    parts = [entries[at : at + LOOKED_AT] for at in range(0, len(entries), LOOKED_AT)]
+    pool = ThreadPoolExecutor(LOOKS)
+    try:
+        for found in pool.map(lambda p: [standing(plan.out, e, settings) for e in p], parts):
+            yield from found
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _href(entry: Entry) -> str:
