@@ -17,6 +17,7 @@ BENCHES = (
     "archive",
     "predict",
     "fleet",
+    "bookkeeping",
 )
 """Each is a module of this package with its command: `train` is `train_bench.train_bench`."""
 
