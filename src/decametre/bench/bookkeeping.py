@@ -30,7 +30,7 @@ from decametre.fleet.events import Event, read_events
 INTERRUPT_AT = 0.9
 """Share of the products after which the fleet is interrupted."""
 
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.02
 """Seconds between two looks at the driver."""
 
 SHOWN = (0.1, 0.5, INTERRUPT_AT)
