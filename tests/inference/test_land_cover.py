@@ -26,10 +26,30 @@ def test_whole_batches_are_dealt(count, size):
             assert share[at : at + AT_ONCE].tolist() in batches
 
 
-def test_reflectance_is_0_without_data_and_may_be_negative():
-    dn = torch.tensor([[[[0.0, 1500.0, 500.0]]]])
-    found = reflectance(dn, torch.tensor([[-1000.0]]))
-    torch.testing.assert_close(found, torch.tensor([[[[0.0, 0.05, -0.05]]]]))
+def test_reflectance_may_be_negative_and_gaps_show_the_mean_of_the_band_in_the_patch():
+    dn = torch.tensor(
+        [
+            [[[0.0, 1500.0, 500.0, 600.0]], [[3000.0, 0.0, 0.0, 0.0]]],
+            [[[0.0, 0.0, 0.0, 0.0]], [[1.0, 2.0, 3.0, 0.0]]],
+        ]
+    )
+    found = reflectance(dn, torch.tensor([[-1000.0, 0.0], [-1000.0, 8.0]]))
+    expected = [
+        [[[2600 / 3 - 1000, 500.0, -500.0, -400.0]], [[3000.0] * 4]],
+        [[[0.0] * 4], [[9.0, 10.0, 11.0, 10.0]]],
+    ]
+    torch.testing.assert_close(found, torch.tensor(expected) / 10000)
+
+
+def test_a_gap_is_filled_alike_in_any_company():
+    random = np.random.default_rng(0)
+    dn = torch.from_numpy(random.integers(0, 3, (6, 12, 120, 120)) * 20_001).float()
+    offset = torch.zeros(6, 12)
+    whole = reflectance(dn, offset)
+    for at in range(6):
+        torch.testing.assert_close(
+            reflectance(dn[at : at + 1], offset[:1])[0], whole[at], rtol=0, atol=0
+        )
 
 
 def test_patches_come_in_the_order_of_places(tmp_path):

@@ -6,20 +6,23 @@ import torch
 from torch import nn
 
 from decametre import api
+from decametre.bands import BAND_NAMES
 from decametre.errors import ModelError, PatchError, TrainingError
 from decametre.models.land_cover_model import load_land_cover
 from decametre.models.normalization import synchronised
 from decametre.patches.file_format import Header
+from decametre.patches.images import chosen_images
 from decametre.patches.nomenclature import Nomenclature
-from decametre.patches.store import PatchWriter
+from decametre.patches.patch import LAYOUTS
+from decametre.patches.store import PatchStore, PatchWriter
 from decametre.training.gradient import Gradient
-from decametre.training.land_cover import LandCover
+from decametre.training.land_cover import LandCover, band_statistics
 from decametre.training.loop import start, step_once
 from decametre.training.order import micro_batches
 from decametre.training.ranks import ALONE
 from decametre.training.recipe import read_recipe
 from decametre.training.running_statistics import RunningStatistics
-from tests.patches.made import made
+from tests.patches.made import HEADER, made
 from tests.training.team import together
 
 CLASSES = Nomenclature("made", ("bright", "dark", "striped"))
@@ -227,6 +230,28 @@ def test_bands_of_several_grids_go_by_wavelength_and_come_out_as_standard_number
     assert x.mean((0, 2, 3)).abs().max() < 0.1
     # Bilinear up-sampling smooths the coarse bands' noise.
     assert (x.std((0, 2, 3)) - 1).abs().max() < 0.2
+
+
+def test_mean_and_deviation_are_of_pixels_with_data(tmp_path):
+    patches = [made("a"), made("b")]
+    for patch in patches:
+        patch.data["data_20m"][:, :45] = 0
+    with PatchWriter(tmp_path / "gaps.h5", HEADER, 2) as writer:
+        writer.append(patches)
+    gaps = PatchStore(tmp_path / "gaps.h5")
+    chosen = chosen_images(["B8A"], gaps, sharpened=False)
+    mean, deviation = band_statistics(gaps, np.arange(2), chosen)
+    channel = LAYOUTS["data_20m"].bands.index("B8A")
+    column = BAND_NAMES.index("B8A")
+    measured = np.concatenate(
+        [
+            (image[image > 0].astype(float) + patch.offset[column]) / 10000
+            for patch in patches
+            for image in [patch.data["data_20m"][channel]]
+        ]
+    )
+    assert mean.item() == pytest.approx(measured.mean(), rel=1e-6)
+    assert deviation.item() == pytest.approx(measured.std(), rel=1e-6)
 
 
 @pytest.mark.parametrize(

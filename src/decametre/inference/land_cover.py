@@ -23,13 +23,21 @@ READ_AHEAD = 2
 
 
 def reflectance(dn: Tensor, offset: Tensor) -> Tensor:
-    """What a land-cover network sees, in training as ever after: 0 where there is no data.
+    """What a land-cover network sees, in training as ever after.
+
+    A pixel without data shows the mean of what the band has in its patch: zeros would be edges of
+    the darkest ground. A band without any data is 0.
 
     Args:
         dn: (patches, bands, rows, columns), as floating-point numbers; 0 is nodata.
         offset: DN to add, (patches, bands).
     """
-    return torch.where(dn > 0, (dn + offset[:, :, None, None]) / 10000, 0)
+    measured = dn > 0
+    number = measured.sum((2, 3))
+    # DN are whole numbers, so the sum is exact: the same in any company, on any device.
+    mean = (dn.sum((2, 3), dtype=torch.float64) / number.clamp(min=1)).to(dn.dtype)
+    gap = torch.where(number > 0, mean, -offset)
+    return (torch.where(measured, dn, gap[:, :, None, None]) + offset[:, :, None, None]) / 10000
 
 
 @torch.inference_mode()

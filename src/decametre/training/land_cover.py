@@ -280,7 +280,7 @@ def band_statistics(
             rows = slice(at, at + len(image.channels))
             at = rows.stop
             measured = batch.dn[image.gsd] != 0
-            values = found[image.gsd]
+            values = found[image.gsd] * measured
             number[rows] += measured.sum((0, 2, 3))
             total[rows] += values.sum((0, 2, 3))
             squares[rows] += values.square().sum((0, 2, 3))
