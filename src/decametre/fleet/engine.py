@@ -11,6 +11,7 @@ import logging
 import queue
 import signal
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import dask
-from distributed import Adaptive, Client, Future, KilledWorker, Nanny, Scheduler, SpecCluster
+from distributed import (
+    Adaptive,
+    CancelledError,
+    Client,
+    Future,
+    KilledWorker,
+    Nanny,
+    Scheduler,
+    SpecCluster,
+)
 from distributed.deploy.cluster import Cluster
 
 from decametre.errors import FleetError
@@ -37,8 +47,12 @@ LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20
 """Seconds without an answer after which a scheduler counts as out of reach."""
 
-DEATHS = 3
-"""Workers that a product may take with it before it counts as failed."""
+DEATHS = 1
+"""Workers that may die over a product and be followed by another. dask blames all products that
+a worker had, so one over which more die is tried alone, and fails only if that ends likewise."""
+
+FETCHED_WITHIN = 10.0
+"""Seconds in which an answer comes from its worker. If it does not, the worker died with it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,7 @@ class Crew:
 
     def __init__(self, client: Client, described: str, left: int) -> None:
         self._client, self.described, self.left = client, described, left
+        self._id = uuid.uuid4().hex  # others may use the same scheduler
 
     @property
     def dashboard(self) -> str | None:
@@ -114,10 +129,9 @@ class Crew:
         Raises:
             FleetError: The scheduler is gone, or a worker does not say what it has.
         """
-        try:
-            said = self._client.scheduler_info(n_workers=-1)["workers"]
-        except OSError as error:
-            raise self._gone() from error
+        said = self._client.scheduler_info(n_workers=-1)["workers"]
+        if self._client.status != "running":  # what was said is of before
+            raise self._gone()
         found = {}
         for address, worker in said.items():
             has = worker["resources"]
@@ -140,7 +154,8 @@ class Crew:
         """Have all orders done, begun in their order.
 
         As many are handed out as the workers have slots. What fails is tried again by another
-        worker when all else has begun; what loses its worker, at once, by dask.
+        worker when all else has begun; what loses its worker, at once, by dask; what loses more
+        than one, alone in a worker, when all else has begun.
 
         Args:
             orders: May be long: no more are taken than can be begun.
@@ -156,18 +171,23 @@ class Crew:
         at_work: dict[Future[Outcome], Order] = {}
         again: deque[Order] = deque()
         shunned: dict[str, tuple[str, ...]] = {}
+        alone: set[str] = set()
         waiting = iter(orders)
         workers: dict[str, WorkerInfo] = {}
         next_look = time.monotonic()
+
+        def await_end(future: Future[Outcome], order: Order) -> None:
+            at_work[future] = order
+            future.add_done_callback(ended.put)
 
         def hand_out() -> None:
             while len(at_work) < sum(worker.slots for worker in workers.values()):
                 order = next(waiting, None) or (again.popleft() if again else None)
                 if order is None:
                     return
-                future = self._submit(order, workers, shunned.get(order.entry.name, ()))
-                at_work[future] = order
-                future.add_done_callback(ended.put)
+                name = order.entry.name
+                future = self._submit(order, workers, shunned.get(name, ()), name in alone)
+                await_end(future, order)
 
         try:
             while True:
@@ -185,50 +205,68 @@ class Crew:
                 order = at_work.pop(future)
                 if not future.cancelled():  # while the answer is fetched and written down
                     hand_out()
-                answer = self._answer(order, future, retries)
+                name = order.entry.name
+                answer = self._answer(order, future, retries, name in alone)
+                if answer is None:
+                    await_end(future, order)
+                    continue
+                worker = answer.outcome.fields["worker"]
                 if answer.final:
                     self.left -= 1
+                elif worker is None:
+                    alone.add(name)
                 else:
-                    name, worker = answer.order.entry.name, answer.outcome.fields["worker"]
                     shunned[name] = (*shunned.get(name, ()), worker)
-                    again.append(replace(answer.order, attempt=answer.order.attempt + 1))
+                if not answer.final:
+                    again.append(replace(order, attempt=order.attempt + 1))
                 yield answer
         finally:
             if at_work and self._client.status == "running":
                 self._client.cancel(list(at_work))
 
     def _submit(
-        self, order: Order, workers: Mapping[str, WorkerInfo], shunned: tuple[str, ...]
+        self,
+        order: Order,
+        workers: Mapping[str, WorkerInfo],
+        shunned: tuple[str, ...],
+        alone: bool,
     ) -> Future[Outcome]:
         others = [address for address in workers if address not in shunned]
         # An estimate that no worker can meet would wait for ever: the largest gets it, alone.
         largest = max(worker.memory for worker in workers.values())
-        needs = {SLOT: 1, MEMORY: min(order.work.memory(order.entry.size), largest)}
+        memory = largest if alone else min(order.work.memory(order.entry.size), largest)
         return self._client.submit(
             do,
             order,
-            key=(order.work.verb, order.entry.name, order.attempt),
+            key=(order.work.verb, order.entry.name, order.attempt, self._id),
             pure=False,
-            resources=needs,
+            resources={SLOT: 1, MEMORY: memory},
             workers=others if shunned and others else None,
             allow_other_workers=bool(shunned and others),  # those may go, too
         )
 
-    def _answer(self, order: Order, future: Future[Outcome], retries: int) -> Answer:
-        """What a future that has ended says."""
-        if future.cancelled():
-            raise self._gone()
+    def _answer(
+        self, order: Order, future: Future[Outcome], retries: int, alone: bool
+    ) -> Answer | None:
+        """What a future that has ended says; None where that is lost, and dask does it again."""
+        last = order.attempt > retries
         try:
-            outcome: Outcome = future.result()
-        except KilledWorker:
-            reason = (
-                f"{DEATHS + 1} workers died while they did it: killed, or out of memory; their "
-                "own logs say more"
-            )
-            return Answer(order, lost(order, reason), final=True)
-        except OSError as error:
+            outcome: Outcome = future.result(timeout=FETCHED_WITHIN)
+        except TimeoutError:
+            return None
+        except (CancelledError, OSError) as error:
             raise self._gone() from error
-        return Answer(order, outcome, not outcome.failed or order.attempt > retries)
+        except KilledWorker as error:
+            reason = (
+                f"{error.allowed_failures + 1} workers died while they did it"
+                f"{' and nothing else' * alone}: killed, or out of memory; their own "
+                "logs say more"
+            )
+            return Answer(order, lost(order, reason), final=alone or last)
+        except Exception as error:  # such as of a worker that cannot read the order
+            reason = f"{type(error).__name__}: {error}"
+            return Answer(order, lost(order, reason), final=last)
+        return Answer(order, outcome, not outcome.failed or last)
 
     def _gone(self) -> FleetError:
         return FleetError(
@@ -278,7 +316,7 @@ def local_crew(specs: Iterable[Mapping[str, Any]], described: str, left: int) ->
         "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
     }
     with (
-        _settings(),
+        _settings(lost_worker="1 day"),  # a nanny starts its worker again
         SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR) as cluster,
         Client(cluster) as client,
     ):
@@ -301,7 +339,7 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
     """
     least, most = file.workers.minimum, file.workers.maximum
     number = str(most) if least == most else f"{least} to {most}"
-    with _settings(), job_cluster(file, logs) as cluster, Client(cluster) as client:
+    with _settings(lost_worker="2s"), job_cluster(file, logs) as cluster, Client(cluster) as client:
         crew = Crew(client, f"{number} workers in jobs of {file.system}", left)
 
         class Wanted(Adaptive):
@@ -344,7 +382,7 @@ def joined_crew(address: str, left: int) -> Iterator[Crew]:
     Raises:
         FleetError: Nobody answers there.
     """
-    with _settings():
+    with _settings(lost_worker="1 day"):
         try:
             client = Client(address, timeout=CONNECT_TIMEOUT)
         except (OSError, ValueError) as error:
@@ -356,12 +394,16 @@ def joined_crew(address: str, left: int) -> Iterator[Crew]:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
-    """Dask's own settings while a fleet is at work."""
+def _settings(lost_worker: str) -> Iterator[None]:
+    """Dask's own settings while a fleet is at work.
+
+    Args:
+        lost_worker: How long one that is gone may come back, before it is given up for another.
+    """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     ours = {
         "distributed.scheduler.allowed-failures": DEATHS,
-        "distributed.deploy.lost-worker-timeout": "2s",  # how long a new job waits for a lost one
+        "distributed.deploy.lost-worker-timeout": lost_worker,
     }
     with dask.config.set(ours):
         yield
