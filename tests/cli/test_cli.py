@@ -6,20 +6,23 @@ from pathlib import Path
 import pytest
 
 from decametre import __version__
+from tests import processes
 
 
 def decametre(*arguments, **options):
+    return processes.run([sys.executable, "-m", "decametre", *arguments], **options)
+
+
+def decametre_of_its_own(*arguments):
+    """As it is for users: in an interpreter that has nothing in memory."""
     return subprocess.run(
-        [sys.executable, "-m", "decametre", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        **options,
+        [sys.executable, "-m", "decametre", *map(str, arguments)], capture_output=True, text=True
     )
 
 
 def test_version_and_help():
-    assert decametre("--version").stdout == f"decametre, version {__version__}\n"
-    said = decametre("--help").stdout
+    assert decametre_of_its_own("--version").stdout == f"decametre, version {__version__}\n"
+    said = decametre_of_its_own("--help").stdout
     assert all(verb in said for verb in ("info", "sharpen", "models", "env", "bench"))
 
 
@@ -60,9 +63,8 @@ def test_env_names_no_user_and_no_path():
 
 
 def test_sharpen(sample_item, tmp_path):
-    done = decametre(
-        "sharpen", sample_item, tmp_path / "x.tif", "--window", "1,1,100,50", "--bands", "B2,B5,B1"
-    )
+    words = ("--window", "1,1,100,50", "--bands", "B2,B5,B1")
+    done = decametre_of_its_own("sharpen", sample_item, tmp_path / "x.tif", *words)
     assert done.returncode == 0
     assert done.stdout == ""
     assert "window 1,1,100,50 snapped outward to 0,0,102,54" in done.stderr

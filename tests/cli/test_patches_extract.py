@@ -2,24 +2,18 @@
 
 import inspect
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from decametre import api
 from decametre.cli.main import cli
 from decametre.patches.store import PatchStore
+from tests.cli.test_cli import decametre
 
 DATA = Path(__file__).parents[1] / "patches" / "data"
 
 
-def run(*words):
-    command = [sys.executable, "-m", "decametre", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_extract(sample_item, tmp_path):
-    done = run("patches", "extract", sample_item, tmp_path / "out.h5", "--workers", "1")
+    done = decametre("patches", "extract", sample_item, tmp_path / "out.h5", "--workers", "1")
     assert done.returncode == 0
     assert done.stdout == ""
     assert "out.h5: 25 patches" in done.stderr
@@ -27,7 +21,7 @@ def test_extract(sample_item, tmp_path):
 
 
 def test_a_mistake_is_one_line(sample_item, tmp_path):
-    done = run("patches", "extract", sample_item, tmp_path / "out.h5", "--no-cloud")
+    done = decametre("patches", "extract", sample_item, tmp_path / "out.h5", "--no-cloud")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("decametre: error: dsen2_T33UUB: has no scene classification")
@@ -35,7 +29,7 @@ def test_a_mistake_is_one_line(sample_item, tmp_path):
 
 
 def test_plan():
-    done = run("patches", "plan", DATA / "v2" / "metadata.parquet", "--workers", "2")
+    done = decametre("patches", "plan", DATA / "v2" / "metadata.parquet", "--workers", "2")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
     assert lines[0] == "4 patches, 2 workers"
@@ -49,7 +43,7 @@ def test_plan():
 
 def test_plan_as_json_holds_every_patch():
     path = DATA / "v2" / "metadata.parquet"
-    done = run("patches", "plan", path, "--workers", "3", "--json")
+    done = decametre("patches", "plan", path, "--workers", "3", "--json")
     for plan in json.loads(done.stdout):
         pieces = [piece for share in plan["shares"] for piece in share["pieces"]]
         assert sum(stop - start for _, start, stop in pieces) == 4

@@ -1,22 +1,11 @@
-import subprocess
-import sys
-
 import pytest
 
 from decametre.training.recipe import read_recipe
-
-
-def decametre(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "decametre", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from tests.cli.test_cli import decametre, decametre_of_its_own
 
 
 def test_train_leaves_a_model_and_says_how_good_it_is(sample_item, tmp_path):
-    done = decametre(
+    done = decametre_of_its_own(
         "train",
         "native_2x",
         "--train",

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from decametre.errors import (
     UnknownNameError,
 )
 from decametre.grid import Window
+from tests import processes
 
 WINDOW = (120, 60, 180, 120)
 
@@ -286,11 +286,8 @@ def test_a_disk_that_fills_up_half_way(tmp_path, limit):
         "    sys.exit(f'one line: {error}')\n"
     )
     output = tmp_path / "out" / "x.tif"
-    done = subprocess.run(
-        [sys.executable, "-c", "import decametre.errors\n" + code, str(source), str(output)],
-        capture_output=True,
-        text=True,
-    )
+    words = [sys.executable, "-c", "import decametre.errors\n" + code, source, output]
+    done = processes.run(words)
     assert done.returncode == 1
     assert "one line: cannot write x.tif" in done.stderr
     assert list((tmp_path / "out").iterdir()) == []
@@ -315,11 +312,7 @@ def test_an_old_picture_does_not_stay_beside_a_new_result(sample, tmp_path):
 
 def start(sample, output, *options):
     command = [sys.executable, "-m", "decametre", "sharpen", sample.source, str(output)]
-    return subprocess.Popen(
-        [*command, "--tile", "60", "--model", "bicubic", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return processes.Process([*command, "--tile", "60", "--model", "bicubic", *options])
 
 
 def wait_for(path):

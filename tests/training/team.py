@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.processes import REPOSITORY, Process
+
 LIMIT = 120
 
 
@@ -41,14 +42,7 @@ def start_each(commands):
     """One process a rank, each with its own command."""
     port = free_port()
     return [
-        subprocess.Popen(
-            [str(word) for word in command],
-            env=variables(rank, len(commands), port),
-            cwd=REPOSITORY,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        Process(command, env=variables(rank, len(commands), port), cwd=REPOSITORY)
         for rank, command in enumerate(commands)
     ]
 

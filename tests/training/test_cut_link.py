@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import pytest
 
 from decametre.training.checkpoint import checksum_of, read_checkpoint, read_newest
-from tests.training.team import REPOSITORY, finish, variables
+from tests.processes import REPOSITORY, Process
+from tests.training.team import finish, variables
 from tests.training.test_job import command, wait_for
 
 PATIENCE, GRADIENT_PATIENCE = 20, 8
@@ -23,7 +24,14 @@ PATIENCE, GRADIENT_PATIENCE = 20, 8
 CUT = 2
 """Seconds of a short cut."""
 
+CLONE_NEWNET = 0x40000000
+"""For setns(2), which Python has itself from 3.12 on."""
+
 PROGRAM = f"""
+import ctypes, os, sys
+with open(f"/run/netns/{{sys.argv.pop(1)}}") as host:
+    assert ctypes.CDLL(None).setns(host.fileno(), {CLONE_NEWNET}) == 0
+
 from datetime import timedelta
 from decametre.training import ranks
 
@@ -71,14 +79,11 @@ class Hosts:
     def start(self, words):
         """One rank on each host."""
         return [
-            subprocess.Popen(
-                ["ip", "netns", "exec", name, sys.executable, "-c", PROGRAM, *map(str, words)],
+            Process(
+                [sys.executable, "-c", PROGRAM, name, *words],
                 env=variables(host, 2, 29400)
                 | {"MASTER_ADDR": "10.213.0.1", "GLOO_SOCKET_IFNAME": "link0"},
                 cwd=REPOSITORY,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
             )
             for host, name in enumerate(self.names)
         ]
