@@ -1,0 +1,203 @@
+"""`decametre fleet`, from the command to the catalog."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+
+import pystac
+import pytest
+
+from decametre import api
+from decametre.bench.made_products import make_products
+from decametre.cli import main
+
+BANDS = "B02,B05"
+OPTIONS = ("--bands", BANDS, "--device", "cpu", "--precision", "float32")
+
+
+@pytest.fixture
+def decametre(monkeypatch, capsys):
+    """Runs a command in this process; returns status, standard output and standard error."""
+    logger = logging.getLogger("decametre")
+    handlers, level, own = logging.root.handlers[:], logging.root.level, logger.level
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["decametre", *map(str, words)])
+        capsys.readouterr()
+        status = main._status()
+        return status, *capsys.readouterr()
+
+    yield run
+    logging.root.handlers[:], logging.root.level = handlers, level
+    logger.setLevel(own)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")
+def products(sample, folder):
+    """Four small ones, of which the second is cut short."""
+    made = make_products([sample], folder / "products", 4, 60)
+    shutil.copytree(made[1], folder / "whole" / made[1].name)
+    band = next(made[1].rglob("*B05*"))
+    band.write_bytes(band.read_bytes()[:-200])
+    (folder / "list.txt").write_text("".join(f"{path}\n" for path in made))
+    return made
+
+
+@pytest.fixture(scope="module")
+def first(products, folder):
+    """The fleet over all four, in a process of its own."""
+    words = ["-m", "decametre", "fleet", "sharpen", folder / "list.txt", folder / "out"]
+    return subprocess.run(
+        [sys.executable, *map(str, words), *OPTIONS, "--workers", "2", "--retries", "1"],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+
+
+def failures(out):
+    return [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
+
+
+def in_catalog(out):
+    root = pystac.Catalog.from_file(out / "catalog.json")
+    return sorted(item.id for item in root.get_items(recursive=True))
+
+
+def same_as_alone(products, out, alone):
+    """Whether all files are those that `sharpen` writes at the same place."""
+    for safe in products:
+        there, twin = out / safe.stem, alone / safe.stem
+        twin.mkdir(parents=True)
+        api.sharpen(
+            safe,
+            twin / f"{safe.stem}.tif",
+            bands=BANDS.split(","),
+            device="cpu",
+            precision="float32",
+        )
+        assert {path.name for path in there.iterdir()} == {path.name for path in twin.iterdir()}
+        for path in there.iterdir():
+            assert path.read_bytes() == (twin / path.name).read_bytes(), path.name
+
+
+def test_three_of_four_are_done_and_one_line_says_so(first, products, folder):
+    out = folder / "out"
+    assert first.returncode == 2, first.stderr
+    assert first.stdout == ""
+    [line] = [line for line in first.stderr.splitlines() if line.startswith("decametre: error")]
+    assert "1 of 4 products failed" in line
+    assert str(out / "failures.jsonl") in line
+    assert "Traceback" not in first.stderr
+    good = [products[0], products[2], products[3]]
+    assert in_catalog(out) == sorted(path.stem for path in good)
+    [failure] = failures(out)
+    assert (failure["name"], failure["stage"]) == (products[1].stem, "read")
+    assert failure["attempt"] == 2
+    assert "truncated or corrupt" in failure["reason"]
+    assert not (out / products[1].stem).exists()
+    # Of as deep a folder as the results, so that links to the sources are the same.
+    same_as_alone(good, out, folder / "alone")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("alone", "list.txt", "out", "products", "whole")
+    ]
+
+
+def test_status_report_and_plan(first, products, folder, decametre):
+    out = folder / "out"
+    status, said, _ = decametre("fleet", "status", out)
+    assert status == 0
+    assert "3 of 4 done, 1 failed, 0 left" in said
+    assert f"decametre fleet sharpen {folder / 'list.txt'}" in said
+    assert "2 local workers" in said
+    found = json.loads(decametre("fleet", "status", out, "--json")[1])
+    assert (found["state"], found["attempts_repeated"]) == ("failures", 1)
+    assert found["products"]["failed"] == 1
+    assert decametre("fleet", "report", out)[0] == 0
+    page = (out / "report.html").read_text()
+    assert all(path.stem in page for path in products[1:2])
+    status, said, _ = decametre("fleet", "plan", 1000, "--measured", out)
+    assert status == 0
+    assert "workers" in said
+    [plan] = json.loads(decametre("fleet", "plan", 1000, "--measured", out, "--json")[1])
+    assert plan
+
+
+def test_a_mended_product_is_all_that_the_next_run_does(first, products, folder, decametre):
+    out = folder / "out"
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/*.tif")}
+    assert len(before) == 3
+    whole = next((folder / "whole" / products[1].name).rglob("*B05*"))
+    shutil.copy(whole, next(products[1].rglob("*B05*")))
+    command = ["fleet", "sharpen", folder / "list.txt", out, *OPTIONS, "--workers", "1"]
+    status, said, told = decametre(*command)
+    assert (status, said) == (0, ""), told
+    assert "1 products done, 3 were done before" in told
+    assert failures(out) == []
+    assert in_catalog(out) == sorted(path.stem for path in products)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    same_as_alone(products[1:2], out, folder / "again")
+    # Nothing is left to do; other options are refused, and leave all as it is.
+    assert decametre(*command)[0] == 0
+    status, _, told = decametre(*command, "--encoding", "reflectance")
+    assert status == 2
+    assert "made with encoding dn, not reflectance; 4 of 4 products stand there otherwise" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["OUT"], "give INPUT or --search URL, one of the two"),
+        (["LIST", "OUT", "--search", "http://127.0.0.1:1"], "one of the two"),
+        (["LIST", "OUT", "--cluster", "c.yaml", "--scheduler", "tcp://x:1"], "one of the three"),
+        (["LIST", "OUT", "--workers", "2", "--scheduler", "tcp://x:1"], "one of the three"),
+        (["LIST", "OUT", "--workers", "0"], "--workers"),
+        (["LIST", "OUT", "--retries", "-1"], "--retries"),
+        (["LIST", "NOWHERE"], "does not exist; make it first"),
+        (["LIST", "OUT", "--cluster", "nowhere.yaml"], "nowhere.yaml"),
+        (["nowhere.txt", "OUT"], "nowhere.txt: no such file or folder"),
+        (["EMPTY", "OUT"], "no product in it"),
+        (["LIST", "OUT", "--bands", "B99"], "unknown band 'B99'"),
+        (["LIST", "OUT", "--model", "nativ"], "did you mean native"),
+        (["LIST", "OUT", "--offset", "lots"], "lots"),
+        (["LIST", "OUT", "--encoding", "jpeg"], "--encoding"),
+        (["LIST", "OUT", "--device", "cuda:7"], "cuda:7"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_status_2(words, expected, decametre, tmp_path):
+    places = {
+        "LIST": tmp_path / "list.txt",
+        "EMPTY": tmp_path / "empty.txt",
+        "OUT": tmp_path / "out",
+        "NOWHERE": tmp_path / "deep" / "out",
+    }
+    places["LIST"].write_text("/nowhere/X.SAFE\n")
+    places["EMPTY"].write_text("# nothing\n")
+    given = [places.get(word, word) for word in words]
+    status, said, told = decametre("-q", "fleet", "sharpen", *given)
+    assert (status, said) == (2, ""), told
+    lines = [line for line in told.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert "Traceback" not in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt", "list.txt"]
+
+
+def test_folders_in_which_no_fleet_was(decametre, tmp_path):
+    for word in ("status", "report"):
+        status, _, told = decametre("fleet", word, tmp_path)
+        assert status == 2
+        assert "no fleet has been at work there" in told
+    status, _, told = decametre("fleet", "plan", 10)
+    assert status == 2
+    assert list(tmp_path.iterdir()) == []
