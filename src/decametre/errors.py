@@ -41,6 +41,10 @@ class OutputError(DecametreError):
     """The result cannot be written: folder, permission, space, or it exists already."""
 
 
+class BusyError(OutputError):
+    """Another process is at work on the same output."""
+
+
 class ModelError(DecametreError):
     """A model's card or weights cannot be used."""
 

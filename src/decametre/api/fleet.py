@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 from decametre.api.arguments import PathLike, located
 from decametre.api.extraction import patch_request
 from decametre.bands import BAND_NAMES, parse_bands
+from decametre.choices import DEFAULT_TILE
 from decametre.errors import FleetError
 from decametre.fleet import run as fleet_run
 from decametre.fleet.cluster_file import read_cluster_file
-from decametre.fleet.engine import job_crew, joined_crew, local_crew
+from decametre.fleet.engine import job_crew, joined_crew, local_crew, machine
 from decametre.fleet.entry import Entry
 from decametre.fleet.events import FOLDER
 from decametre.fleet.listing import read_listing
@@ -24,7 +26,6 @@ from decametre.fleet.progress import Progress
 from decametre.fleet.run import FleetResult, Gather, Notify
 from decametre.fleet.work import Extract, Predict, Sharpen, Work
 from decametre.inference import job, land_cover_map
-from decametre.inference.pipeline import DEFAULT_TILE
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def fleet_sharpen(
     """
     work = Sharpen(
         bands=tuple(parse_bands(bands)),
-        models=(model,) if isinstance(model, str) else tuple(model),
+        models=_anywhere(model),
         offset=offset,
         options=job.Options(
             device=device,
@@ -239,13 +240,19 @@ def fleet_predict(
             stride=stride,
             least_data=least_data,
             encoding=encoding,
-            sharpen_with=(sharpen_with,) if isinstance(sharpen_with, str) else tuple(sharpen_with),
+            sharpen_with=_anywhere(sharpen_with),
             device=device,
             precision=precision,
             geojson=geojson,
         ),
     )
     return _run(work, products, Path(out), device, options or FleetOptions(), notify)
+
+
+def _anywhere(models: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of models, folders by a path that holds whatever a worker's working directory."""
+    names = [models] if isinstance(models, str) else models
+    return tuple(located(name) if Path(name).is_dir() else name for name in names)
 
 
 def _run(
@@ -261,6 +268,14 @@ def _run(
     if isinstance(products, str | os.PathLike):
         products = read_listing(os.fspath(products), out / FOLDER / "items")
     entries = [replace(entry, source=located(entry.source)) for entry in products]
+    if not entries:
+        raise FleetError("no product to do")
+    names = Counter(entry.name for entry in entries)
+    for name, count in names.items():
+        if count > 1 or Path(name).name != name:
+            raise FleetError(
+                f"{count} entries are called '{name}'; each needs a name of its own, for a folder"
+            )
     plan = fleet_run.Plan(
         work=work,
         entries=entries,
@@ -286,5 +301,5 @@ def _gather(options: FleetOptions, device: str, memory: int, logs: Path) -> Gath
     if options.scheduler is not None:
         address = options.scheduler
         return lambda left: joined_crew(address, left)
-    specs, described = local_workers(options.workers, device, memory)
+    specs, described = local_workers(options.workers, device, memory, *machine())
     return lambda left: local_crew(specs, described, left)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import importlib
 import logging
 import queue
+import shutil
 import signal
+import threading
 import time
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import (
     Adaptive,
     CancelledError,
@@ -30,7 +34,7 @@ from distributed import (
     Scheduler,
     SpecCluster,
 )
-from distributed.deploy.cluster import Cluster
+from distributed.system import MEMORY_LIMIT
 
 from decametre.errors import FleetError
 from decametre.fleet.cluster_file import ClusterFile, job_options
@@ -46,6 +50,9 @@ LOOPBACK = "127.0.0.1"
 
 CONNECT_TIMEOUT = 20
 """Seconds without an answer after which a scheduler counts as out of reach."""
+
+PAUSE = 2.0
+"""Seconds before a second attempt; twice as many before a third, and so on."""
 
 DEATHS = 1
 """Workers that may die over a product and be followed by another. dask blames all products that
@@ -90,6 +97,28 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """A product that was handed out, and what the worker must have that takes it.
+
+    Attributes:
+        order: What is to be done.
+        memory: Bytes.
+        workers: Addresses, one of which it must be; None: any.
+    """
+
+    order: Order
+    memory: int
+    workers: frozenset[str] | None
+
+    def fits(self, workers: Mapping[str, WorkerInfo]) -> bool:
+        """Whether one of these workers can take it."""
+        return any(
+            worker.memory >= self.memory and (self.workers is None or address in self.workers)
+            for address, worker in workers.items()
+        )
+
+
+@dataclass(frozen=True)
 class Answer:
     """What came of one attempt at a product.
 
@@ -116,6 +145,7 @@ class Crew:
     def __init__(self, client: Client, described: str, left: int) -> None:
         self._client, self.described, self.left = client, described, left
         self._id = uuid.uuid4().hex  # others may use the same scheduler
+        self._submitted = 0
 
     @property
     def dashboard(self) -> str | None:
@@ -129,11 +159,11 @@ class Crew:
         Raises:
             FleetError: The scheduler is gone, or a worker does not say what it has.
         """
-        said = self._client.scheduler_info(n_workers=-1)["workers"]
-        if self._client.status != "running":  # what was said is of before
+        said = self._client.scheduler_info(n_workers=-1)
+        if self._client.status != "running":  # what was said is of before, or nothing
             raise self._gone()
         found = {}
-        for address, worker in said.items():
+        for address, worker in said["workers"].items():
             has = worker["resources"]
             if SLOT not in has:
                 raise FleetError(
@@ -168,26 +198,41 @@ class Crew:
             FleetError: The scheduler is gone, or a worker does not say what it has.
         """
         ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
-        at_work: dict[Future[Outcome], Order] = {}
-        again: deque[Order] = deque()
+        at_work: dict[Future[Outcome], Placed] = {}
+        again: deque[tuple[float, Order]] = deque()  # with the time from which on
         shunned: dict[str, tuple[str, ...]] = {}
         alone: set[str] = set()
-        waiting = iter(orders)
+        rest = iter(orders)
+        waiting = deque(islice(rest, 1))  # the next one, as long as there is one
         workers: dict[str, WorkerInfo] = {}
         next_look = time.monotonic()
 
-        def await_end(future: Future[Outcome], order: Order) -> None:
-            at_work[future] = order
+        def begin(order: Order) -> None:
+            name = order.entry.name
+            placed = self._place(order, workers, shunned.get(name, ()), name in alone)
+            await_end(self._submit(placed), placed)
+
+        def await_end(future: Future[Outcome], placed: Placed) -> None:
+            at_work[future] = placed
             future.add_done_callback(ended.put)
 
         def hand_out() -> None:
             while len(at_work) < sum(worker.slots for worker in workers.values()):
-                order = next(waiting, None) or (again.popleft() if again else None)
-                if order is None:
+                if waiting:
+                    begin(waiting.popleft())
+                    waiting.extend(islice(rest, 1))
+                elif again and again[0][0] <= time.monotonic():
+                    begin(again.popleft()[1])
+                else:
                     return
-                name = order.entry.name
-                future = self._submit(order, workers, shunned.get(name, ()), name in alone)
-                await_end(future, order)
+
+        def replace_lost() -> None:
+            """Hand out anew what waits for workers that are gone."""
+            lost = [each for each, placed in at_work.items() if not placed.fits(workers)]
+            for future in lost if workers else ():
+                order = at_work.pop(future).order
+                future.cancel()
+                begin(order)
 
         try:
             while True:
@@ -195,20 +240,24 @@ class Crew:
                     workers = self.workers()
                     next_look = time.monotonic() + LOOK_EVERY
                     yield Look(workers, len(at_work))
+                    replace_lost()
                 hand_out()
-                if workers and not at_work:
+                if not (waiting or again or at_work):
                     return
                 try:
                     future = ended.get(timeout=max(0.0, next_look - time.monotonic()))
                 except queue.Empty:
                     continue
-                order = at_work.pop(future)
+                placed = at_work.pop(future, None)
+                if placed is None:  # handed out anew
+                    continue
                 if not future.cancelled():  # while the answer is fetched and written down
                     hand_out()
+                order = placed.order
                 name = order.entry.name
                 answer = self._answer(order, future, retries, name in alone)
                 if answer is None:
-                    await_end(future, order)
+                    await_end(future, placed)
                     continue
                 worker = answer.outcome.fields["worker"]
                 if answer.final:
@@ -218,31 +267,41 @@ class Crew:
                 else:
                     shunned[name] = (*shunned.get(name, ()), worker)
                 if not answer.final:
-                    again.append(replace(order, attempt=order.attempt + 1))
+                    ready = time.monotonic() + PAUSE * order.attempt
+                    again.append((ready, replace(order, attempt=order.attempt + 1)))
                 yield answer
         finally:
             if at_work and self._client.status == "running":
                 self._client.cancel(list(at_work))
 
-    def _submit(
+    def _place(
         self,
         order: Order,
         workers: Mapping[str, WorkerInfo],
         shunned: tuple[str, ...],
         alone: bool,
-    ) -> Future[Outcome]:
-        others = [address for address in workers if address not in shunned]
+    ) -> Placed:
+        """Which workers may take a product: of those that failed with it, none if others can."""
         # An estimate that no worker can meet would wait for ever: the largest gets it, alone.
         largest = max(worker.memory for worker in workers.values())
         memory = largest if alone else min(order.work.memory(order.entry.size), largest)
+        others = {
+            address
+            for address, worker in workers.items()
+            if address not in shunned and worker.memory >= memory
+        }
+        return Placed(order, memory, frozenset(others) if shunned and others else None)
+
+    def _submit(self, placed: Placed) -> Future[Outcome]:
+        order = placed.order
+        self._submitted += 1  # a key that dask has known is never used again
         return self._client.submit(
             do,
             order,
-            key=(order.work.verb, order.entry.name, order.attempt, self._id),
+            key=(order.work.verb, order.entry.name, self._submitted, self._id),
             pure=False,
-            resources={SLOT: 1, MEMORY: memory},
-            workers=others if shunned and others else None,
-            allow_other_workers=bool(shunned and others),  # those may go, too
+            resources={SLOT: 1, MEMORY: placed.memory},
+            workers=None if placed.workers is None else sorted(placed.workers),
         )
 
     def _answer(
@@ -251,22 +310,21 @@ class Crew:
         """What a future that has ended says; None where that is lost, and dask does it again."""
         last = order.attempt > retries
         try:
-            outcome: Outcome = future.result(timeout=FETCHED_WITHIN)
+            if future.status != "error":
+                outcome: Outcome = future.result(timeout=FETCHED_WITHIN)
+                return Answer(order, outcome, not outcome.failed or last)
+            fault = future.exception(timeout=FETCHED_WITHIN)
         except TimeoutError:
             return None
         except (CancelledError, OSError) as error:
             raise self._gone() from error
-        except KilledWorker as error:
-            reason = (
-                f"{error.allowed_failures + 1} workers died while they did it"
-                f"{' and nothing else' * alone}: killed, or out of memory; their own "
-                "logs say more"
-            )
-            return Answer(order, lost(order, reason), final=alone or last)
-        except Exception as error:  # such as of a worker that cannot read the order
-            reason = f"{type(error).__name__}: {error}"
-            return Answer(order, lost(order, reason), final=last)
-        return Answer(order, outcome, not outcome.failed or last)
+        if not isinstance(fault, KilledWorker):  # such as of a worker that cannot read the order
+            return Answer(order, lost(order, f"{type(fault).__name__}: {fault}"), final=last)
+        reason = (
+            f"{fault.allowed_failures + 1} workers died while they did it"
+            f"{' and nothing else' * alone}: killed, or out of memory; their own logs say more"
+        )
+        return Answer(order, lost(order, reason), final=alone or last)
 
     def _gone(self) -> FleetError:
         return FleetError(
@@ -339,7 +397,7 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
     """
     least, most = file.workers.minimum, file.workers.maximum
     number = str(most) if least == most else f"{least} to {most}"
-    with _settings(lost_worker="2s"), job_cluster(file, logs) as cluster, Client(cluster) as client:
+    with _settings(lost_worker="2s"), _jobs(file, logs) as cluster, Client(cluster) as client:
         crew = Crew(client, f"{number} workers in jobs of {file.system}", left)
 
         class Wanted(Adaptive):
@@ -355,7 +413,30 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
         yield crew
 
 
-def job_cluster(file: ClusterFile, logs: Path) -> Cluster:
+@contextmanager
+def _jobs(file: ClusterFile, logs: Path) -> Iterator[Any]:
+    """A cluster whose first jobs have been submitted; they end with it."""
+    cluster = job_cluster(file, logs)
+    try:
+        command = cluster.job_cls.submit_command.split()[0]
+        if shutil.which(command) is None:
+            raise FleetError(
+                f"{command}: no such command on this machine; start the fleet where jobs of "
+                f"{file.system} are submitted"
+            )
+        cluster.scale(max(1, file.workers.minimum))
+        try:
+            cluster.sync(cluster._correct_state)  # unlike `scale`, which does not wait
+        except (RuntimeError, OSError) as error:
+            said = " / ".join(str(error).strip().splitlines()[-3:])
+            raise FleetError(f"{command} takes no job: {said}") from error
+        yield cluster
+    finally:
+        with suppress(AssertionError):  # dask's, of a cluster whose first job was refused
+            cluster.close()
+
+
+def job_cluster(file: ClusterFile, logs: Path) -> Any:
     """The cluster of dask-jobqueue that a file describes; no job is submitted yet.
 
     Args:
@@ -363,11 +444,10 @@ def job_cluster(file: ClusterFile, logs: Path) -> Cluster:
         logs: See `job_crew`.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        jobqueue = importlib.import_module("dask_jobqueue")
-    finally:  # it takes the signals for itself as it is imported
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    jobqueue = importlib.import_module("dask_jobqueue")
+    # It takes the signals for itself as it is imported.
+    for number, handler in before.items() if _in_main_thread() else ():
+        signal.signal(number, handler or signal.SIG_DFL)
     return getattr(jobqueue, file.cluster_class)(**{"log_directory": str(logs)} | job_options(file))
 
 
@@ -385,7 +465,7 @@ def joined_crew(address: str, left: int) -> Iterator[Crew]:
     with _settings(lost_worker="1 day"):
         try:
             client = Client(address, timeout=CONNECT_TIMEOUT)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # TypeError: tls without certificates
             raise FleetError(
                 f"no scheduler of dask answers at {address} ({error}); `dask scheduler` starts one"
             ) from error
@@ -400,10 +480,24 @@ def _settings(lost_worker: str) -> Iterator[None]:
     Args:
         lost_worker: How long one that is gone may come back, before it is given up for another.
     """
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    logger = logging.getLogger("distributed")
+    level = logger.level
     ours = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.deploy.lost-worker-timeout": lost_worker,
     }
     with dask.config.set(ours):
-        yield
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def machine() -> tuple[int, int]:
+    """Cores and bytes of memory that this process may use, by its affinity and control group."""
+    return CPU_COUNT, MEMORY_LIMIT

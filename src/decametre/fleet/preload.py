@@ -46,6 +46,7 @@ def dask_setup(worker: Any) -> None:
 
     threads: int = worker.state.nthreads
     torch.set_num_threads(threads)
+    os.environ["GDAL_NUM_THREADS"] = str(threads)  # a job has some of its node's cores only
     here = Here(str(worker.name), worker.address, threads)
     # One thread can do one thing at a time.
     slots = min(SIDE_BY_SIDE, threads)

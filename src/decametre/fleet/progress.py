@@ -395,4 +395,6 @@ def driver_at_work(out: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError:  # a file system without locks
+        return False
     return False

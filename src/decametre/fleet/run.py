@@ -12,13 +12,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from decametre.errors import FleetError, OutputError
 from decametre.fleet.catalog import Catalog
 from decametre.fleet.engine import Answer, Crew, Look, WorkerInfo
 from decametre.fleet.entry import Entry
-from decametre.fleet.events import Journal
+from decametre.fleet.events import FOLDER, Journal
 from decametre.fleet.progress import Progress, lock_path
 from decametre.fleet.standing import Standing, item_path, standing
 from decametre.fleet.work import Work
@@ -28,6 +28,9 @@ from decametre.version import __version__
 log = logging.getLogger(__name__)
 
 FAILURES, LOG = "failures.jsonl", "fleet.log"
+
+LONELY = 300.0
+"""Seconds without a worker after which that is said."""
 
 LARGEST = float("inf")
 """Bytes of a product of unknown size, for the order of work: late is worse than early."""
@@ -73,7 +76,7 @@ class FleetResult:
     """What a fleet came to.
 
     Attributes:
-        done: Products that this run made.
+        done: Products that were done in this run.
         done_before: Products that were done already.
         failures: Of each product that failed for good, what `failures.jsonl` says.
     """
@@ -167,7 +170,9 @@ class _Record:
         self._plan, self._catalog, self._notify = plan, catalog, notify
         self._journal, self._progress = Journal(plan.out), Progress()
         self._workers: dict[str, WorkerInfo] = {}
+        self._failures: IO[str] | None = None
         self._next_line = 0.0
+        self._lonely_since: float | None = time.monotonic()
         self.done = 0
         self.failures: list[dict[str, Any]] = []
 
@@ -175,7 +180,6 @@ class _Record:
         out = self._plan.out
         with self._writing(), ExitStack() as files:
             files.enter_context(self._journal)
-            self._failures = files.enter_context((out / FAILURES).open("w", encoding="utf-8"))
             self._log = files.enter_context((out / LOG).open("a", encoding="utf-8"))
             self._files = files.pop_all()
         return self
@@ -183,7 +187,10 @@ class _Record:
     def begin(
         self, settings: dict[str, Any], done_before: int, cluster: str, dashboard: str | None
     ) -> None:
-        """The workers are asked for."""
+        """The workers have been asked for."""
+        with self._writing():
+            failures = (self._plan.out / FAILURES).open("w", encoding="utf-8")
+            self._failures = self._files.enter_context(failures)
         self._tell(
             "run",
             verb=self._plan.work.verb,
@@ -215,6 +222,18 @@ class _Record:
                 gpus=worker.gpus,
             )
         self._workers = dict(look.workers)
+        if look.workers:
+            self._lonely_since = None
+        elif self._lonely_since is None:
+            self._lonely_since = time.monotonic()
+        elif time.monotonic() - self._lonely_since > LONELY:
+            self._lonely_since = float("inf")  # said once
+            log.warning(
+                "no worker is there for %.0f minutes: jobs wait in the queue, or end before they "
+                "reach this machine; %s may say more",
+                LONELY / 60,
+                self._plan.out / FOLDER / "logs",
+            )
         if time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + self._plan.interval
             self._tell("beat", running=look.running)
@@ -227,11 +246,12 @@ class _Record:
             log.warning("%s: %s", order.entry.name, warning)
         if not answer.outcome.failed:
             self._catalog.add(order.entry.name, _href(order.entry))
-            self.done += not fields["already"]
+            self.done += 1
             self._tell("done", **fields)
             return
         if answer.final:
             self.failures.append(fields)
+            assert self._failures is not None
             with self._writing():
                 self._failures.write(json.dumps(fields) + "\n")
                 self._failures.flush()
@@ -245,7 +265,9 @@ class _Record:
         )
 
     def end(self, status: str) -> None:
-        """The run has ended."""
+        """The run has ended, if it began."""
+        if self._failures is None:
+            return
         self._tell("ended", status=status)
         self._say(self._progress.line())
 
@@ -342,8 +364,13 @@ def _locked(out: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except OSError as error:
+            except BlockingIOError as error:
                 if last:
                     raise FleetError(f"{out}: another fleet is at work there; wait") from error
                 time.sleep(0.1)  # `fleet status` holds it for a moment
+            except OSError as error:
+                raise OutputError(
+                    f"{out}: its file system has no locks ({error.strerror}); choose another "
+                    "folder, or have it mounted with them"
+                ) from error
         yield

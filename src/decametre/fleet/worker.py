@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import shutil
-import tempfile
 import threading
 import time
 import traceback
@@ -15,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decametre.errors import CorruptDataError, DecametreError, FleetError, OutputError
+from decametre.errors import BusyError, CorruptDataError, DecametreError, FleetError, OutputError
 from decametre.fleet import preload
 from decametre.fleet.entry import Entry
+from decametre.fleet.scratch import scratch_folder
 from decametre.fleet.standing import standing
 from decametre.fleet.work import Made, Work
 from decametre.version import __version__
+
+BUSY_FOR, BUSY_LOOK = 120.0, 1.0
+"""Seconds to wait for another worker that has the same product, and between two looks."""
 
 _computing = threading.Lock()
 """Whoever holds it computes; the worker's other product is read ahead, or written."""
@@ -106,12 +108,13 @@ def do(order: Order) -> Outcome:
         "attempt": order.attempt,
         "start": round(start, 3),
     }
-    made: Made | None = None
+    told: dict[str, Any] = {}
     reason: str | None = None
     trace: str | None = None
     with _warnings() as warnings:
         try:
             made = _made(order, output, clock, where.threads if where else 1)
+            told = _told(order, output, made)
         except DecametreError as error:
             reason = str(error)
             if isinstance(error, CorruptDataError) and clock.stage == "compute":
@@ -130,7 +133,7 @@ def do(order: Order) -> Outcome:
     if reason is not None:
         _tidy(output.parent)
         return Outcome(True, fields | {"stage": stage, "reason": reason, "traceback": trace})
-    return Outcome(False, fields | _told(order, output, made))
+    return Outcome(False, fields | told)
 
 
 def _output(order: Order) -> Path:
@@ -138,7 +141,10 @@ def _output(order: Order) -> Path:
 
 
 def _made(order: Order, output: Path, clock: Clock, threads: int) -> Made | None:
-    """The result; None where it stands already, made by a worker that was lost before it told."""
+    """The result; None where it stands already, made by a worker that was lost before it told.
+
+    A worker that dask gave up may still be at work, as at the end of its job: then this one waits.
+    """
     if order.version != __version__:
         raise FleetError(
             f"the worker has version {__version__}, the fleet {order.version}; install the same"
@@ -150,33 +156,24 @@ def _made(order: Order, output: Path, clock: Clock, threads: int) -> Made | None
             f"the worker has other {', '.join(differs)} than where the fleet was started; give "
             "paths that lead to the same files everywhere"
         )
-    if standing(Path(order.out), order.entry, order.settings).done:
-        return None
     import torch
 
     torch.set_num_threads(threads)  # holds for the thread that asks
-    try:
-        output.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output.parent}: cannot be made ({error.strerror})") from error
-    with _scratch(order.scratch) as folder:
-        return order.work.do(order.entry.source, output, clock, folder)
-
-
-@contextmanager
-def _scratch(within: str | None) -> Iterator[Path | None]:
-    """A folder for copies of the input, removed after; None without a disk for them."""
-    if within is None:
-        yield None
-        return
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="decametre-", dir=within))
-    except OSError as error:
-        raise OutputError(f"{within}: no copy can be made there ({error.strerror})") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    give_up = time.monotonic() + BUSY_FOR
+    while not standing(Path(order.out), order.entry, order.settings).done:
+        try:
+            output.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{output.parent}: cannot be made ({error.strerror})") from error
+        try:
+            with scratch_folder(order.scratch) as folder:
+                return order.work.do(order.entry.source, output, clock, folder)
+        except BusyError:
+            if time.monotonic() > give_up:
+                raise
+            clock.enter("wait")
+            time.sleep(BUSY_LOOK)
+    return None
 
 
 def _told(order: Order, output: Path, made: Made | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from decametre.bands import BAND_NAMES
 from decametre.errors import EvaluationError, OutputError, UnknownNameError
 from decametre.evaluation.multilabel_thresholds import Thresholds, record
 from decametre.grid import Window
@@ -36,6 +37,7 @@ from decametre.io.product import Product
 from decametre.io.sharpened import SharpenedTile
 from decametre.io.staging import Staging
 from decametre.models.land_cover_model import LandCoverCard, LandCoverModel
+from decametre.models.registry import models_for
 from decametre.patches.nomenclature import Nomenclature
 from decametre.patches.patch import PATCH_METRES
 from decametre.version import __version__
@@ -245,9 +247,10 @@ def settings_of(card: LandCoverCard, offset_dn: float | None, options: Options) 
         offset_dn: Radiometric offset that was asked for, or None.
         options: How.
     """
+    with_models = models_for(BAND_NAMES, options.sharpen_with) if options.sharpen_with else []
     return {
         "models": {card.name: card.checksum},
-        "sharpen_with": list(options.sharpen_with),
+        "sharpen_with": {model.card.name: model.card.checksum for model in with_models},
         "offset_dn": offset_dn,
         "stride": options.stride,
         "least_data": options.least_data,

@@ -7,11 +7,12 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from decametre.errors import OutputError
+from decametre.errors import BusyError, OutputError
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +33,9 @@ class Staging:
         needed: Bytes that the run will need at most.
 
     Raises:
-        OutputError: The folder does not exist or cannot be written, the output exists, another
-            run is at work on it, or there is too little space.
+        OutputError: The folder does not exist or cannot be written, the output exists, or there is
+            too little space.
+        BusyError: Another run is at work on it.
     """
 
     def __init__(
@@ -64,9 +66,15 @@ class Staging:
             raise OutputError(f"{self.output}: cannot write there ({error.strerror})") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise BusyError(f"{self.output}: another run is writing it; wait for it") from error
         except OSError as error:
             self._lock.close()
-            raise OutputError(f"{self.output}: another run is writing it; wait for it") from error
+            raise OutputError(
+                f"{self.output}: its file system has no locks ({error.strerror}); write elsewhere, "
+                "or have it mounted with them"
+            ) from error
         if leftover:
             log.warning(
                 "an earlier run for %s was killed before it ended; its partial files are removed",
@@ -108,5 +116,7 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
+        with suppress(OSError):  # NFS keeps a file that is open, and so the folder until now
+            self.folder.rmdir()
         if isinstance(error, OSError):
             raise OutputError(f"{self.output}: cannot write ({error.strerror or error})") from error

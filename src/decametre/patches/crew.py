@@ -62,7 +62,7 @@ def write_shards(job: Job, workers: int, progress: Progress) -> None:
             write_shard(job, shard, tally)
         return
     # Workers inherit the lock, and keep it when this process is killed.
-    with (job.folder / AT_WORK).open("a") as lock:
+    with (job.folder / AT_WORK).open("a+") as lock:  # NFS locks for reading what can be read
         fcntl.flock(lock, fcntl.LOCK_SH)
         _work(job, crew, tally, lock.fileno())
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from decametre.errors import OutputError, PatchError
+from decametre.errors import BusyError, OutputError, PatchError
 from decametre.patches.crew import Progress, wait_for_orphans, write_shards
 from decametre.patches.extraction_job import Job
 from decametre.patches.extraction_plan import TILES, Request, Sharpen, decide, shards_folder
@@ -99,8 +99,12 @@ def _work_folder(output: Path, request: Request, overwrite: bool) -> Iterator[Pa
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BusyError(f"{output}: another run is writing it; wait for it") from error
         except OSError as error:
-            raise OutputError(f"{output}: another run is writing it; wait for it") from error
+            raise OutputError(
+                f"{output}: its file system has no locks ({error.strerror}); write elsewhere"
+            ) from error
         wait_for_orphans(folder)
         asked, note = request.fingerprint(), folder / "request.json"
         if note.exists():
