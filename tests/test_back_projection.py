@@ -3,7 +3,8 @@ import torch
 
 from decametre.back_projection import margin_of, project, reach_of, residual_of
 from decametre.bands import bands_at
-from decametre.degradation import KERNELS, degrade, inverse_taps, kernel_taps
+from decametre.choices import KERNELS
+from decametre.degradation import degrade, inverse_taps, kernel_taps
 
 SCALES = pytest.mark.parametrize("scale", [2, 6])
 BOTH_KERNELS = pytest.mark.parametrize("kernel", KERNELS)

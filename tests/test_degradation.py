@@ -6,8 +6,8 @@ import torch
 from scipy import ndimage
 
 from decametre.bands import ALL_BANDS, BAND_NAMES, bands_at
+from decametre.choices import KERNELS
 from decametre.degradation import (
-    KERNELS,
     degrade,
     inverse_taps,
     kernel_taps,

@@ -10,7 +10,7 @@ import decametre
 PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
-    {"bands", "grid", "tiles", "errors", "radiometry", "version"},
+    {"bands", "choices", "grid", "tiles", "errors", "radiometry", "version"},
     {"degradation", "back_projection"},
     {"models", "io"},
     {"wald", "stack", "scenes", "sampling", "patches"},
@@ -23,6 +23,7 @@ LAYERS = [
 
 FORBIDDEN = {
     "bands": {"torch", "rasterio"},
+    "choices": {"torch", "rasterio"},
     "grid": {"torch", "rasterio"},
     "tiles": {"torch", "rasterio"},
     "errors": {"torch", "rasterio"},

@@ -26,9 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from decametre.bands import ALL_BANDS
+from decametre.choices import KERNELS
 from decametre.errors import UnknownNameError
-
-KERNELS = ("dsen2", "mtf")
 
 TRUNCATE = 4.0
 """Gaussians are cut off at this many standard deviations."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from decametre.api.arguments import PathLike, unique
 from decametre.api.opening import opened
 from decametre.api.window import choose_window
-from decametre.degradation import KERNELS
+from decametre.choices import KERNELS
 from decametre.errors import EvaluationError, UnknownNameError
 from decametre.evaluation.comparison import Part, compare
 from decametre.evaluation.full_scale import full_scale_scores

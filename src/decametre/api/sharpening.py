@@ -10,9 +10,9 @@ from decametre.api.arguments import PathLike, Progress
 from decametre.api.opening import opened
 from decametre.api.window import choose_window
 from decametre.bands import BAND_NAMES, parse_bands
+from decametre.choices import DEFAULT_TILE
 from decametre.grid import Window
 from decametre.inference.job import Options, Result, run
-from decametre.inference.pipeline import DEFAULT_TILE
 from decametre.io.product import Product
 from decametre.models.registry import models_for
 

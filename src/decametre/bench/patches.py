@@ -19,8 +19,9 @@ import numpy as np
 
 from decametre.bands import BAND_NAMES
 from decametre.bench.made_sharpened import make_sharpened
-from decametre.bench.sharpen import FULL_SIZE, full_size_product
+from decametre.bench.sharpen import full_size_product
 from decametre.bench.watched import watched
+from decametre.choices import FULL_SIZE
 from decametre.inference.job import Options
 from decametre.inference.job import run as sharpen
 from decametre.io.opening import open_product

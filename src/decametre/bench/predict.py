@@ -22,8 +22,9 @@ import torch
 
 from decametre.bands import BAND_NAMES, bands_at
 from decametre.bench.patches import full_size_tile
-from decametre.bench.sharpen import FULL_SIZE, full_size_product, timed
+from decametre.bench.sharpen import full_size_product, timed
 from decametre.bench.watched import watched
+from decametre.choices import FULL_SIZE
 from decametre.inference.device import choose_devices
 from decametre.inference.land_cover import AT_ONCE, probabilities
 from decametre.models.land_cover_model import (

@@ -20,10 +20,10 @@ import torch
 
 from decametre.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
 from decametre.bench.made_safe import make_safe
+from decametre.choices import DEFAULT_TILE, FULL_SIZE
 from decametre.errors import DecametreError
 from decametre.grid import Window
 from decametre.inference.device import choose_devices, choose_precision
-from decametre.inference.pipeline import DEFAULT_TILE
 from decametre.inference.sharpener import SharpenedWindow, Sharpener
 from decametre.io.cog import CogWriter
 from decametre.io.opening import open_product
@@ -36,9 +36,6 @@ from decametre.stack import read_stack
 from decametre.tiles import split
 
 log = logging.getLogger(__name__)
-
-FULL_SIZE = 10980
-"""Rows and columns of a Sentinel-2 tile at 10 m."""
 
 PEER_EDGE = 690
 """Edge in 10 m pixels of the windows on which our networks and the peer's are compared."""

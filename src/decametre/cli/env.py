@@ -10,10 +10,7 @@ from importlib import metadata
 from typing import Any
 
 import click
-import rasterio
-import torch
 
-from decametre.inference.device import bfloat16_gain
 from decametre.version import __version__
 
 PACKAGES = ("click", "numpy", "pystac", "rasterio", "rich", "safetensors", "scipy", "torch")
@@ -21,6 +18,11 @@ PACKAGES = ("click", "numpy", "pystac", "rasterio", "rich", "safetensors", "scip
 
 def report() -> dict[str, Any]:
     """Versions, processor and GPUs, as JSON. Holds no path and no name of a user or host."""
+    import rasterio  # these take seconds, which help does not need
+    import torch
+
+    from decametre.inference.device import bfloat16_gain
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     with rasterio.Env() as env:
         drivers = env.drivers()

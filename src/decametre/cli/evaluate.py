@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from decametre import api
+from decametre.choices import KERNELS
 from decametre.cli.arguments import NumberList, offset_option
-from decametre.degradation import KERNELS
 from decametre.grid import Window
 
 

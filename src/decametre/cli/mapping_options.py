@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from decametre.choices import PRECISIONS
 from decametre.cli.arguments import offset_option, together
-from decametre.inference.device import PRECISIONS
 from decametre.io.class_maps import ENCODINGS
 
 mapping_options = together(

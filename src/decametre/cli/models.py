@@ -7,7 +7,6 @@ import json
 import click
 
 from decametre.errors import UnknownNameError
-from decametre.models.registry import shipped_cards
 
 
 @click.command()
@@ -15,6 +14,8 @@ from decametre.models.registry import shipped_cards
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def models(name: str | None, as_json: bool) -> None:
     """List the shipped models, or show the card of the model NAME."""
+    from decametre.models.registry import shipped_cards  # torch, which help does not need
+
     cards = shipped_cards()
     if name is not None:
         if name not in cards:

@@ -1,4 +1,4 @@
-"""RECIPE and its options, for the verbs that train. Apart from the rest: this imports torch."""
+"""RECIPE and its options, for the verbs that train."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 import yaml
 
-from decametre.inference.device import PRECISIONS
+from decametre.choices import PRECISIONS
 
 
 class Setting(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on

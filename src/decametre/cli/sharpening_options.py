@@ -5,10 +5,8 @@ from __future__ import annotations
 import click
 
 from decametre.bands import BAND_NAMES
+from decametre.choices import DEFAULT_TILE, ENCODINGS, PRECISIONS
 from decametre.cli.arguments import offset_option, together
-from decametre.inference.device import PRECISIONS
-from decametre.inference.job import ENCODINGS
-from decametre.inference.pipeline import DEFAULT_TILE
 from decametre.io.cog import COMPRESSIONS
 
 sharpening_options = together(

@@ -20,12 +20,13 @@ import torch
 from scipy import ndimage
 
 from decametre.bands import FINEST_GSD, bands_at
+from decametre.choices import DEFAULT_TILE
 from decametre.evaluation.comparison import Part
 from decametre.evaluation.methods import Method
 from decametre.evaluation.results import FullScaleScores
 from decametre.inference.consistency import ResidualSums
 from decametre.inference.job import measured_reflectance
-from decametre.inference.pipeline import DEFAULT_TILE, sharpen_windows
+from decametre.inference.pipeline import sharpen_windows
 from decametre.inference.sharpener import Sharpener
 from decametre.io.raster import BandReader
 from decametre.tiles import split

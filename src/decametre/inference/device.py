@@ -8,9 +8,8 @@ import time
 import torch
 from torch import nn
 
+from decametre.choices import PRECISIONS
 from decametre.errors import DeviceError, UnknownNameError
-
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 PROBE_GAIN = 1.2
 """bfloat16 must be faster by this factor in the probe to be chosen."""

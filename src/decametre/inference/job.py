@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from decametre.choices import DEFAULT_TILE, ENCODINGS
 from decametre.errors import OutputError, UnknownNameError
 from decametre.grid import Window
 from decametre.inference.consistency import ResidualSums
 from decametre.inference.device import choose_devices, choose_precision
-from decametre.inference.pipeline import DEFAULT_TILE, sharpen_windows
+from decametre.inference.pipeline import sharpen_windows
 from decametre.inference.quality import quality_card
 from decametre.inference.sharpener import SharpenedWindow, Sharpener
 from decametre.io import quicklook as picture
@@ -31,9 +32,6 @@ from decametre.tiles import split
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
-
-ENCODINGS = {"dn": "uint16", "reflectance": "float32"}
-"""Encodings of the output, and their data types."""
 
 Progress = Callable[[int, int, int], None]
 """Called with the number of windows done, of all windows, and of 10 m pixels done."""

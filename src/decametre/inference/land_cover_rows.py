@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from decametre.bands import BAND_NAMES, FINEST_GSD
+from decametre.choices import DEFAULT_TILE
 from decametre.errors import GridError
 from decametre.grid import Grid, Window
-from decametre.inference.pipeline import DEFAULT_TILE, sharpen_windows
+from decametre.inference.pipeline import sharpen_windows
 from decametre.inference.sharpener import Sharpener
 from decametre.io.class_maps import MapGrid
 from decametre.io.patch_features import Box

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from typing import TypeVar
 
+from decametre.choices import DEFAULT_TILE
 from decametre.grid import Window
 from decametre.inference.sharpener import SharpenedWindow, Sharpener
 from decametre.io.product import Product
@@ -19,9 +20,6 @@ from decametre.stack import Stack, read_stack
 from decametre.tiles import split
 
 T = TypeVar("T")
-
-DEFAULT_TILE = 1380
-"""Edge of a core in 10 m pixels: the margins cost 1.2 to 1.4 times the core's own pixels."""
 
 READ_AHEAD = 2
 """Windows that are read but not yet computed."""

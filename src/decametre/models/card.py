@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from decametre.bands import ALL_BANDS, FINEST_GSD
-from decametre.degradation import KERNELS
+from decametre.choices import KERNELS
 from decametre.errors import ModelError
 from decametre.models.folder import (
     ATTRIBUTION,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from decametre.choices import PRECISIONS
 from decametre.cli.bench.options import cache_option, json_option, show
-from decametre.inference.device import PRECISIONS
 
 
 @click.command("fleet")

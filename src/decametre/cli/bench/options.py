@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import click
 
-from decametre.bench.sharpen import FULL_SIZE
+from decametre.choices import FULL_SIZE
 
 
 def cache_folder() -> Path:

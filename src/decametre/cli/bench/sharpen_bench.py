@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from decametre.bench import sharpen as measuring
+from decametre.choices import DEFAULT_TILE
 from decametre.cli.arguments import product_argument
 from decametre.cli.bench.options import (
     cache_option,
@@ -15,7 +15,6 @@ from decametre.cli.bench.options import (
     show,
     size_option,
 )
-from decametre.inference.pipeline import DEFAULT_TILE
 
 
 @click.command("sharpen")
@@ -35,6 +34,8 @@ def sharpen_bench(product: str, cache: Path, size: int, tile: int, as_json: bool
 
     The tile is made once and kept; it takes about 1 GB, and the run 6 GB more.
     """
+    from decametre.bench import sharpen as measuring
+
     check_size(size)
     report = measuring.run(product, cache, size, tile)
     show(report, as_json)
