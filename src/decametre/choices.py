@@ -5,6 +5,8 @@ Apart from what it is about, for the command line tells it without importing tor
 
 from __future__ import annotations
 
+from typing import Literal
+
 KERNELS = ("dsen2", "mtf")
 """Degradation kernels, see `decametre.degradation`."""
 
@@ -13,6 +15,9 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 ENCODINGS = {"dn": "uint16", "reflectance": "float32"}
 """Encodings of sharpened images, and their data types."""
+
+Norm = Literal["merged", "synchronised", "group", "frozen"]
+"""Norms of land-cover networks, see `decametre.models.normalization`."""
 
 DEFAULT_TILE = 1380
 """Edge in 10 m pixels of what is computed at once: margins cost 1.2 to 1.4 times its pixels."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from decametre.bands import BAND_NAMES, FINEST_GSD
+from decametre.choices import Norm
 from decametre.errors import ModelError
-from decametre.models.normalization import Norm, with_norm
+from decametre.models.normalization import with_norm
 
 
 class LandCoverNetwork(nn.Module):

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from decametre.bands import BAND_NAMES
+from decametre.choices import Norm
 from decametre.errors import ModelError
 from decametre.models.folder import (
     ATTRIBUTION,
@@ -26,7 +27,6 @@ from decametre.models.folder import (
     write_folder,
 )
 from decametre.models.land_cover import LandCoverNetwork
-from decametre.models.normalization import Norm
 
 TASK = "scene-classification"
 """In MLM's words."""

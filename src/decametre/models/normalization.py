@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-Norm = Literal["merged", "synchronised", "group", "frozen"]
+from decametre.choices import Norm
 
 GROUPS = 32
 """Groups of channels of a group norm (Wu & He 2018), or as many as divide the channels."""

@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from decametre.bands import BAND_NAMES, parse_bands
+from decametre.choices import Norm
 from decametre.errors import UnknownNameError
-from decametre.models.normalization import Norm
 
 Kernel = Literal["dsen2", "mtf"]
 
