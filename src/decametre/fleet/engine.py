@@ -221,17 +221,23 @@ class Crew:
                 if waiting:
                     begin(waiting.popleft())
                     waiting.extend(islice(rest, 1))
-                elif again and again[0][0] <= time.monotonic():
+                elif again and again[0][0] <= time.monotonic() and not blamed(again[0][1]):
                     begin(again.popleft()[1])
                 else:
                     return
 
+        def blamed(order: Order) -> bool:
+            """Whether it would be, for the deaths of another that is tried alone now."""
+            tried = (placed.order.entry.name for placed in at_work.values())
+            return order.entry.name in alone and not alone.isdisjoint(tried)
+
         def replace_lost() -> None:
-            """Hand out anew what waits for workers that are gone."""
+            """Hand out anew, for any worker, what waits for workers that are gone."""
             lost = [each for each, placed in at_work.items() if not placed.fits(workers)]
             for future in lost if workers else ():
                 order = at_work.pop(future).order
                 future.cancel()
+                shunned.pop(order.entry.name, None)  # or dask would count its deaths from 0 again
                 begin(order)
 
         try:
@@ -424,16 +430,32 @@ def _jobs(file: ClusterFile, logs: Path) -> Iterator[Any]:
                 f"{command}: no such command on this machine; start the fleet where jobs of "
                 f"{file.system} are submitted"
             )
-        cluster.scale(max(1, file.workers.minimum))
-        try:
-            cluster.sync(cluster._correct_state)  # unlike `scale`, which does not wait
-        except (RuntimeError, OSError) as error:
-            said = " / ".join(str(error).strip().splitlines()[-3:])
-            raise FleetError(f"{command} takes no job: {said}") from error
+        with _heard("tornado.application") as heard:
+            cluster.scale(max(1, file.workers.minimum))
+            cluster.sync(cluster._correct_state)  # `scale` does not wait for the submission
+        if not any(job.job_id for job in cluster.workers.values()):
+            said = heard[-1].strip().splitlines()[-1] if heard else "it does not say why"
+            raise FleetError(f"{command} takes no job of the cluster file: {said}")
         yield cluster
     finally:
         with suppress(AssertionError):  # dask's, of a cluster whose first job was refused
             cluster.close()
+
+
+@contextmanager
+def _heard(logger: str) -> Iterator[list[str]]:
+    """What exceptions say that would otherwise be logged there."""
+    heard: list[str] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        heard.append(str(record.exc_info[1]) if record.exc_info else record.getMessage())
+        return False
+
+    logging.getLogger(logger).addFilter(keep)
+    try:
+        yield heard
+    finally:
+        logging.getLogger(logger).removeFilter(keep)
 
 
 def job_cluster(file: ClusterFile, logs: Path) -> Any:
