@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from decametre.fleet.events import events_path, read_events
 from decametre.grid import Window
 from decametre.inference import job, land_cover_map
 from decametre.inference.device import choose_devices
@@ -188,8 +189,8 @@ class Extract:
     suffix = ".h5"
 
     def settings(self) -> dict[str, Any]:
-        """The request, with the size and time of the lists in it."""
-        facts = self.request.fingerprint() | {"sharpened": self.sharpened}
+        """The request, with the size and time of the lists in it, and how the tiles were made."""
+        facts = self.request.fingerprint() | {"sharpened": _sharpened(self.sharpened)}
         return {key: value for key, value in facts.items() if key != "products"}
 
     def memory(self, size: int | None) -> int:
@@ -220,6 +221,24 @@ class Extract:
             job.dump(staging.path(name), item)
             staging.commit(store, name)
         return Made(product.id, product.grid.width * product.grid.height, "cpu")
+
+
+def _sharpened(folder: str | None) -> dict[str, Any] | None:
+    """How the latest fleet made the tiles of a folder."""
+    if folder is None:
+        return None
+    path = events_path(Path(folder))
+    if not path.exists():
+        return {"folder": folder}
+    state = path.stat()
+    return {"folder": folder, **_latest_run(Path(folder), state.st_size, state.st_mtime_ns)}
+
+
+@functools.cache
+def _latest_run(folder: Path, size: int, changed: int) -> dict[str, Any]:
+    """Version and settings of the latest run; a journal may have 100,000 lines."""
+    runs = [event for event in read_events(folder) if event["event"] == "run"]
+    return {key: runs[-1][key] for key in ("version", "settings")} if runs else {}
 
 
 def _no_sharpening(product: Product, output: Path, window: Window) -> None:
