@@ -46,6 +46,12 @@ def crew():
     assert not psutil.wait_procs(left, timeout=5)[1]
 
 
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch):
+    monkeypatch.setattr(engine, "PAUSE", 0.05)
+    monkeypatch.setattr(engine, "LOOK_EVERY", 0.2)
+
+
 @pytest.fixture
 def work(tmp_path):
     (tmp_path / "marks").mkdir()
@@ -71,6 +77,7 @@ def perform(crew, work, tmp_path):
             for each in entries
         ]
         answers = []
+        crew.left = len(orders)
         for news in crew.perform(orders, retries):
             meanwhile(news)
             if isinstance(news, Answer):
@@ -274,6 +281,7 @@ def test_a_scheduler_that_goes_away(crew, work, tmp_path):
 
     @contextmanager
     def same(left):
+        crew.left = left
         yield crew
 
     result = run(plan, same, lambda progress: None)

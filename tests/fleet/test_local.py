@@ -10,25 +10,25 @@ GIB = 2**30
 
 
 @pytest.fixture
-def machine(monkeypatch):
-    """Makes this machine another."""
+def see(monkeypatch):
+    """Lets torch see so many GPUs, of those that the environment names."""
 
-    def become(cores, memory, gpus=0):
-        sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": memory // 4096}
-        monkeypatch.setattr(local, "available_cores", lambda: cores)
-        monkeypatch.setattr(local.os, "sysconf", sizes.__getitem__)
-        monkeypatch.setattr(local.torch.cuda, "device_count", lambda: gpus)
+    def gpus(count, named=None):
+        monkeypatch.setattr(local.torch.cuda, "device_count", lambda: count)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if named is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
 
-    return become
+    gpus(0)
+    return gpus
 
 
 def shape(specs):
     return [(spec["threads"], spec["memory"] // GIB) for spec in specs]
 
 
-def test_a_worker_for_every_few_cores_as_far_as_memory_goes(machine):
-    machine(16, 64 * GIB)
-    specs, words = local_workers(None, "auto", 4 * GIB)
+def test_a_worker_for_every_few_cores_as_far_as_memory_goes(see):
+    specs, words = local_workers(None, "auto", 4 * GIB, 16, 64 * GIB)
     assert shape(specs) == [(4, 16)] * 4
     assert words == "4 local workers of 4 threads"
     assert specs[0]["env"] == {
@@ -36,28 +36,33 @@ def test_a_worker_for_every_few_cores_as_far_as_memory_goes(machine):
         "MKL_NUM_THREADS": "4",
         "GDAL_NUM_THREADS": "4",
     }
-    specs, _ = local_workers(None, "auto", 30 * GIB)
-    assert shape(specs) == [(8, 32)] * 2
-    specs, words = local_workers(None, "auto", 100 * GIB)
+    # Each of two products that a worker has at a time needs its memory.
+    assert shape(local_workers(None, "auto", 15 * GIB, 16, 64 * GIB)[0]) == [(8, 32)] * 2
+    specs, words = local_workers(None, "auto", 100 * GIB, 16, 64 * GIB)
     assert (shape(specs), words) == ([(16, 64)], "1 local worker of 16 threads")
 
 
-def test_a_small_machine_gets_one(machine):
-    machine(2, 4 * GIB)
-    assert shape(local_workers(None, "auto", 5 * GIB)[0]) == [(2, 4)]
-    specs, words = local_workers(2, "auto", 5 * GIB)
+def test_a_small_machine_gets_one(see):
+    assert shape(local_workers(None, "auto", 5 * GIB, 2, 4 * GIB)[0]) == [(2, 4)]
+    specs, words = local_workers(2, "auto", 5 * GIB, 2, 4 * GIB)
     assert (shape(specs), words) == ([(1, 2)] * 2, "2 local workers of 1 thread")
-    assert shape(local_workers(4, "auto", GIB)[0]) == [(1, 1)] * 4
+    assert shape(local_workers(4, "auto", GIB, 2, 4 * GIB)[0]) == [(1, 1)] * 4
 
 
-def test_a_worker_for_every_gpu_which_it_alone_sees(machine):
-    machine(16, 64 * GIB, gpus=4)
-    specs, words = local_workers(None, "auto", 4 * GIB)
-    assert [spec["env"]["CUDA_VISIBLE_DEVICES"] for spec in specs] == ["0", "1", "2", "3"]
+def visible(specs):
+    return [spec["env"].get("CUDA_VISIBLE_DEVICES") for spec in specs]
+
+
+def test_a_worker_for_every_gpu_which_it_alone_sees(see):
+    machine = 4 * GIB, 16, 64 * GIB
+    see(4)
+    specs, words = local_workers(None, "auto", *machine)
+    assert visible(specs) == ["0", "1", "2", "3"]
     assert words == "4 local workers of a GPU and 4 threads"
-    assert len(local_workers(2, "cuda", 4 * GIB)[0]) == 2
-    on_processor, _ = local_workers(None, "cpu", 4 * GIB)
-    assert "CUDA_VISIBLE_DEVICES" not in on_processor[0]["env"]
+    assert len(local_workers(2, "cuda", *machine)[0]) == 2
+    assert visible(local_workers(None, "cpu", *machine)[0]) == [None] * 4
+    see(2, named="5,GPU-abc")  # those that a batch system gave
+    assert visible(local_workers(None, "auto", *machine)[0]) == ["5", "GPU-abc"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_a_worker_for_every_gpu_which_it_alone_sees(machine):
         ((None, "gpu"), 0, "--device gpu"),
     ],
 )
-def test_mistakes(machine, arguments, gpus, words):
-    machine(8, 16 * GIB, gpus)
+def test_mistakes(see, arguments, gpus, words):
+    see(gpus)
     with pytest.raises(FleetError, match=words):
-        local_workers(*arguments, GIB)
+        local_workers(*arguments, GIB, 8, 16 * GIB)
