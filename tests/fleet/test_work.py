@@ -264,3 +264,9 @@ def test_work_goes_to_workers(model):
     ):
         assert pickle.loads(pickle.dumps(work)) == work
         assert json.loads(json.dumps(work.settings()))
+
+
+@pytest.mark.parametrize("wrong", [{"encoding": "x"}, {"compression": "x"}, {"precision": "x"}])
+def test_what_no_product_could_be_made_with_is_refused_at_once(wrong):
+    with pytest.raises(UnknownNameError, match=next(iter(wrong))):
+        replace(SHARPEN, options=job.Options(**wrong)).settings()

@@ -99,6 +99,7 @@ class Sharpen:
 
     def settings(self) -> dict[str, Any]:
         """As `job.settings_of`, over whole products."""
+        job.check_choices(self.options)
         models = _models(self.bands, self.models)
         asked = job.settings_of(models, self.bands, parse_offset(self.offset), self.options)
         return asked | {"window": None}

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from decametre.choices import DEFAULT_TILE, ENCODINGS
+from decametre.choices import DEFAULT_TILE, ENCODINGS, PRECISIONS
 from decametre.errors import OutputError, UnknownNameError
 from decametre.grid import Window
 from decametre.inference.consistency import ResidualSums
@@ -99,10 +99,7 @@ def run(
     Raises:
         DecametreError: See `decametre.api.sharpen`.
     """
-    if options.encoding not in ENCODINGS:
-        raise UnknownNameError("encoding", options.encoding, ENCODINGS)
-    if options.compression not in COMPRESSIONS:
-        raise UnknownNameError("compression", options.compression, COMPRESSIONS)
+    check_choices(options)
     if not output.is_dir() and output.suffix.lower() not in (".tif", ".tiff"):
         raise OutputError(f"{output}: give a name that ends in .tif; a GeoTIFF is written")
     dtype = ENCODINGS[options.encoding]
@@ -176,6 +173,20 @@ def run(
         output.with_name(files["thumbnail"]) if "thumbnail" in files else None,
         quality,
     )
+
+
+def check_choices(options: Options) -> None:
+    """Refuse what is none of the choices.
+
+    Raises:
+        UnknownNameError: The encoding, compression or precision is none.
+    """
+    if options.encoding not in ENCODINGS:
+        raise UnknownNameError("encoding", options.encoding, ENCODINGS)
+    if options.compression not in COMPRESSIONS:
+        raise UnknownNameError("compression", options.compression, COMPRESSIONS)
+    if options.precision not in PRECISIONS:
+        raise UnknownNameError("precision", options.precision, PRECISIONS)
 
 
 def settings_of(
