@@ -41,17 +41,18 @@ class Speed:
 
     Attributes:
         products: How many.
-        alone_seconds: One process, confined to one core, from start to end.
-        alone_free_seconds: The same, free to read ahead on the other cores.
-        fleet_seconds: The fleet, likewise.
+        alone: One process, confined to one core: seconds from its start to its end, and from the
+            beginning of the first product to the end of the last.
+        alone_free: The same, free to read ahead on the other cores.
+        fleet: The fleet, likewise.
         between_ms: What a worker waited from the end of a product to the start of the next: median.
         same_bytes: Files that are the same in both, and all.
     """
 
     products: int
-    alone_seconds: float
-    alone_free_seconds: float
-    fleet_seconds: float
+    alone: tuple[float, float]
+    alone_free: tuple[float, float]
+    fleet: tuple[float, float]
     between_ms: float
     same_bytes: tuple[int, int]
 
@@ -107,11 +108,11 @@ class Report:
         """For the terminal, in Markdown."""
         speed, faults = self.speed, self.faults
         rows = [
-            ("one process on one core", f"{speed.alone_seconds:.1f} s"),
-            ("one process, free to read ahead on another", f"{speed.alone_free_seconds:.1f} s"),
-            (f"fleet of {WORKERS} workers of one thread", f"{speed.fleet_seconds:.1f} s"),
-            ("one core / fleet", f"{speed.alone_seconds / speed.fleet_seconds:.2f}"),
-            ("free / fleet", f"{speed.alone_free_seconds / speed.fleet_seconds:.2f}"),
+            ("one process on one core", seconds(speed.alone)),
+            ("one process, free to read ahead on another", seconds(speed.alone_free)),
+            (f"fleet of {WORKERS} workers of one thread", seconds(speed.fleet)),
+            ("one core / fleet", ratios(speed.alone, speed.fleet)),
+            ("free / fleet", ratios(speed.alone_free, speed.fleet)),
             ("from a product's end to the next one's start", f"{speed.between_ms:.0f} ms"),
             ("files that are the same, of all", "{} of {}".format(*speed.same_bytes)),
             (
@@ -158,13 +159,16 @@ def measure_speed(products: Sequence[Path], work: Path, precision: str) -> Speed
     command = [sys.executable, "-m", "decametre.bench.fleet_alone", str(listing)]
     confined = timed([*command, str(alone), precision, "1"])
     free = timed([*command, str(work / "free"), precision, str(WORKERS)])
-    seconds = timed(fleet_command(listing, fleet, precision))
+    whole, _ = timed(fleet_command(listing, fleet, precision))
+    events = list(read_events(fleet))
+    done = [event for event in events if event["event"] == "done"]
+    working = max(event["end"] for event in done) - min(event["start"] for event in done)
     return Speed(
         products=len(products),
-        alone_seconds=confined,
-        alone_free_seconds=free,
-        fleet_seconds=seconds,
-        between_ms=1000 * float(np.median(gaps(list(read_events(fleet))))),
+        alone=(confined[0], float(confined[1])),
+        alone_free=(free[0], float(free[1])),
+        fleet=(whole, working),
+        between_ms=1000 * float(np.median(gaps(events))),
         same_bytes=same_files(alone, fleet, [path.stem for path in products]),
     )
 
@@ -216,12 +220,25 @@ def fleet_command(listing: Path, out: Path, precision: str) -> list[str]:
     return [*words, "--device", "cpu", "--precision", precision, "--workers", str(WORKERS)]
 
 
-def timed(command: Sequence[str]) -> float:
-    """Seconds that a process takes, with one thread."""
+def seconds(measured: tuple[float, float]) -> str:
+    """Both figures, in words."""
+    return "{:.1f} s, of which {:.1f} s from the first product to the last".format(*measured)
+
+
+def ratios(one: tuple[float, float], other: tuple[float, float]) -> str:
+    """Of the whole, and of the work."""
+    return f"{one[0] / other[0]:.2f} of the whole, **{one[1] / other[1]:.2f}** of the work"
+
+
+def timed(command: Sequence[str]) -> tuple[float, str]:
+    """Seconds that a process takes, with one thread, and what it prints."""
     start = time.monotonic()
     one = {"OMP_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
-    subprocess.run(command, env=os.environ | one, check=True, stderr=subprocess.DEVNULL)
-    return time.monotonic() - start
+    environment = os.environ | one
+    ended = subprocess.run(
+        command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    return time.monotonic() - start, ended.stdout.decode()
 
 
 def gaps(events: Sequence[Event]) -> list[float]:

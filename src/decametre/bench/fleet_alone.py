@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -22,6 +23,8 @@ from decametre.version import __version__
 def main(listing: str, out: str, precision: str, cores: str) -> None:
     """Sharpen all products of a list into folders in `out`, with one thread.
 
+    Prints the seconds from the beginning of the first product to the end of the last.
+
     Args:
         listing: See `read_listing`.
         out: The folder to make.
@@ -33,10 +36,12 @@ def main(listing: str, out: str, precision: str, cores: str) -> None:
     work = Sharpen(BAND_NAMES, (), "auto", Options(device="cpu", precision=precision))
     settings = work.settings()
     Path(out).mkdir()
+    start = time.monotonic()
     for entry in read_listing(listing, Path(out) / "items"):
         outcome = do(Order(work, settings, __version__, entry, out, None, 1))
         if outcome.failed:
             raise RuntimeError(f"{entry.name}: {outcome.fields['reason']}")
+    print(time.monotonic() - start)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ dask then knows how many bytes of memory and how many GPUs a worker has, and pla
 
 from __future__ import annotations
 
+import ctypes
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ PRELOAD = __name__
 
 SLOT, MEMORY, GPU = "slot", "memory", "GPU"
 """Resources of dask: products that a worker takes at a time, bytes, and GPUs that torch sees."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of glibc's malloc.h."""
 
 SIDE_BY_SIDE = 2
 """Products that a worker takes at a time: while one is computed, another is read or written."""
@@ -44,6 +48,7 @@ def dask_setup(worker: Any) -> None:
     global here
     import torch
 
+    _keep_freed_memory()
     threads: int = worker.state.nthreads
     torch.set_num_threads(threads)
     os.environ["GDAL_NUM_THREADS"] = str(threads)  # a job has some of its node's cores only
@@ -58,3 +63,16 @@ def dask_setup(worker: Any) -> None:
     new = {name: amount for name, amount in has.items() if name not in said}
     worker.state.total_resources.update(new)
     worker.state.available_resources.update(new)
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library behave as in any other process.
+
+    dask has workers return every freed 64 kB to the system. Arrays of a window are larger than
+    that, and fetching their pages anew costs a third of a worker's time. These are the values to
+    which glibc itself moves as large arrays come and go; other libraries have no such call.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 32 << 20)
+        mallopt(M_TRIM_THRESHOLD, 64 << 20)
