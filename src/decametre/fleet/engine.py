@@ -507,6 +507,7 @@ def _settings(lost_worker: str) -> Iterator[None]:
     ours = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.deploy.lost-worker-timeout": lost_worker,
+        "distributed.worker.profile.enabled": False,  # it would look at the threads every 10 ms
     }
     with dask.config.set(ours):
         logger.setLevel(logging.ERROR)
