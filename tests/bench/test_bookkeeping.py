@@ -33,7 +33,9 @@ def test_all_is_done_once(report):
     assert (interrupted.done_before, idle.done_before, idle.done) == (0, COUNT, 0)
     assert 0.9 * COUNT <= interrupted.done < COUNT
     # What was at work when the fleet was interrupted may stand there without a word in the journal.
-    assert interrupted.done <= gone_on.done_before <= interrupted.done + bookkeeping.WORKERS
+    # Each worker may have ended one, and another that it was given before that was written down.
+    most = interrupted.done + 2 * bookkeeping.WORKERS
+    assert interrupted.done <= gone_on.done_before <= most
     assert gone_on.done_before + gone_on.done == COUNT
     assert report.done_twice == 0
     assert report.linked == COUNT
