@@ -3,6 +3,7 @@
 What is done costs nothing (`light.py`): all that takes time is starting processes.
 """
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -192,6 +193,23 @@ def test_a_killed_worker(work, perform):
     begun = Counter(len(marks_of(work.marks, each.name, "begun")) for each in entries)
     assert begun[2] in (1, 2)  # what the killed one had at work
     assert set(begun) == {1, 2}
+
+
+def test_answers_that_come_late_are_waited_for(crew, work, perform, monkeypatch):
+    """As after this machine slept."""
+    monkeypatch.setattr(engine, "FETCHED_WITHIN", 0.2)
+    turns = crew._client._gather_semaphore
+
+    async def hold_up():
+        taken = [await turns.acquire() for _ in range(turns._value)]
+        await asyncio.sleep(1)
+        for _ in taken:
+            turns.release()
+
+    crew._client.loop.add_callback(hold_up)
+    answers = perform([entry(f"P{number}") for number in range(6)])
+    assert [answer.outcome.failed for answer in answers] == [False] * 6
+    assert all(len(marks_of(work.marks, f"P{number}", "begun")) == 1 for number in range(6))
 
 
 def test_a_product_that_kills_its_workers_is_given_up(crew, work, perform, monkeypatch):

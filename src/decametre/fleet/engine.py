@@ -6,6 +6,7 @@ many are handed out at a time, and what counts as the last word on one.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
 import queue
@@ -317,7 +318,7 @@ class Crew:
         last = order.attempt > retries
         try:
             if future.status != "error":
-                outcome: Outcome = future.result(timeout=FETCHED_WITHIN)
+                outcome = self._fetched(future)
                 return Answer(order, outcome, not outcome.failed or last)
             fault = future.exception(timeout=FETCHED_WITHIN)
         except TimeoutError:
@@ -331,6 +332,19 @@ class Crew:
             f"{' and nothing else' * alone}: killed, or out of memory; their own logs say more"
         )
         return Answer(order, lost(order, reason), final=alone or last)
+
+    def _fetched(self, future: Future[Outcome]) -> Outcome:
+        """What a worker answered.
+
+        Raises:
+            TimeoutError: It does not come.
+        """
+
+        async def fetch() -> Outcome:
+            # Where dask is to cancel a fetching that waits for its turn, all later ones fail.
+            return await asyncio.shield(future)
+
+        return self._client.sync(fetch, callback_timeout=FETCHED_WITHIN)
 
     def _gone(self) -> FleetError:
         return FleetError(
