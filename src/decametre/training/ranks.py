@@ -284,8 +284,8 @@ def _let_others_go_first(group: dist.ProcessGroup) -> None:
 
     PowerSGD computes on a thread of the group, which holds the group a moment longer than it takes
     the gradients to be there. If it were the last to hold it, the thread would wait for its own
-    end: the process hangs or is aborted. After an error, whose traceback holds all, do not wait
-    for long.
+    end, and the process be aborted. After an error, whose traceback holds all, do not wait for
+    long.
     """
     last = time.monotonic() + LETTING_GO
     while sys.getrefcount(group) > 3 and time.monotonic() < last:  # here, the caller, the count
