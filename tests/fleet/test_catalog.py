@@ -177,7 +177,7 @@ def test_a_killed_driver_leaves_a_catalog_that_can_be_read(tmp_path):
             time.sleep(0.001)
         driver.kill()
     before = linked(tmp_path)
-    assert 40 < len(before) < 400
+    assert 40 <= len(before) < 400  # a page stands before the root links to it
     assert before == [f"P{number:03d}" for number in range(len(before))]
     again = Catalog(tmp_path, TITLE)
     again.add_all({f"P{n:03d}": f"P{n:03d}/P{n:03d}.json" for n in range(400)})

@@ -189,10 +189,12 @@ def test_a_killed_worker(work, perform):
     assert sorted(answer.order.entry.name for answer in answers) == [e.name for e in entries]
     assert not any(answer.outcome.failed for answer in answers)
     ended = {each.name: len(marks_of(work.marks, each.name, "ended")) for each in entries}
-    assert set(ended.values()) == {1}
+    # Killed when its item stood, and before its mark did: then it is found done.
+    already = {answer.order.entry.name for answer in answers if answer.outcome.fields["already"]}
+    assert ended == {each.name: int(each.name not in already) for each in entries}
     begun = Counter(len(marks_of(work.marks, each.name, "begun")) for each in entries)
-    assert begun[2] in (1, 2)  # what the killed one had at work
-    assert set(begun) == {1, 2}
+    assert begun[2] + len(already) in (1, 2)  # what the killed one had at work
+    assert set(begun) <= {1, 2}
 
 
 def test_answers_that_come_late_are_waited_for(crew, work, perform, monkeypatch):
