@@ -12,7 +12,7 @@ from pathlib import Path
 from decametre.errors import DecametreError
 
 _PAUSE = 0.02  # seconds between two looks at the process
-_LOOKS = 10  # from one look at its memory to the next: each takes the kernel milliseconds for a GB
+_LOOKING = 0.02  # at most so much of the time for its memory: a look takes milliseconds for a GB
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,14 @@ def watched(command: Sequence[str], enough: Callable[[float], bool] | None = Non
     """
     begun, before = time.perf_counter(), _processor_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    peak, looks, killed = 0, 0, False
+    peak, next_look, killed = 0, begun, False
     try:
         while process.poll() is None:
-            if looks % _LOOKS == 0:
+            look = time.perf_counter()
+            if look >= next_look:
                 family = [process.pid, *_children(process.pid)]
                 peak = max(peak, sum(map(_memory, family)))
-            looks += 1
+                next_look = look + (time.perf_counter() - look) / _LOOKING
             if enough and enough(time.perf_counter() - begun):
                 process.kill()
                 killed = process.wait() < 0
