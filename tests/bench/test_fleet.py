@@ -30,7 +30,7 @@ def test_faults_cost_the_faulty_products_alone(report):
     assert faults.same_bytes == (3 * (COUNT - 2), 3 * (COUNT - 2))
     assert 0 < faults.killed_at <= faults.interrupted_at < COUNT - 2
     assert faults.statuses == (130, 2)
-    corrupt, lacking = sorted(faults.failed.values())
+    lacking, corrupt = sorted(faults.failed.values())
     assert corrupt.startswith("read: band B05: cannot read")
     assert "band B05 is missing" in lacking
 
