@@ -24,11 +24,12 @@ from pathlib import Path
 
 from decametre.errors import FleetError
 from decametre.fleet.entry import Entry
-from decametre.fleet.inputs.documents import is_web, read_document, server_access
+from decametre.fleet.inputs.documents import read_document, server_access
 from decametre.fleet.inputs.items import Document, item_at, item_inside
 from decametre.fleet.inputs.naming import Found, entries_of
 from decametre.fleet.inputs.paths import ITEM, absolute, found_product, local_item
 from decametre.fleet.inputs.static_catalog import catalog_items
+from decametre.io.hrefs import is_web
 from decametre.io.opening import is_safe
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,10 @@ from pystac_client.warnings import PystacClientWarning
 
 from decametre.errors import FleetError, UnknownNameError
 from decametre.fleet.entry import Entry
-from decametre.fleet.inputs.documents import TIMEOUT, is_web, reason_of, server_access
+from decametre.fleet.inputs.documents import TIMEOUT, reason_of, server_access
 from decametre.fleet.inputs.items import Document, item_inside
 from decametre.fleet.inputs.naming import entries_of
+from decametre.io.hrefs import is_web
 
 log = logging.getLogger(__name__)
 

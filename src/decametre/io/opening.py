@@ -7,9 +7,9 @@ import math
 import os
 import zipfile
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from decametre.errors import NotAProductError, RadiometryError
+from decametre.io.hrefs import is_web, local_path
 from decametre.io.product import Product
 from decametre.io.safe import open_safe
 from decametre.io.stac import open_stac
@@ -34,11 +34,10 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
         RadiometryError: The offset is no number.
     """
     text, offset_dn = os.fspath(source), parse_offset(offset)
-    if text.lower().startswith(("http://", "https://")):
+    if is_web(text):
         return open_stac(text, offset_dn)
-    if text.startswith("file://"):
-        text = unquote(urlsplit(text).path)
-    elif "://" in text:
+    text = local_path(text)
+    if "://" in text:
         raise NotAProductError(f"{text}: only file, http and https URLs can be opened")
     path = Path(text)
     if not _exists(path):

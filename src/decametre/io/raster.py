@@ -57,14 +57,6 @@ class BandGrid:
     height: int
 
 
-def gdal_path(href: str) -> str:
-    """A path or URL as GDAL opens it: `https://` through `/vsicurl/`, `s3://` through `/vsis3/`."""
-    for scheme, prefix in (("s3://", "/vsis3/"), ("gs://", "/vsigs/"), ("file://", "")):
-        if href.startswith(scheme):
-            return prefix + href.removeprefix(scheme)
-    return f"/vsicurl/{href}" if href.startswith(("http://", "https://")) else href
-
-
 def driver_of(path: str) -> str:
     """The one GDAL driver that a band file is opened with: JPEG 2000 by its name, else GeoTIFF.
 

@@ -10,9 +10,10 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from decametre.errors import CorruptDataError, GridError, MissingBandError
+from decametre.io.hrefs import gdal_path, resolve_href
 from decametre.io.product import Product
 from decametre.io.raster import GDAL_OPTIONS, driver_of
-from decametre.io.stac import asset_path, read_item, resolve_href
+from decametre.io.stac import read_item
 
 GSD = 20
 """Its ground sampling distance in metres."""
@@ -70,5 +71,5 @@ def _path(product: Product) -> str | None:
         item = read_item(product.source)
         for key, asset in item.assets.items():
             if key.lower() in _ASSETS:
-                return asset_path(resolve_href(product.source, asset.href))
+                return gdal_path(resolve_href(product.source, asset.href))
     return None

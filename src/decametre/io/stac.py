@@ -24,15 +24,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import Request, urlopen
 
 import pystac
 
 from decametre.bands import ALL_BANDS
 from decametre.errors import CorruptDataError, MissingBandError, NotAProductError, RadiometryError
+from decametre.io.hrefs import gdal_path, is_web, local_path, resolve_href
 from decametre.io.product import BandFile, Product
-from decametre.io.raster import BandGrid, common_grid, gdal_path, read_grid
+from decametre.io.raster import BandGrid, common_grid, read_grid
 from decametre.io.stac_metadata import (
     CARRIED,
     band_assets,
@@ -44,9 +44,6 @@ from decametre.io.stac_metadata import (
     resolve_offsets,
     stated_radiometry,
 )
-
-SIGNED_HOSTS = frozenset({"sentinel2l2a01.blob.core.windows.net"})
-"""Planetary Computer's servers: they answer only signed URLs, which GDAL can obtain itself."""
 
 NO_ACCESS = re.compile(
     r"HTTP response code|CURL error|AWS|does not exist|denied|signature", re.IGNORECASE
@@ -153,8 +150,8 @@ def read_item(source: str) -> pystac.Item:
 
 def _read(source: str) -> bytes:
     try:
-        if not _is_web(source):
-            return _local(source).read_bytes()
+        if not is_web(source):
+            return Path(local_path(source)).read_bytes()
         request = Request(source, headers={"User-Agent": "decametre"})
         with urlopen(request, timeout=HTTP_TIMEOUT) as answer:
             content: bytes = answer.read(MAX_ITEM_BYTES + 1)
@@ -168,15 +165,6 @@ def _read(source: str) -> bytes:
     if len(content) > MAX_ITEM_BYTES:
         raise NotAProductError(f"{source}: larger than {MAX_ITEM_BYTES >> 20} MB; no STAC item")
     return content
-
-
-def _is_web(href: str) -> bool:
-    return href.lower().startswith(("http://", "https://"))
-
-
-def _local(source: str) -> Path:
-    """The path that a path or file:// URL names."""
-    return Path(unquote(urlsplit(source).path) if source.startswith("file://") else source)
 
 
 def check_platform(source: str, properties: Mapping[str, Any]) -> None:
@@ -206,30 +194,6 @@ def _hrefs(source: str, asset: pystac.Asset) -> list[str]:
     return [resolve_href(source, href) for href in hrefs if href]
 
 
-def resolve_href(source: str, href: str) -> str:
-    """An asset's href as an absolute path or URL.
-
-    Args:
-        source: Path or URL of the item, to which a relative href refers.
-        href: As it stands in the asset.
-    """
-    if href.startswith("file://"):
-        return str(_local(href))
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://|/vsi", href):
-        return href
-    if _is_web(source):
-        return urljoin(source, href)
-    return str(_local(source).absolute().parent / href)
-
-
-def asset_path(href: str) -> str:
-    """What GDAL opens for an absolute path or URL, with the signature that its server wants."""
-    parts = urlsplit(href)
-    if parts.netloc in SIGNED_HOSTS and "sig=" not in parts.query:
-        return f"/vsicurl?pc_url_signing=yes&url={quote(href, safe='')}"
-    return gdal_path(href)
-
-
 def probe(
     hrefs: Mapping[str, list[str]],
 ) -> tuple[dict[str, tuple[str, BandGrid]], dict[str, str]]:
@@ -255,7 +219,7 @@ def _probe_band(name: str, hrefs: list[str]) -> tuple[str, BandGrid] | str:
     """What GDAL opens and the grid, or in words where the file was looked for."""
     looked = []
     for href in hrefs:
-        path = asset_path(href)
+        path = gdal_path(href)
         if not path.startswith("/vsi") and not Path(path).is_file():
             looked.append(href)
             continue

@@ -11,6 +11,7 @@ from pystac_client.stac_api_io import StacApiIO
 from urllib3 import Retry
 
 from decametre.errors import FleetError
+from decametre.io.hrefs import is_web
 
 TIMEOUT = (10.0, 60.0)
 """Seconds that a server has to be reached, and to send something."""
@@ -23,11 +24,6 @@ RETRIES = Retry(
 )
 """A server that is busy, or away for a moment, is asked again after 0 and 1 second, or when it
 says."""
-
-
-def is_web(address: str) -> bool:
-    """Whether an address is that of a server."""
-    return address.lower().startswith(("http://", "https://"))
 
 
 def server_access() -> StacApiIO:

@@ -21,11 +21,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
-from decametre.fleet.inputs.documents import is_web
 from decametre.fleet.inputs.naming import Found
-from decametre.io.stac import resolve_href
+from decametre.io.hrefs import is_web, local_path, resolve_href
 from decametre.io.stac_metadata import band_assets
 
 Document = dict[str, Any]
@@ -130,7 +129,7 @@ def _address(document: Document, place: str) -> str | None:
         else:
             usable = not any(_is_local(asset, place) for asset in _bands(document))
         return link if usable else None
-    path = unquote(urlsplit(link).path) if link.startswith("file://") else link
+    path = local_path(link)
     return path if Path(path).is_absolute() and _file_size(path) is not None else None
 
 

@@ -8,9 +8,9 @@ import stat
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from decametre.fleet.inputs.documents import is_web
 from decametre.fleet.inputs.items import item_at
 from decametre.fleet.inputs.naming import Found
+from decametre.io.hrefs import is_web, local_path
 from decametre.io.opening import is_safe
 
 FORMATS = (".zip", ".safe", ".json", ".geojson")
@@ -30,8 +30,7 @@ def absolute(text: str, folder: Path) -> str:
         text: Path, file:// or other URL.
         folder: The list's, at which relative paths begin.
     """
-    if text.startswith("file://"):
-        return unquote(urlsplit(text).path)
+    text = local_path(text)
     return text if "://" in text else str(folder.absolute() / text)
 
 

@@ -1,0 +1,50 @@
+"""Where a file is: paths and URLs as users and STAC items write them, and as GDAL opens them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+SIGNED_HOSTS = frozenset({"sentinel2l2a01.blob.core.windows.net"})
+"""Planetary Computer's servers: they answer only signed URLs, which GDAL can obtain itself."""
+
+_FILE = "file://"
+_CLOUDS = {"s3": "/vsis3/", "gs": "/vsigs/"}
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|/vsi")
+
+
+def is_web(href: str) -> bool:
+    """Whether an href is that of a server."""
+    return href.lower().startswith(("http://", "https://"))
+
+
+def local_path(href: str) -> str:
+    """The path that a file:// URL names; anything else as it is."""
+    return unquote(urlsplit(href).path) if href.startswith(_FILE) else href
+
+
+def resolve_href(source: str, href: str) -> str:
+    """An href as an absolute path or URL.
+
+    Args:
+        source: Path or URL of the document in which it stands, to which a relative href refers.
+        href: As it stands there.
+    """
+    if href.startswith(_FILE):
+        return local_path(href)
+    if _ABSOLUTE.match(href):
+        return href
+    if is_web(source):
+        return urljoin(source, href)
+    return str(Path(local_path(source)).absolute().parent / href)
+
+
+def gdal_path(href: str) -> str:
+    """What GDAL opens for an absolute path or URL, with the signature that its server wants."""
+    parts = urlsplit(href)
+    if parts.netloc in SIGNED_HOSTS and "sig=" not in parts.query:
+        return f"/vsicurl?pc_url_signing=yes&url={quote(href, safe='')}"
+    if parts.scheme in _CLOUDS:
+        return _CLOUDS[parts.scheme] + href.partition("://")[2]
+    return f"/vsicurl/{href}" if is_web(href) else local_path(href)
