@@ -7,7 +7,7 @@ into one line on standard error and exit status 2; in Python it is an exception 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class DecametreError(Exception):
@@ -63,6 +63,19 @@ class EvaluationError(DecametreError):
 
 class PatchError(DecametreError):
     """A patch, an archive or a store of patches cannot be used."""
+
+
+class NoPatchError(PatchError):
+    """Nothing of what was wanted can be cut: it lies elsewhere, was left out, or has no data.
+
+    Args:
+        message: See `DecametreError`.
+        left_out: How many patches were left out, by reason.
+    """
+
+    def __init__(self, message: str, left_out: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.left_out = dict(left_out)
 
 
 class FleetError(DecametreError):

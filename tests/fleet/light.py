@@ -60,6 +60,9 @@ class Light:
     verb = "sharpen"
     suffix = ".tif"
 
+    def check(self):
+        pass
+
     def settings(self):
         return {"kind": self.kind}
 

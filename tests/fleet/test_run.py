@@ -323,12 +323,24 @@ def test_another_driver_is_refused(plan):
 
 def test_settings_that_make_no_sense_leave_nothing(plan):
     class Senseless(Light):
-        def settings(self):
+        def check(self):
             raise FleetError("senseless")
 
     with pytest.raises(FleetError, match="senseless"):
         go(replace(plan, work=Senseless("")))
     assert not plan.out.exists()
+
+
+@pytest.mark.parametrize("redo", [False, True])
+def test_results_of_another_verb_are_left_alone(plan, redo):
+    go(plan)
+
+    class Other(Light):
+        verb = "extract"
+
+    with pytest.raises(FleetError, match="holds the results of `fleet sharpen`; give `fleet ext"):
+        go(replace(plan, work=Other(plan.work.marks), redo=redo))
+    assert go(plan).done_before == 4
 
 
 def test_a_folder_that_cannot_be(plan):

@@ -5,15 +5,24 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pystac
 import pytest
+from shapely.geometry import box
 
 from decametre import api
 from decametre.api.extraction import patch_request
 from decametre.bands import BAND_NAMES
 from decametre.bench.made_products import make_products
-from decametre.errors import DecametreError, ModelError, UnknownNameError
+from decametre.errors import (
+    DecametreError,
+    FleetError,
+    GridError,
+    ModelError,
+    PatchError,
+    UnknownNameError,
+)
 from decametre.fleet import work as module
 from decametre.fleet.entry import Entry
 from decametre.fleet.standing import standing
@@ -22,7 +31,7 @@ from decametre.fleet.worker import Order, do
 from decametre.inference import job, land_cover_map
 from decametre.patches.store import PatchStore
 from decametre.version import __version__
-from tests.inference.tiny_land_cover import tiny_model
+from tests.inference.tiny_land_cover import SHARPENED, tiny_model
 
 SHARPEN = Sharpen(("B05", "B01"), ("bicubic",), "auto", job.Options(device="cpu"))
 
@@ -217,6 +226,29 @@ def test_extract_again_replaces_a_store(safe, folder, tmp_path):
     assert len(PatchStore(there / "X.h5")) == 9
 
 
+def write_squares(path, *corners, **columns):
+    """A grid of patches, each at so many metres east and south of the product's corner."""
+    squares = [box(x, y - 1200, x + 1200, y) for x, y in corners]
+    geopandas.GeoDataFrame(columns, geometry=squares, crs="EPSG:32633").to_file(path)
+
+
+def test_a_product_without_any_of_the_patches_is_done(safe, tmp_path):
+    product, grid = api.open(safe), tmp_path / "grid.geojson"
+    left, top = product.grid.bounds[0], product.grid.bounds[3]
+    write_squares(grid, (left, top), (left, top - 1200))
+    _, there = done(Extract(request(patches=grid)), safe, tmp_path)
+    assert len(PatchStore(there / "X.h5")) == 2
+    write_squares(grid, (left + 60000, top))
+    fields, there = done(Extract(request(patches=grid)), safe, tmp_path)
+    assert [path.name for path in there.iterdir()] == ["X.json"]  # the store of before is gone
+    (warning,) = fields["warnings"]
+    assert "no patch is left to cut" in warning
+    assert "1 elsewhere" in warning
+    item = pystac.Item.from_file(there / "X.json")
+    assert item.properties["decametre:patches"] == {"patches": 0, "left_out": {"elsewhere": 1}}
+    assert item.assets == {}
+
+
 def test_a_store_and_its_item_change_together(safe, tmp_path, monkeypatch):
     """A store of new settings never stands beside the item of the old ones."""
     _, there = done(Extract(request()), safe, tmp_path)
@@ -266,7 +298,43 @@ def test_work_goes_to_workers(model):
         assert json.loads(json.dumps(work.settings()))
 
 
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"patches": "nowhere.geojson"}, "no such file"),
+        ({"stride": 100}, "a stride of 100 m"),
+        ({"native": False}, "patches hold nothing"),
+        ({"labels": "nowhere.tif"}, "no such file"),
+        ({"exclude": ("nowhere.txt",)}, "no list of names"),
+    ],
+)
+def test_a_request_that_no_product_could_meet_is_refused_at_once(wrong, reason):
+    with pytest.raises(PatchError, match=reason):
+        Extract(request(**wrong)).check()
+
+
+def test_tiles_that_are_nowhere_are_missed_at_once(tmp_path):
+    with pytest.raises(FleetError, match="nowhere: no such folder"):
+        Extract(request(), str(tmp_path / "nowhere")).check()
+    Extract(request(), str(tmp_path)).check()
+
+
+def test_a_map_that_no_product_could_have_is_refused_at_once(model, folder):
+    def check(model=model, **options):
+        Predict(str(model), "auto", land_cover_map.Options(**options)).check()
+
+    check()
+    with pytest.raises(GridError, match="stride 100 m"):
+        check(stride=100)
+    with pytest.raises(UnknownNameError, match="encoding"):
+        check(encoding="x")
+    with pytest.raises(ModelError, match="leave out what sharpens"):
+        check(sharpen_with=("bicubic",))
+    with pytest.raises(ModelError, match="does not say what sharpened"):
+        check(tiny_model(folder / "sharpened_by_nobody", bands_in=SHARPENED))
+
+
 @pytest.mark.parametrize("wrong", [{"encoding": "x"}, {"compression": "x"}, {"precision": "x"}])
 def test_what_no_product_could_be_made_with_is_refused_at_once(wrong):
     with pytest.raises(UnknownNameError, match=next(iter(wrong))):
-        replace(SHARPEN, options=job.Options(**wrong)).settings()
+        replace(SHARPEN, options=job.Options(**wrong)).check()

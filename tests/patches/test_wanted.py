@@ -149,6 +149,7 @@ def test_a_column_says_which_product(tmp_path):
     )
     wanted = read_patch_list(path)
     assert [p.name for p in wanted.on(product).patches] == ["a", "b", "c"]
+    assert wanted.on(product_of(left=600000)).patches == []  # far from all of them
     assert sum(wanted.counts().values()) == 4
     assert wanted.counts(frozenset("d")).keys() == {product.id, f"{product.id}.SAFE", STEM}
 

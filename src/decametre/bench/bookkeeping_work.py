@@ -49,6 +49,9 @@ class Bookkeeping:
     verb = "sharpen"
     suffix = ".tif"
 
+    def check(self) -> None:
+        """Nothing can be wrong."""
+
     def settings(self) -> dict[str, Any]:
         """As many as sharpening has."""
         return {

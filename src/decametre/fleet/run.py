@@ -18,7 +18,7 @@ from decametre.errors import FleetError, OutputError
 from decametre.fleet.catalog import Catalog
 from decametre.fleet.engine import Answer, Crew, Look, WorkerInfo
 from decametre.fleet.entry import Entry
-from decametre.fleet.events import FOLDER, Journal
+from decametre.fleet.events import FOLDER, Journal, read_events
 from decametre.fleet.progress import Progress, lock_path
 from decametre.fleet.standing import Standing, item_path, standing
 from decametre.fleet.work import Work
@@ -95,13 +95,15 @@ def run(plan: Plan, gather: Gather, notify: Notify) -> FleetResult:
         notify: Called after every event.
 
     Raises:
-        FleetError: Another fleet is at work in the folder, results of other settings stand there,
-            or the scheduler is gone.
+        FleetError: Another fleet is at work in the folder, results of another verb or of other
+            settings stand there, or the scheduler is gone.
         OutputError: The folder cannot be written.
         DecametreError: The settings make no sense.
     """
+    plan.work.check()
     settings = json.loads(json.dumps(plan.work.settings()))
     with _locked(plan.out):
+        _refuse_results_of_another_verb(plan)
         todo, done = _survey(plan, settings)
         catalog = Catalog(plan.out, f"Sentinel-2 products: {plan.work.verb}, by decametre")
         for name in catalog.prune({entry.name for entry in done}):
@@ -300,6 +302,21 @@ class _Record:
                 f"{self._plan.out}: the journal cannot be written ({error.strerror or error}); "
                 "mend that, and the same command goes on"
             ) from error
+
+
+def _refuse_results_of_another_verb(plan: Plan) -> None:
+    """Keep what one verb made from being made anew by another.
+
+    Raises:
+        FleetError: The folder is another verb's.
+    """
+    runs = (event for event in read_events(plan.out) if event["event"] == "run")
+    verb = next(runs, {}).get("verb", plan.work.verb)
+    if verb != plan.work.verb:
+        raise FleetError(
+            f"{plan.out}: holds the results of `fleet {verb}`; give `fleet {plan.work.verb}` a "
+            "folder of its own"
+        )
 
 
 def _survey(plan: Plan, settings: dict[str, Any]) -> tuple[list[Entry], list[Entry]]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from decametre.errors import FleetError, NoPatchError
 from decametre.fleet.events import events_path, read_events
 from decametre.grid import Window
 from decametre.inference import job, land_cover_map
 from decametre.inference.device import choose_devices
 from decametre.inference.job import Stages
+from decametre.inference.land_cover_source import sharpening_models
 from decametre.inference.sharpener import inputs_of
 from decametre.io.local_copy import copied
 from decametre.io.opening import open_product, parse_offset
@@ -23,7 +25,7 @@ from decametre.io.store_item import store_item
 from decametre.models.land_cover_model import LandCoverModel, load_land_cover
 from decametre.models.registry import Model, models_for
 from decametre.patches.extraction import extract
-from decametre.patches.extraction_plan import Request
+from decametre.patches.extraction_plan import Request, check_request
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +63,18 @@ class Work(Protocol):
     def suffix(self) -> str:
         """Of the file that is made, beside which the item stands."""
 
+    def check(self) -> None:
+        """Refuse what no product could be made with; called once, where the fleet is started.
+
+        Raises:
+            DecametreError: An option makes no sense, or a file that it names cannot be used.
+        """
+
     def settings(self) -> dict[str, Any]:
         """All that a result depends on beside the product and the version, as in its item.
 
         Raises:
-            DecametreError: They make no sense, or a model is not here.
+            DecametreError: A model is not here.
         """
 
     def memory(self, size: int | None) -> int:
@@ -97,9 +106,12 @@ class Sharpen:
     verb = "sharpen"
     suffix = ".tif"
 
+    def check(self) -> None:
+        """Encoding, compression, precision."""
+        job.check_choices(self.options)
+
     def settings(self) -> dict[str, Any]:
         """As `job.settings_of`, over whole products."""
-        job.check_choices(self.options)
         models = _models(self.bands, self.models)
         asked = job.settings_of(models, self.bands, parse_offset(self.offset), self.options)
         return asked | {"window": None}
@@ -143,6 +155,13 @@ class Predict:
     verb = "predict"
     suffix = ".tif"
 
+    def check(self) -> None:
+        """Encoding, stride, and what sharpens for the model."""
+        card = _land_cover(self.model).card
+        land_cover_map.check_choices(card, self.options)
+        if card.sharpened:
+            sharpening_models(card, self.options.sharpen_with)
+
     def settings(self) -> dict[str, Any]:
         """As `land_cover_map.settings_of`, over whole products."""
         card = _land_cover(self.model).card
@@ -178,6 +197,8 @@ class Predict:
 class Extract:
     """`decametre patches extract` over many products, a store each; see `api.extract_patches`.
 
+    A product that holds none of the patches is done, too: its item says so, and has no store.
+
     Attributes:
         request: What is cut from each product; its products and sharpened tiles are left empty.
         sharpened: The folder of results of `decametre fleet sharpen`, for `data_super`, or None.
@@ -188,6 +209,14 @@ class Extract:
 
     verb = "extract"
     suffix = ".h5"
+
+    def check(self) -> None:
+        """The lists, and the folder of sharpened tiles."""
+        if self.sharpened is not None and not Path(self.sharpened).is_dir():
+            raise FleetError(
+                f"{self.sharpened}: no such folder; give the results of `decametre fleet sharpen`"
+            )
+        check_request(self.request, self.sharpened is not None)
 
     def settings(self) -> dict[str, Any]:
         """The request, with the size and time of the lists in it, and how the tiles were made."""
@@ -208,20 +237,23 @@ class Extract:
             tiles = (str(Path(self.sharpened) / name / f"{name}.tif"),)
         request = replace(self.request, products=(source,), sharpened=tiles)
         store, name = output.name, f"{output.stem}.json"
-        with Staging(output, (name,), overwrite=True, needed=0) as staging:
+        with Staging(output, (name, store), overwrite=True, needed=0) as staging:
             with stages("compute"):
-                done = extract(
-                    request,
-                    staging.path(store),
-                    1,
-                    _no_sharpening,
-                    overwrite=False,
-                    progress=_silent,
-                )
-            item = store_item(product, output, done.patches, done.left_out, self.settings())
+                patches, left_out = _extracted(request, staging.path(store))
+            item = store_item(product, output, patches, left_out, self.settings())
             job.dump(staging.path(name), item)
-            staging.commit(store, name)
+            staging.commit(*([store] if patches else []), name)
         return Made(product.id, product.grid.width * product.grid.height, "cpu")
+
+
+def _extracted(request: Request, store: Path) -> tuple[int, Mapping[str, int]]:
+    """How many patches were cut, and how many were left out, by reason; without any, no store."""
+    try:
+        done = extract(request, store, 1, _no_sharpening, overwrite=False, progress=_silent)
+    except NoPatchError as error:  # a list may be for some of the products
+        log.warning("%s", error)
+        return 0, error.left_out
+    return done.patches, done.left_out
 
 
 def _sharpened(folder: str | None) -> dict[str, Any] | None:

@@ -14,14 +14,14 @@ import torch
 from torch import nn
 
 from decametre.bands import BAND_NAMES
-from decametre.errors import EvaluationError, OutputError, UnknownNameError
+from decametre.errors import EvaluationError, ModelError, OutputError, UnknownNameError
 from decametre.evaluation.multilabel_thresholds import Thresholds, record
 from decametre.grid import Window
 from decametre.inference.device import choose_devices
 from decametre.inference.job import Progress, check_apart, dump
 from decametre.inference.land_cover import AT_ONCE, probabilities, thresholds_of
 from decametre.inference.land_cover_colours import colours_of
-from decametre.inference.land_cover_rows import PatchGrid, cut, data_share
+from decametre.inference.land_cover_rows import PatchGrid, check_stride, cut, data_share
 from decametre.inference.land_cover_source import PixelSource, source_of
 from decametre.io.class_maps import (
     ENCODINGS,
@@ -106,8 +106,7 @@ def run(
     Raises:
         DecametreError: See `decametre.api.predict_land_cover`.
     """
-    if options.encoding not in ENCODINGS:
-        raise UnknownNameError("encoding", options.encoding, ENCODINGS)
+    check_choices(model.card, options)
     if not output.is_dir() and output.suffix.lower() not in (".tif", ".tiff"):
         raise OutputError(f"{output}: give a name that ends in .tif; a GeoTIFF is written")
     card, device = model.card, choose_devices(options.device)[0]
@@ -193,6 +192,27 @@ def run(
         known,
         total - known,
     )
+
+
+def check_choices(card: LandCoverCard, options: Options) -> None:
+    """Refuse what no map could be made with.
+
+    Args:
+        card: Of the model that classifies.
+        options: How.
+
+    Raises:
+        UnknownNameError: The encoding is none.
+        GridError: The stride is none.
+        ModelError: Something is to sharpen for a model that sees bands as measured.
+    """
+    if options.encoding not in ENCODINGS:
+        raise UnknownNameError("encoding", options.encoding, ENCODINGS)
+    check_stride(options.stride)
+    if options.sharpen_with and not card.sharpened:
+        raise ModelError(
+            f"model {card.name} was trained on bands as measured; leave out what sharpens"
+        )
 
 
 def classified(

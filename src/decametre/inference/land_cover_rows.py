@@ -33,6 +33,22 @@ Planes = Mapping[str, np.ndarray]
 """uint16 DN, (rows, columns), of each band under a row of patches, each on its own grid."""
 
 
+def check_stride(stride: int) -> None:
+    """Refuse what is no stride.
+
+    Args:
+        stride: From one patch to the next, in metres.
+
+    Raises:
+        GridError: It is no multiple of 60 m, or more than a patch.
+    """
+    if stride % COARSEST or not 0 < stride <= PATCH_METRES:
+        raise GridError(
+            f"stride {stride} m: give a multiple of {COARSEST} m, at most {PATCH_METRES} m (the "
+            "edge of a patch)"
+        )
+
+
 @dataclass(frozen=True)
 class PatchGrid:
     """Patches in equal steps, counted from the north-western corner of a window.
@@ -49,11 +65,7 @@ class PatchGrid:
     stride: int
 
     def __post_init__(self) -> None:
-        if self.stride % COARSEST or not 0 < self.stride <= PATCH_METRES:
-            raise GridError(
-                f"stride {self.stride} m: give a multiple of {COARSEST} m, at most "
-                f"{PATCH_METRES} m (the edge of a patch)"
-            )
+        check_stride(self.stride)
         if min(self.window.width, self.window.height) < EDGE:
             raise GridError(
                 f"window {self.window} is smaller than a patch, {EDGE} x {EDGE} pixels of "

@@ -77,7 +77,7 @@ def source_of(
         DecametreError: Product or tile cannot be used.
     """
     if not card.sharpened:
-        if tile is not None or sharpen_with:
+        if tile is not None:
             raise ModelError(
                 f"model {card.name} was trained on bands as measured; leave out what sharpens"
             )

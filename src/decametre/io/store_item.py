@@ -29,7 +29,7 @@ def store_item(
     Args:
         product: What they were cut from.
         output: Where the store stands.
-        patches: How many it holds.
+        patches: How many it holds; without any, there is none.
         left_out: How many were left out, by reason.
         settings: How it was made.
 
@@ -49,13 +49,14 @@ def store_item(
         },
         STAC_EXTENSIONS,
     )
-    item.add_asset(
-        "data",
-        pystac.Asset(
-            href=f"./{output.name}",
-            media_type=pystac.MediaType.HDF5,
-            roles=["data"],
-            title="Patches",
-        ),
-    )
+    if patches:
+        item.add_asset(
+            "data",
+            pystac.Asset(
+                href=f"./{output.name}",
+                media_type=pystac.MediaType.HDF5,
+                roles=["data"],
+                title="Patches",
+            ),
+        )
     return item.to_dict(include_self_link=False)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from decametre.errors import BusyError, OutputError, PatchError
+from decametre.errors import BusyError, NoPatchError, OutputError
 from decametre.patches.crew import Progress, wait_for_orphans, write_shards
 from decametre.patches.extraction_job import Job
 from decametre.patches.extraction_plan import TILES, Request, Sharpen, decide, shards_folder
@@ -138,7 +138,11 @@ def _merge(job: Job, merged: Path) -> None:
     shards = [path for path in shards if path.exists()]
     if not shards:
         shutil.rmtree(job.folder)
-        raise PatchError(f"not one of {sum(job.counts)} patches holds data; nothing was written")
+        count = sum(job.counts)
+        raise NoPatchError(
+            f"not one of {count} patches holds data; nothing was written",
+            {**job.left_out, "without data": count},
+        )
     if len(shards) == 1:
         shards[0].replace(merged)
     else:

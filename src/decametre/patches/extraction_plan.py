@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from decametre.bands import FINEST_GSD
-from decametre.errors import OutputError, PatchError
+from decametre.errors import NoPatchError, OutputError, PatchError
 from decametre.grid import Window
 from decametre.io.opening import open_product
 from decametre.io.product import Product
@@ -97,28 +97,17 @@ def decide(request: Request, output: Path, folder: Path, workers: int, sharpen: 
     if double:
         raise PatchError(f"product {double[0]} is given twice")
     tiles = _tiles(request, products)
-    keys = (*(NATIVE_KEYS if request.native else ()), *(["data_super"] if tiles else ()))
-    if request.sharpen:
-        keys = (*(NATIVE_KEYS if request.native else ()), "data_super")
-    if not keys:
-        raise PatchError("without native bands and without sharpened ones, patches hold nothing")
+    keys = _keys(request, bool(tiles) or request.sharpen)
     lacking = [p.id for p in products if p.id not in tiles]
     if tiles and lacking and not request.sharpen:
         raise PatchError(f"{lacking[0]}: no sharpened tile is given; sharpen it, or use --sharpen")
-    raster = None
-    if request.labels is not None:
-        names = Path(request.label_names) if request.label_names else None
-        raster = read_label_raster(Path(request.labels), names, request.label_share)
-    wanted = _wanted(request)
-    nomenclature = _nomenclature(request, (raster or wanted).nomenclature)
-    excluded = read_exclusions(map(Path, request.exclude))
+    lists = _read_lists(request)
     surveyed = [
-        _survey(request, product, tiles.get(product.id), wanted, raster, excluded, keys)
-        for product in products
+        _survey(request, product, tiles.get(product.id), lists, keys) for product in products
     ]
-    if (raster or wanted).nomenclature == CORINE43 and nomenclature == BIGEARTHNET19:
+    if lists.labels_are_of == CORINE43 and lists.nomenclature == BIGEARTHNET19:
         surveyed = [_in_nineteen(each) for each in surveyed]
-    left_out = _account(request, wanted, surveyed)
+    left_out = _account(request, lists.wanted, surveyed)
     surveyed = [each for each in surveyed if each.patches]
     if request.sharpen:
         surveyed = [
@@ -126,10 +115,10 @@ def decide(request: Request, output: Path, folder: Path, workers: int, sharpen: 
         ]
         tiles = {e.product.id: open_sharpened(Path(e.origin.tile or "")) for e in surveyed}
     header = Header(
-        nomenclature=nomenclature,
+        nomenclature=lists.nomenclature,
         keys=keys,
         model=_model(tiles),
-        attribution=_attribution(wanted, products),
+        attribution=_attribution(products),
         job=_job_text(request),
     )
     by_id = {each.product.id: (number, each) for number, each in enumerate(surveyed)}
@@ -160,6 +149,62 @@ def decide(request: Request, output: Path, folder: Path, workers: int, sharpen: 
     origins = tuple(each.origin for each in surveyed)
     counts = tuple(len(share) for share in shares)
     Job(folder, shards_folder(output).name, header, origins, counts, left_out).save(shares)
+
+
+def check_request(request: Request, sharpened: bool) -> None:
+    """Refuse what no product could be cut with; none is opened.
+
+    Args:
+        request: What to cut; its products do not count.
+        sharpened: Whether there will be sharpened tiles.
+
+    Raises:
+        PatchError: A list cannot be read, or options do not go together.
+    """
+    _keys(request, sharpened)
+    _read_lists(request)
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """What the files of a request say.
+
+    Attributes:
+        wanted: The patches.
+        raster: A map of labels, or None.
+        labels_are_of: The nomenclature of the labels in them.
+        nomenclature: That of the store.
+        excluded: Names of patches that are to be left out.
+    """
+
+    wanted: PatchList
+    raster: LabelRaster | None
+    labels_are_of: Nomenclature
+    nomenclature: Nomenclature
+    excluded: frozenset[str]
+
+
+def _read_lists(request: Request) -> _Lists:
+    raster = None
+    if request.labels is not None:
+        names = Path(request.label_names) if request.label_names else None
+        raster = read_label_raster(Path(request.labels), names, request.label_share)
+    wanted = _wanted(request)
+    own = (raster or wanted).nomenclature
+    excluded = read_exclusions(map(Path, request.exclude))
+    return _Lists(wanted, raster, own, _nomenclature(request, own), excluded)
+
+
+def _keys(request: Request, sharpened: bool) -> tuple[str, ...]:
+    """What a patch holds.
+
+    Raises:
+        PatchError: Nothing.
+    """
+    keys = (*(NATIVE_KEYS if request.native else ()), *(["data_super"] if sharpened else ()))
+    if not keys:
+        raise PatchError("without native bands and without sharpened ones, patches hold nothing")
+    return keys
 
 
 def _wanted(request: Request) -> PatchList:
@@ -208,25 +253,23 @@ def _survey(
     request: Request,
     product: Product,
     tile: SharpenedTile | None,
-    wanted: PatchList,
-    raster: LabelRaster | None,
-    excluded: frozenset[str],
+    lists: _Lists,
     keys: tuple[str, ...],
 ) -> _Surveyed:
     native = tuple(key for key in keys if key != "data_super")
     source = Source(product, tile, keys if tile else native)
-    placed = wanted.on(product)
+    placed = lists.wanted.on(product)
     inside = [patch for patch in placed.patches if source.extent.contains(patch.window)]
     beyond = [patch for patch in placed.patches if not source.extent.contains(patch.window)]
     misfits = dict(placed.misfits) | {
         patch.listed: f"is not wholly inside {source.tile.path}" for patch in beyond if source.tile
     }
-    listed = excluded.intersection(misfits)
-    kept, left_out = leave_out_listed(inside, excluded)
+    listed = lists.excluded.intersection(misfits)
+    kept, left_out = leave_out_listed(inside, lists.excluded)
     left_out["listed"] += len(listed)
     kept, spoiled = leave_out_spoiled(product, kept, request.screen, request.limit)
-    if raster is not None:
-        labels = raster.labels(product, kept)
+    if lists.raster is not None:
+        labels = lists.raster.labels(product, kept)
         kept = [replace(p, labels=own) for p, own in zip(kept, labels, strict=True)]
     origin = Origin(product.source, request.offset, tile.path if tile else None)
     misfits = {name: reason for name, reason in misfits.items() if name not in listed}
@@ -240,7 +283,8 @@ def _account(
     """How many patches were left out, by reason.
 
     Raises:
-        PatchError: Some cannot be cut, a patch lies in two products, or none is left.
+        PatchError: Some cannot be cut, or a patch lies in two products.
+        NoPatchError: None is left.
     """
     holder: dict[str, str] = {}
     for each in surveyed:
@@ -271,12 +315,21 @@ def _account(
     if not holder:
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
         given = ", ".join(_described(each.product) for each in surveyed[:3])
-        asked = ", ".join(list(wanted.counts())[:3]) if reasons.get("elsewhere") else ""
-        raise PatchError(
+        asked = _first_named(wanted) if reasons.get("elsewhere") else ""
+        raise NoPatchError(
             f"{wanted.source}: no patch is left to cut from {given} ({why or 'it is too small'})"
-            + (f"; the list names {asked}, ..." if asked else "")
+            + (f"; the list names {asked}, ..." if asked else ""),
+            reasons,
         )
     return reasons
+
+
+def _first_named(wanted: PatchList) -> str:
+    """Some products that a list names; nothing where it names none."""
+    try:
+        return ", ".join(list(wanted.counts())[:3])
+    except PatchError:
+        return ""
 
 
 def _described(product: Product) -> str:
@@ -326,7 +379,7 @@ def _model(tiles: Mapping[str, SharpenedTile]) -> str:
     return next(iter(models), "")
 
 
-def _attribution(wanted: PatchList, products: Sequence[Product]) -> str:
+def _attribution(products: Sequence[Product]) -> str:
     years = sorted({product.datetime[:4] for product in products if product.datetime})
     span = "-".join(dict.fromkeys((years[0], years[-1]))) if years else ""
     return f"contains modified Copernicus Sentinel data {span}".strip()

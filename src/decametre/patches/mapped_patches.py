@@ -83,7 +83,7 @@ class MappedPatches:
         own = transform_bounds(product.grid.crs, self._frame.crs, *product.grid.bounds)
         near = self._frame.cx[own[0] : own[2], own[1] : own[3]]
         if self._by_product:
-            near = near[[_names(str(text), product) for text in near["product"]]]
+            near = near.loc[[_names(str(text), product) for text in near["product"]]]
         near = near.to_crs(product.grid.crs)
         west, south, east, north = product.grid.bounds
         patches, misfits = [], {}
