@@ -1,6 +1,7 @@
 """Every public name is there, under its name, and costs only its own imports."""
 
 import ast
+import multiprocessing
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from decametre import api
+from decametre.errors import FleetError
 
 
 def test_checkers_see_the_names_of_the_table():
@@ -52,3 +54,10 @@ api.sharpen, api.predict_land_cover
 without("torchmetrics", "matplotlib", "pydantic")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_workers_that_read_a_script_do_not_start_fleets(monkeypatch, tmp_path):
+    monkeypatch.setattr(multiprocessing.current_process(), "name", "SpawnProcess-1")
+    with pytest.raises(FleetError, match=r"below `if __name__ == .__main__.:`"):
+        api.fleet_sharpen("list.txt", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from multiprocessing import current_process, parent_process
 from pathlib import Path
 
 from decametre.api.arguments import PathLike, located
@@ -264,6 +265,7 @@ def _run(
     notify: Notify,
 ) -> FleetResult:
     """Have a kind of work done for all products."""
+    _refuse_to_begin_in_a_worker()
     out = out.absolute()  # workers have other working directories
     if isinstance(products, str | os.PathLike):
         products = read_listing(os.fspath(products), out / FOLDER / "items")
@@ -290,6 +292,19 @@ def _run(
     return fleet_run.run(plan, _gather(options, device, memory, out / FOLDER / "logs"), notify)
 
 
+def _refuse_to_begin_in_a_worker() -> None:
+    """Tell the author of a script what its local workers, which read it too, must not come to.
+
+    Raises:
+        FleetError: A process that another one starts is reading its main module.
+    """
+    if current_process().name != "MainProcess" and parent_process() is None:
+        raise FleetError(
+            "the workers of a fleet read the script that starts it, and would start fleets of "
+            'their own; in the script, call it below `if __name__ == "__main__":`'
+        )
+
+
 def _gather(options: FleetOptions, device: str, memory: int, logs: Path) -> Gather:
     """What brings the workers together that were asked for."""
     asked = (options.workers, options.cluster, options.scheduler)
@@ -301,5 +316,7 @@ def _gather(options: FleetOptions, device: str, memory: int, logs: Path) -> Gath
     if options.scheduler is not None:
         address = options.scheduler
         return lambda left: joined_crew(address, left)
+    if options.stage_to is not None and not Path(options.stage_to).is_dir():
+        raise FleetError(f"--stage-to {options.stage_to}: no such folder; make it first")
     specs, described = local_workers(options.workers, device, memory, *machine())
     return lambda left: local_crew(specs, described, left)

@@ -57,7 +57,7 @@ running_options = together(
         type=click.Path(path_type=Path),
         metavar="FOLDER",
         help="Copy each product to this folder of the worker first, ahead of its turn, and remove "
-        "it after: for input on slow storage.",
+        "it after: for input on slow storage. `extract` copies nothing.",
     ),
     click.option(
         "--interval",
