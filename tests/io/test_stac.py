@@ -1,5 +1,8 @@
 import os
 import socket
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -429,6 +432,17 @@ def test_http_item_without_end(tmp_path, monkeypatch):
     with serve(tmp_path) as server:
         server.pages = {"/item.json": lambda _: b" " * (2 << 20)}
         assert "larger than 1 MB" in fails(NotAProductError, f"{server.url}/item.json")
+
+
+def test_http_server_that_sends_whole_files_only(tmp_path):
+    write_band(tmp_path / "B04.tif", 10, 1003, side=15360)  # more than GDAL asks for at once
+    write_item(tmp_path, earth_search_item())
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)  # knows no ranges
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(CorruptDataError, match=r"cannot send parts of it \(HTTP ranges\)$"):
+            open_stac(f"http://127.0.0.1:{server.server_port}/item.json")
+        server.shutdown()
 
 
 def test_planetary_computer_hrefs_are_signed(tmp_path, monkeypatch):

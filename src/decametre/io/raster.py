@@ -93,8 +93,10 @@ def read_grid(name: str, path: str) -> BandGrid:
                 height=dataset.height,
             )
     except RasterioError as error:
+        remote = ", or its server cannot send parts of it (HTTP ranges)"
         raise CorruptDataError(
             f"band {name}: cannot open {path} ({error}); the file is damaged or not an image"
+            + (remote if path.startswith("/vsicurl") else "")
         ) from error
 
 
