@@ -331,6 +331,19 @@ def test_settings_that_make_no_sense_leave_nothing(plan):
     assert not plan.out.exists()
 
 
+def test_workers_with_too_little_memory_are_named(plan, caplog):
+    class Hungry(Light):
+        def memory(self, size):
+            return 900
+
+    go(plan)
+    assert "memory" not in caplog.text
+    go(replace(plan, work=Hungry(plan.work.marks), out=plan.out.with_name("other")))
+    said = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert len(said) == len(WORKERS)
+    assert said[0].startswith("worker 0 on here has 0.0 GB of memory; at 80 % of that dask")
+
+
 @pytest.mark.parametrize("redo", [False, True])
 def test_results_of_another_verb_are_left_alone(plan, redo):
     go(plan)

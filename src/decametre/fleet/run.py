@@ -32,6 +32,9 @@ FAILURES, LOG = "failures.jsonl", "fleet.log"
 LONELY = 300.0
 """Seconds without a worker after which that is said."""
 
+PAUSED_AT = 0.8
+"""Share of its memory at which dask hands a worker nothing more."""
+
 LARGEST = float("inf")
 """Bytes of a product of unknown size, for the order of work: late is worse than early."""
 
@@ -223,6 +226,17 @@ class _Record:
                 memory=worker.memory,
                 gpus=worker.gpus,
             )
+            needed = self._plan.work.memory(0)
+            if here and PAUSED_AT * worker.memory < needed:
+                log.warning(
+                    "worker %s on %s has %.1f GB of memory; at %.0f %% of that dask hands it "
+                    "nothing more, and a small product takes %.1f GB; give workers more",
+                    worker.name,
+                    worker.host,
+                    worker.memory / 1e9,
+                    100 * PAUSED_AT,
+                    needed / 1e9,
+                )
         self._workers = dict(look.workers)
         if look.workers:
             self._lonely_since = None
