@@ -384,26 +384,49 @@ def test_one_job_goes_back_into_the_queue_before_its_time_is_over(slurm, monkeyp
 def test_several_jobs_meet_by_a_file(slurm, monkeypatch):
     monkeypatch.setenv("SECONDS_OF_WORK", "1")
     mixed = EXAMPLES / "mixed"
-    (slurm / "scheduler.json").write_text("of a head that was killed")
+    old, others = (slurm / f"scheduler-{job}.json" for job in (4711, 4710))
+    old.write_text("of this job before it was put into the queue again")
+    others.write_text("of another head in this folder")
     assert subprocess.run(["bash", mixed / "head.sh", "sharpen", "in", "out"]).returncode == 3
     calls = calls_of(slurm, 2)
     assert "decametre fleet sharpen in out --scheduler tcp://node1:24711" in calls
     assert any(
-        "--port 24711" in call and "--scheduler-file scheduler.json" in call for call in calls
+        "--port 24711" in call and "--scheduler-file scheduler-4711.json" in call for call in calls
     )
-    assert not (slurm / "scheduler.json").exists()
+    assert not old.exists()
+    assert others.exists()
+
+
+@pytest.mark.parametrize("script", ["head.sh", "one_job.sh"])
+def test_a_port_is_none_that_linux_gives_away(script, slurm, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "10019999")  # of 20,000 ports, this was 39999
+    subprocess.run(["bash", EXAMPLES / "mixed" / script, "sharpen", "in", "out"])
+    (call,) = (call for call in calls_of(slurm, 2) if call.startswith("decametre"))
+    assert 20000 <= int(call.rpartition(":")[2]) < 32768
+
+
+def test_components_of_one_job_ask_alike_and_start_as_many_tasks_as_they_ask_for():
+    text = (EXAMPLES / "mixed" / "one_job.sh").read_text()
+    asked = [line for line in head_of(text, "#SBATCH") if "--ntasks" in line]
+    # One component may inherit --mem of another, and --mem and --mem-per-cpu exclude each other.
+    assert all("--mem-per-cpu=" in line and "--mem=" not in line for line in asked)
+    for number, line in enumerate(asked[1:], 1):
+        (started,) = (each for each in text.splitlines() if f"srun --het-group={number} " in each)
+        for option in ("--ntasks=", "--cpus-per-task="):
+            (value,) = (word for word in line.split() if word.startswith(option))
+            assert value in started.split()
 
 
 @pytest.mark.parametrize("kind", ["gpu", "cpu"])
 def test_a_workers_job_ends_before_its_time(kind, slurm):
     path = EXAMPLES / "mixed" / f"{kind}_worker.sh"
     (slurm / "bin" / "dask").write_text('#!/bin/bash\necho "dask $*" >>calls\n')
-    subprocess.run(["bash", path], check=True)
+    subprocess.run(["bash", path, "4711"], check=True)
     (call,) = calls_of(slurm, 1)
     words = call.split()
     options = dict(pairwise(words))
     asked = dict(line.partition("=")[::2] for line in head_of(path.read_text(), "#SBATCH"))
-    assert options["--scheduler-file"] == "scheduler.json"
+    assert options["--scheduler-file"] == "scheduler-4711.json"
     assert options["--preload"] == "decametre.fleet.preload"
     assert options["--nthreads"] == asked["--cpus-per-task"]
     assert parse_bytes(options["--memory-limit"]) < parse_bytes(asked["--mem"] + "iB")
@@ -411,3 +434,13 @@ def test_a_workers_job_ends_before_its_time(kind, slurm):
     latest = parse_timedelta(options["--lifetime"]) + parse_timedelta(options["--lifetime-stagger"])
     assert latest <= hours * 3600 + minutes * 60 + seconds - 300
     assert ("--gpus-per-task" in asked) == (kind == "gpu")
+
+
+@pytest.mark.parametrize("kind", ["gpu", "cpu"])
+def test_a_worker_that_is_not_told_its_head_says_so(kind, slurm):
+    path = EXAMPLES / "mixed" / f"{kind}_worker.sh"
+    ended = subprocess.run(["bash", path], capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert ended.stderr.count("\n") == 1
+    assert "give the job id of head.sh" in ended.stderr
+    assert not (slurm / "calls").exists()

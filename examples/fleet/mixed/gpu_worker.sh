@@ -8,7 +8,9 @@
 #SBATCH --time=08:00:00
 #SBATCH --partition=gpu
 
+# Of this head among those that share the folder.
+head=${1:?give the job id of head.sh, which says how}
 # Ends by itself before its time is over, so that what it has in hand goes to another.
-exec dask worker --scheduler-file scheduler.json --preload decametre.fleet.preload \
+exec dask worker --scheduler-file "scheduler-$head.json" --preload decametre.fleet.preload \
     --nthreads 8 --memory-limit 31GiB --resources slot=3 --local-directory /tmp --no-dashboard \
     --lifetime 470m --lifetime-stagger 5m --death-timeout 300
