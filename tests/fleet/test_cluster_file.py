@@ -94,7 +94,7 @@ def test_the_gpu_example():
     ]
     worker = worker_of(script)
     assert worker["--nthreads"] == "8"
-    assert parse_bytes(worker["--memory-limit"]) == 32 * 2**30
+    assert parse_bytes(worker["--memory-limit"]) == 31 * 2**30
     assert worker["--preload"] == "decametre.fleet.preload"
     assert worker["--resources"] == "slot=3"
     assert worker["--lifetime"] == "28200s"
@@ -115,7 +115,7 @@ def test_the_processors_example():
     ]
     worker = worker_of(script)
     assert worker["--nthreads"] == "4"
-    assert parse_bytes(worker["--memory-limit"]) == 16 * 2**30
+    assert parse_bytes(worker["--memory-limit"]) == 15 * 2**30
     assert worker["--preload"] == "decametre.fleet.preload"
     assert worker["--lifetime"] == "42600s"
     assert "--resources" not in worker
@@ -131,7 +131,7 @@ def test_the_pbs_example():
     ]
     worker = worker_of(script)
     assert worker["--nthreads"] == "4"
-    assert parse_bytes(worker["--memory-limit"]) == 16 * 2**30
+    assert parse_bytes(worker["--memory-limit"]) == 15 * 2**30
     assert worker["--preload"] == "decametre.fleet.preload"
     assert worker["--lifetime"] == "42600s"
 
@@ -191,8 +191,30 @@ def test_options_are_handed_on_as_they_are(read):
     assert "queue" not in options  # dask's own configuration says
     # A lifetime that is given is the only one.
     assert options["worker_extra_args"] == [
-        "--preload", "decametre.fleet.preload", "--lifetime", "10m", "--no-dashboard",
+        "--preload", "decametre.fleet.preload", "--memory-limit", "3865470566B",
+        "--lifetime", "10m", "--no-dashboard",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("memory", "left"),
+    [("64GiB", 2**30), ("16 gib", 2**30), ("16G", 2**30), ("5000MB", 500e6), ("1.5Ti", 2**30)],
+)
+def test_a_worker_leaves_a_little_of_what_its_job_asks_for(memory, left, read):
+    """dask counts the worker alone, where the job counts the process that watches over it, too."""
+    script = job_script(read(MINIMAL["slurm"].replace("4GiB", memory)))
+    (asked,) = (line for line in head_of(script, "#SBATCH") if line.startswith("--mem="))
+    limit = parse_bytes(worker_of(script)["--memory-limit"])
+    assert parse_bytes(memory) - limit == pytest.approx(left, abs=1)
+    assert limit < parse_bytes(asked.partition("=")[2] + "iB")
+
+
+def test_a_memory_limit_that_is_given_is_the_only_one(read):
+    text = MINIMAL["slurm"].replace(
+        "cores: 2", "cores: 2, worker_extra_args: [--memory-limit=3GiB]"
+    )
+    assert "--memory-limit" not in job_options(read(text))["worker_extra_args"]
+    assert "--memory-limit=3GiB" in job_script(read(text))
 
 
 @pytest.mark.parametrize(
@@ -248,6 +270,8 @@ def test_a_walltime_is_understood_as_the_system_does(system, walltime, seconds, 
         ("cores: 2", "cores: two", "options.cores"),
         ("cores: 2", "cores: 2.5", "options.cores"),
         ("memory: 4GiB", "memory: 4", "options.memory: Input should have a unit"),
+        ("memory: 4GiB", "memory: 0GiB", "options.memory: Input should be more than nothing"),
+        ("memory: 4GiB", "memory: 0.0 MB", "options.memory: Input should be more than nothing"),
         ("memory: 4GiB", "memory: plenty", "options.memory: Input should be a number with a unit"),
         ("'01:00:00'", "12:00:00", "in quotes"),
         ("'01:00:00'", "'4h'", "options.walltime: Input should be a time as the system"),
@@ -257,8 +281,21 @@ def test_a_walltime_is_understood_as_the_system_does(system, walltime, seconds, 
         ("cores: 2", "cores: 2, partition: gpu", "dask-jobqueue calls it queue"),
         ("cores: 2", "cores: 2, processes: 4", "a job is one worker"),
         ("cores: 2", "cores: 2, worker_extra_args: --no-nanny", "options.worker_extra_args"),
-        ("system: slurm\n", "", "system"),
-        ("options:", "options: 3 #", "options"),
+        ("cores: 2", "cores: 2, job_extra: [x]", "calls it job_extra_directives now"),
+        (
+            "system: slurm\n",
+            "",
+            ": system is missing; choose slurm, pbs, sge, lsf, oar or htcondor",
+        ),
+        ("system:", "nosystem:", ": system is missing; choose slurm, pbs"),
+        ("options:", "options: 3 #", "options: Input should be a mapping of keys to values, not 3"),
+        (
+            "options:",
+            "options: #",
+            "options: Input should be a mapping of keys to values, not noth",
+        ),
+        ("options:", "workers: 3\noptions:", ", line 3: workers stands there twice"),
+        ("cores: 2", "cores: 2, cores: 4", ", line 3: cores stands there twice"),
     ],
 )
 def test_a_mistake_is_one_line(read, tmp_path, old, new, said):
@@ -278,7 +315,6 @@ def test_a_mistake_is_one_line(read, tmp_path, old, new, said):
         ("workers: 2", "worker: 2", "mean workers"),
         ("workers: 2", "workers: {min: 0, maximum: 2}", "minimum"),
         ("cores: 2", "cores: 2, que: x", "mean queue"),
-        ("cores: 2", "cores: 2, job_extra: [x]", "job_extra_directives"),
         # An option of another system.
         ("cores: 2", "cores: 2, resource_specs: x", "unknown key in options"),
     ],

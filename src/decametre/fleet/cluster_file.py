@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -34,9 +35,15 @@ CLOSING_SHARE, CLOSING_MOST = 1 / 20, 300
 """Of its walltime, a job keeps this share free to end in, and at most so many seconds. Its start
 takes from them, too: a worker's life begins when Python has been loaded."""
 
+MEMORY_SHARE, MEMORY_MOST = 1 / 10, 2**30
+"""Of its memory, a job keeps this share for the process that watches over its worker, and at most
+so many bytes: dask ends a worker by the worker's own memory, a queueing system ends a job by that
+of both."""
+
 OTHER_WORDS = {
     "partition": "dask-jobqueue calls it queue",
     "time": "dask-jobqueue calls it walltime",
+    "job_extra": "dask-jobqueue calls it job_extra_directives now",
     "env_extra": "dask-jobqueue calls it job_script_prologue now",
     "extra": "dask-jobqueue calls it worker_extra_args now",
     "gres": "give it as a line of job_extra_directives, such as --gres=gpu:1",
@@ -46,8 +53,31 @@ OTHER_WORDS = {
 }
 """What people write, where the nearest spelling would mislead."""
 
+UNITS = "kmgtp"
+"""Of memory, each a thousand of the one before, or 1024 with an i."""
+
+
+def bytes_of(memory: str) -> float:
+    """What dask reads in `64GiB`, `64G` or `64 gb`."""
+    text = memory.strip().lower()
+    number = text.rstrip(f"{UNITS}ib ")
+    unit = text[len(number) :].strip()
+    base: int = 1024 if "i" in unit else 1000
+    return float(number) * base ** (UNITS.index(unit[0]) + 1)
+
+
+def _refuse_nothing(memory: str) -> str:
+    if bytes_of(memory) < 1:
+        raise PydanticCustomError("memory", "Input should be more than nothing, such as 64GiB")
+    return memory
+
+
 Whole = Annotated[int, Field(ge=1)]
-Memory = Annotated[str, Field(pattern=r"^\s*\d+(\.\d+)?\s*([kKmMgGtTpP][iI]?)[bB]?\s*$")]
+Memory = Annotated[
+    str,
+    Field(pattern=r"^\s*\d+(\.\d+)?\s*([kKmMgGtTpP][iI]?)[bB]?\s*$"),
+    AfterValidator(_refuse_nothing),
+]
 
 
 class Part(BaseModel):
@@ -90,8 +120,7 @@ class Options(Part):
 
     Attributes:
         cores: Of a worker: its job asks for them, and it computes with as many threads.
-        memory: Of a worker, such as `64GiB`. Its job asks for it, and dask ends a worker that takes
-            more.
+        memory: Of a job, such as `64GiB`. Its worker has a little less, at which dask ends it.
         job_extra_directives: Lines of the script's head, such as `--gres=gpu:1`.
         job_script_prologue: Commands before the worker starts, such as `module load cuda`.
         interface: Of the network between nodes, such as `ib0`.
@@ -336,6 +365,26 @@ _FILE: TypeAdapter[ClusterFile] = TypeAdapter(
 )
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key of a mapping stands twice: PyYAML takes the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _TwiceError(key)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class _TwiceError(Exception):
+    """A key that stands twice."""
+
+    def __init__(self, key: yaml.ScalarNode) -> None:
+        super().__init__(f"line {key.start_mark.line + 1}: {key.value} stands there twice")
+
+
 def read_cluster_file(path: Path) -> ClusterFile:
     """Read and check a cluster file.
 
@@ -344,9 +393,11 @@ def read_cluster_file(path: Path) -> ClusterFile:
         UnknownNameError: The system or a key is unknown; names the nearest.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError as error:
         raise FleetError(f"{path}: no such file; examples/fleet has some to start from") from error
+    except _TwiceError as error:
+        raise FleetError(f"{path}, {error}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FleetError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(tree, dict):
@@ -370,10 +421,11 @@ def job_options(cluster: ClusterFile) -> dict[str, Any]:
     ours = ["--preload", PRELOAD]
     if cluster.side_by_side is not None:
         ours += ["--resources", f"{SLOT}={cluster.side_by_side}"]
+    if not _given(options, "--memory-limit"):
+        memory = bytes_of(options.memory)
+        ours += ["--memory-limit", f"{memory - min(MEMORY_SHARE * memory, MEMORY_MOST):.0f}B"]
     walltime = options.seconds()
-    if walltime is not None and not any(
-        argument.startswith("--lifetime") for argument in options.worker_extra_args
-    ):
+    if walltime is not None and not _given(options, "--lifetime"):
         closing = int(min(CLOSING_SHARE * walltime, CLOSING_MOST))
         ours += ["--lifetime", f"{walltime - 2 * closing}s", "--lifetime-stagger", f"{closing}s"]
     return {
@@ -384,15 +436,23 @@ def job_options(cluster: ClusterFile) -> dict[str, Any]:
     }
 
 
+def _given(options: Options, option: str) -> bool:
+    """Whether the worker's command has an option already, or one whose name begins so."""
+    return any(argument.startswith(option) for argument in options.worker_extra_args)
+
+
 def _fault(
     path: Path, tree: dict[Any, Any], error: ValidationError
 ) -> FleetError | UnknownNameError:
     """The first fault, which is enough: the next run shows the next."""
     if "system" in tree and str(tree["system"]) not in FILES:
         return UnknownNameError(f"system in {path}", str(tree["system"]), FILES)
+    if "system" not in tree:
+        *most, last = FILES
+        return FleetError(f"{path}: system is missing; choose {', '.join(most)} or {last}")
     fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
     # Pydantic takes the system for a part of the place.
-    place = [str(part) for part in fault["loc"][1:]] or ["system"]
+    place = [str(part) for part in fault["loc"][1:]]
     if fault["type"] == "extra_forbidden":
         section = ".".join(place[:-1])
         kind = f"key in {section} of {path}" if section else f"key in {path}"
@@ -405,9 +465,9 @@ def _fault(
     said = fault["msg"]
     if fault["type"] == "string_pattern_mismatch":
         said = "Input should be a number with a unit, such as 64GiB"
-    seen = (
-        ""
-        if fault["type"] in ("missing", "union_tag_not_found")
-        else f", not {fault['input']!r:.60}"
+    elif fault["type"] == "model_type":
+        said = "Input should be a mapping of keys to values"
+    seen = "nothing" if fault["input"] is None else f"{fault['input']!r:.60}"
+    return FleetError(
+        f"{path}: {'.'.join(place)}: {said}" + f", not {seen}" * (fault["type"] != "missing")
     )
-    return FleetError(f"{path}: {'.'.join(place)}: {said}{seen}")
