@@ -80,13 +80,48 @@ def test_what_is_no_item_of_ours_is_left_alone(tmp_path, entry, item, content):
 
 
 def test_other_settings(tmp_path, entry, item):
-    found = standing(tmp_path, entry, SETTINGS | {"bands": ["B05", "B06"]})
-    assert found == Standing(False, "made with bands ['B05'], not ['B05', 'B06']")
-    assert (
-        "made with encoding None" in standing(tmp_path, entry, SETTINGS | {"encoding": 1}).otherwise
-    )
+    def told(**others):
+        return standing(tmp_path, entry, SETTINGS | others).otherwise
+
+    assert told(bands=["B05", "B06"]) == "made with bands B05, not B05,B06"
+    assert told(bands=[]) == "made with bands B05, not none"
+    assert told(encoding="dn") == "made with encoding unset, not dn"
     fewer = {key: SETTINGS[key] for key in ("models", "bands")}
-    assert "made with quicklook False, not None" in standing(tmp_path, entry, fewer).otherwise
+    assert standing(tmp_path, entry, fewer).otherwise == "made with quicklook false, not unset"
+
+
+def test_all_settings_that_differ_are_named_and_those_that_can_be_read_are_shown(
+    tmp_path, entry, item
+):
+    def told(**others):
+        return standing(tmp_path, entry, SETTINGS | others).otherwise
+
+    assert told(models={"a": "other"}) == "made with other models"
+    assert told(bands=["B05", "B11"], models={"b": "sha"}) == (
+        "made with other models, bands (bands B05, not B05,B11)"
+    )
+    assert told(bands=["B11"], quicklook=True) == (
+        "made with other bands, quicklook (bands B05, not B11; quicklook false, not true)"
+    )
+    assert told(bands=["a name that is long"] * 9) == "made with other bands"
+
+
+def test_a_list_that_has_changed_since_is_named(tmp_path, entry, source, item):
+    before = {"files": {"/lists/a.csv": [3, 5], "/lists/b.csv": [4, 6]}, "stride": 60}
+    write_item(source, tmp_path / "X" / "X.tif", before)
+
+    def told(files, stride=60):
+        return standing(tmp_path, entry, {"files": files, "stride": stride}).otherwise
+
+    changed = {"/lists/a.csv": [3, 7], "/lists/b.csv": [4, 6]}
+    assert told(changed) == "/lists/a.csv has changed since it was made"
+    assert told(changed, 30) == (
+        "/lists/a.csv has changed since it was made; made with stride 60, not 30"
+    )
+    both = {"/lists/a.csv": [3, 7], "/lists/b.csv": [5, 6]}
+    assert told(both) == "/lists/a.csv, /lists/b.csv have changed since it was made"
+    # Where other lists were given, that is what differs.
+    assert told({"/lists/c.csv": [3, 5]}) == "made with other files"
 
 
 def test_another_version(tmp_path, entry, item, monkeypatch):
@@ -98,7 +133,9 @@ def test_another_version(tmp_path, entry, item, monkeypatch):
 
 def test_another_source(tmp_path, entry, item):
     other = Entry("X", entry.source.replace("X.SAFE", "Y.SAFE"))
-    assert standing(tmp_path, other, SETTINGS).otherwise == "made from ../in/X.SAFE"
+    assert (
+        standing(tmp_path, other, SETTINGS).otherwise == "made from ../in/X.SAFE, not ../in/Y.SAFE"
+    )
     assert standing(tmp_path, Entry("X", "https://host/X"), SETTINGS).otherwise
 
 

@@ -11,6 +11,12 @@ from decametre.fleet.entry import Entry
 from decametre.io.item import DERIVED_FROM, SETTINGS, source_href
 from decametre.version import __version__
 
+SHORT = 60
+"""Characters of a setting's value, at most, that a message has."""
+
+FILES = "files"
+"""The setting that has size and time of every list that was given, by its path."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -57,18 +63,57 @@ def _compared(
         return Standing(done=False)
     said = item["properties"]
     hrefs = [link["href"] for link in item["links"] if link["rel"] == DERIVED_FROM]
-    if source_href(entry.source, folder) not in hrefs:
-        return Standing(False, f"made from {', '.join(hrefs) or 'an unknown product'}")
+    source = source_href(entry.source, folder)
+    if source not in hrefs:
+        made_from = ", ".join(hrefs) or "an unknown product"
+        return Standing(False, f"made from {made_from}, not {source}")
     version = said.get("processing:software", {}).get("decametre")
     if version != __version__:
         return Standing(False, f"made by version {version}, this is {__version__}")
     made = said.get(SETTINGS)
     if not isinstance(made, dict):
         return Standing(False, "its item does not say with which settings it was made")
-    for key in settings | made:
-        if settings.get(key) != made.get(key):
-            return Standing(False, f"made with {key} {made.get(key)}, not {settings.get(key)}")
+    if any(settings.get(key) != made.get(key) for key in settings | made):
+        return Standing(False, _difference(made, settings))
     return Standing(done=True)
+
+
+def _difference(made: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """In which way settings differ: all that do, by name, with their values where those are short.
+
+    Args:
+        made: Those of a result that stands.
+        wanted: Others.
+    """
+    differ = [key for key in wanted | made if wanted.get(key) != made.get(key)]
+    said = []
+    old, new = made.get(FILES) or {}, wanted.get(FILES) or {}
+    changed = [path for path in old if path in new and old[path] != new[path]]
+    if changed:
+        differ.remove(FILES)
+        have = "has" if len(changed) == 1 else "have"
+        said.append(f"{', '.join(changed)} {have} changed since it was made")
+    values = [(key, _shown(made.get(key)), _shown(wanted.get(key))) for key in differ]
+    shown = "; ".join(f"{key} {was}, not {will}" for key, was, will in values if was and will)
+    if len(differ) == 1 and shown:
+        said.append(f"made with {shown}")
+    elif differ:
+        said.append(f"made with other {', '.join(differ)}" + f" ({shown})" * bool(shown))
+    return "; ".join(said)
+
+
+def _shown(value: Any) -> str:
+    """A setting's value as a message has it; nothing where it cannot be read at a glance."""
+    match value:
+        case None:
+            text = "unset"
+        case list():
+            text = ",".join(map(_shown, value)) or "none"
+        case dict():
+            text = ""
+        case _:
+            text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= SHORT else ""
 
 
 def _assets_stand(item: dict[str, Any], folder: Path) -> bool:
