@@ -65,7 +65,7 @@ def test_a_text_file_has_a_product_a_line(tmp_path, sample_folder):
         tmp_path / "products.txt",
         "# those of the summer",
         "",
-        first.name,
+        f"{first.name}   # the first",
         f"  {second}/  ",
         f"{second.name}/MTD_MSIL2A.xml",
         archive.name,
@@ -75,16 +75,14 @@ def test_a_text_file_has_a_product_a_line(tmp_path, sample_folder):
         "https://server.example/items/S2A_31TCJ_20230817_0_L2A?token=1",
         "https://server.example/S2A_31TCJ/S2A_31TCJ.json",
         "https://server.example/S2B%2031TCJ/item.json",
-        "s3://bucket/some.SAFE",
+        "s3://bucket/some.SAFE\t# far away",
+        "https://server.example/S2C_31TCJ#part",
     )
     entries = listed(products, tmp_path)
     size = sum(path.stat().st_size for path in sample_folder.glob("*.tif"))
-    again = entries[2].name.rpartition("_")
-    assert again[0] == second.stem
     assert entries == [
         Entry(first.stem, str(first), 330),
         Entry(second.stem, str(second), 330),
-        Entry("_".join((again[0], again[2])), str(second / "MTD_MSIL2A.xml"), 330),
         Entry("S2B_MSIL1C_20230101", str(archive), archive.stat().st_size),
         Entry("dsen2_T33UUB", str(sample_folder / "item.json"), size),
         Entry(
@@ -94,6 +92,7 @@ def test_a_text_file_has_a_product_a_line(tmp_path, sample_folder):
         Entry("S2A_31TCJ", "https://server.example/S2A_31TCJ/S2A_31TCJ.json"),
         Entry("S2B_31TCJ", "https://server.example/S2B%2031TCJ/item.json"),
         Entry("some", "s3://bucket/some.SAFE"),
+        Entry("S2C_31TCJ", "https://server.example/S2C_31TCJ#part"),
     ]
 
 
@@ -148,8 +147,17 @@ def test_a_csv_has_a_column_of_products(tmp_path, column):
 
 
 def test_a_csv_without_a_column_of_products(tmp_path):
-    products = write(tmp_path / "products.csv", "scene;cloud", "a.SAFE;3")
-    with pytest.raises(FleetError, match=r"none of its columns \(scene;cloud\) is called product,"):
+    products = write(tmp_path / "products.csv", "scene,cloud", "a.SAFE,3")
+    with pytest.raises(FleetError, match=r"none of its columns \(scene, cloud\) is called product"):
+        listed(products, tmp_path)
+
+
+@pytest.mark.parametrize(("sign", "said"), [(";", "';'"), ("\t", "a tab")])
+def test_a_csv_without_commas(tmp_path, sign, said):
+    products = write(tmp_path / "products.csv", f"product{sign}name", f"a.SAFE{sign}a")
+    with pytest.raises(
+        FleetError, match=f"separated by {said}, not by commas; save it with commas"
+    ):
         listed(products, tmp_path)
 
 
@@ -195,9 +203,23 @@ def test_products_of_one_name_are_told_apart_whatever_else_is_in_the_list(tmp_pa
 def test_a_source_that_is_named_twice_is_one_product(tmp_path, caplog):
     caplog.set_level("INFO", logger="decametre")
     safe = make_safe(tmp_path)
-    products = write(tmp_path / "products.txt", safe.name, f"./{safe.name}/", str(safe))
+    lines = f"./{safe.name}/", str(safe), f"{safe.name}/MTD_MSIL2A.xml"
+    products = write(tmp_path / "products.txt", safe.name, *lines)
     assert listed(products, tmp_path) == [Entry(safe.stem, str(safe), 330)]
-    assert "2 of 3 are named again" in caplog.text
+    assert "3 of 4 are named again" in caplog.text
+
+
+def test_metadata_that_does_not_stand_for_its_folder_is_opened_itself(tmp_path):
+    """Where a folder has several products, the path of the metadata says which is meant."""
+    safe = make_safe(tmp_path)
+    (safe / "INSPIRE.xml").write_text("<xml/>")
+    assert [entry.source for entry in listed(safe / "INSPIRE.xml", tmp_path)] == [
+        str(safe / "INSPIRE.xml")
+    ]
+    (safe / "MTD_MSIL1C.xml").write_text("<xml/>")
+    lines = f"{safe.name}/MTD_MSIL2A.xml", f"{safe.name}/MTD_MSIL1C.xml"
+    entries = listed(write(tmp_path / "products.txt", *lines), tmp_path)
+    assert [entry.source for entry in entries] == [str(tmp_path / line) for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -263,10 +285,11 @@ def test_a_folder(tmp_path, sample_item, sample_folder):
 def test_a_product_itself_is_one_entry(tmp_path, sample_folder):
     safe, archive = make_safe(tmp_path), make_zip(tmp_path / "S2B.zip")
     [granule] = (safe / "GRANULE").iterdir()
-    for source in (safe, archive, safe / "MTD_MSIL2A.xml", granule):
+    for source in (safe, archive, granule):
         [entry] = listed(source, tmp_path)
         assert entry.source == str(source)
     assert entry == Entry("L2A_T31TCJ_A042572_20230817T105031", str(granule), 330)
+    assert listed(safe / "MTD_MSIL2A.xml", tmp_path) == [Entry(safe.stem, str(safe), 330)]
     [folder] = listed(sample_folder, tmp_path)
     [item] = listed(sample_folder / "item.json", tmp_path)
     [url] = listed((sample_folder / "item.json").as_uri(), tmp_path)
@@ -496,7 +519,7 @@ def test_a_list_with_nothing_in_it(tmp_path):
     [
         ("list.txt", b"\xff\xfe\x00product", "neither a product nor a list .* UTF-8"),
         ("empty.csv", b"", r"none of its columns \(it has none\)"),
-        ("list.json", b"{", "not JSON"),
+        ("list.json", b"{", r"not JSON \(.*\); give a STAC ItemCollection, catalog, collection or"),
         ("list.json", b"[]", "JSON, but no object"),
         ("list.json", b'{"type": "Polygon"}', "not STAC .its type is Polygon"),
         ("list.json", b'{"type": "FeatureCollection"}', "a FeatureCollection without features"),
@@ -510,13 +533,14 @@ def test_no_list(tmp_path, name, content, expected):
         listed(tmp_path / name, tmp_path)
 
 
-def test_a_list_that_is_not_there(tmp_path):
+def test_a_list_that_is_not_there(tmp_path, caplog):
     with pytest.raises(FleetError, match=r"gone\.txt: no such file or folder"):
         listed(tmp_path / "gone.txt", tmp_path)
     with pytest.raises(FleetError, match="only file, http and https"):
         listed("s3://bucket/catalog.json", tmp_path)
     with pytest.raises(FleetError, match=r"cannot be reached \(\[Errno 111\] Connection refused"):
         listed(f"{unused_address()}/catalog.json", tmp_path)
+    assert "Retry" not in caplog.text  # that line says it all
     with file_server(tmp_path) as url, pytest.raises(FleetError, match="HTTP 404"):
         listed(f"{url}/gone.json", tmp_path)
 

@@ -2,7 +2,7 @@
 
 | INPUT | its products |
 |---|---|
-| text file | one a line: path or URL; blank lines and lines that begin with `#` do not count |
+| text file | one a line: path or URL; blank lines and comments, from a `#` on, do not count |
 | `.csv` | one a row, in a column `product`, `source`, `path`, `href` or `url`; a column `name` |
 | folder | SAFE folders, SAFE zips, folders of an `item.json` and STAC items that lie in it |
 | STAC ItemCollection, catalog, collection | their items; a path or a URL |
@@ -19,6 +19,7 @@ import csv
 import dataclasses
 import io
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,12 @@ log = logging.getLogger(__name__)
 
 COLUMNS = ("product", "source", "path", "href", "url")
 """Columns of a CSV in which products may stand; the first that is there counts."""
+
+COMMENT = re.compile(r"(^|\s)#.*")
+"""Of a text file. A `#` inside a path or a URL begins none."""
+
+SEPARATORS = {";": "';'", "\t": "a tab"}
+"""What else spreadsheets write between columns, and how it is called."""
 
 JSON = (".json", ".geojson")
 
@@ -104,10 +111,10 @@ def _found(source: str) -> Iterator[Found]:
 
 def _in_text(path: Path) -> Iterator[Found]:
     """The products of a text file."""
-    lines = (line.strip() for line in _read_text(path).split("\n"))
-    for line in lines:
-        if line and not line.startswith("#"):
-            yield found_product(absolute(line, path.parent))
+    for line in _read_text(path).split("\n"):
+        product = COMMENT.sub("", line).strip()
+        if product:
+            yield found_product(absolute(product, path.parent))
 
 
 def _in_csv(path: Path) -> Iterator[Found]:
@@ -117,6 +124,12 @@ def _in_csv(path: Path) -> Iterator[Found]:
         columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
         column = next((columns[name] for name in COLUMNS if name in columns), None)
         if column is None:
+            for sign, called in SEPARATORS.items():
+                if any(sign in name for name in columns):
+                    raise FleetError(
+                        f"{path}: its columns are separated by {called}, not by commas; save it "
+                        "with commas"
+                    )
             raise FleetError(
                 f"{path}: none of its columns ({', '.join(columns) or 'it has none'}) is called "
                 f"{', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; its first line has to name them"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ says."""
 
 def server_access() -> StacApiIO:
     """How servers are asked; its connections are kept, and threads may share it."""
+    logging.getLogger("urllib3.connectionpool").addFilter(_no_retry)
     return StacApiIO(headers={"User-Agent": "decametre"}, timeout=TIMEOUT, max_retries=RETRIES)
+
+
+def _no_retry(record: logging.LogRecord) -> bool:
+    """Keep to ourselves that a server is asked again: if it is in vain, an error says so."""
+    return not str(record.msg).startswith("Retrying (")
 
 
 def read_document(source: str, access: StacApiIO) -> dict[str, Any]:
@@ -51,7 +58,9 @@ def read_document(source: str, access: StacApiIO) -> dict[str, Any]:
     except OSError as error:
         raise FleetError(f"{source}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:
-        raise FleetError(f"{source}: not JSON ({error})") from error
+        raise FleetError(
+            f"{source}: not JSON ({error}); give a STAC ItemCollection, catalog, collection or item"
+        ) from error
     if not isinstance(document, dict):
         raise FleetError(f"{source}: JSON, but no object ({type(document).__name__})")
     return document

@@ -59,8 +59,15 @@ def found_product(address: str) -> Found:
     if suffix in (".json", ".geojson"):
         return local_item(path) or Found(name, address)
     if suffix == ".xml":
-        return Found(name, address, safe_size(path.parent))
+        return Found(name, str(_product_of(path)), safe_size(path.parent))
     return Found(name, address, state.st_size if suffix == ".zip" else None)
+
+
+def _product_of(xml: Path) -> Path:
+    """The SAFE folder whose only product metadata a file is, so that both name one product."""
+    patterns = ("MTD_MSI*.xml", "S2?_*_MTD_SAF*.xml")
+    metadata = [each for pattern in patterns for each in xml.parent.glob(pattern)]
+    return xml.parent if metadata == [xml] else xml
 
 
 def name_in(address: str) -> str:
