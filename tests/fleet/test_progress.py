@@ -97,7 +97,7 @@ def test_a_young_run_has_no_time_left_to_tell(tmp_path):
     journal = Written(tmp_path)
     journal.run(5)
     assert folded(journal).seconds_left(START + 1) is None
-    assert folded(journal).line(START + 1).startswith("0 of 5 done, 0 failed, 5 left; ")
+    assert folded(journal).line(START + 1).startswith("0 of 5 done, 0 failed, 0 running, 5 ")
 
 
 def test_one_line_says_it_all(tmp_path):
@@ -114,9 +114,65 @@ def test_one_line_says_it_all(tmp_path):
     )
     journal.ended()
     assert folded(journal).line() == (
-        "134 of 1,234 done (34 before), 1 failed, 1,099 left; 600 products/h; in 167 kB/s, out "
-        "333 kB/s"
+        "134 of 1,234 done (34 before), 1 failed, 0 running, 1,099 left; 600 products/h; in 167 "
+        "kB/s, out 333 kB/s"
     )
+
+
+def test_what_runs_is_told_as_far_as_it_is_known(tmp_path):
+    journal = Written(tmp_path)
+
+    def beat(running):
+        journal.add({"event": "beat", "time": journal.now + 1, "running": running})
+
+    journal.run(5)
+    assert folded(journal).running == 0  # there is no worker
+    journal.worker("0")
+    assert folded(journal).running is None
+    beat(0)  # before the first are handed out
+    assert folded(journal).running is None
+    assert "running" not in folded(journal).line(journal.now)
+    beat(2)
+    assert folded(journal).running == 2
+    journal.done("A")
+    journal.done("B")
+    assert folded(journal).running == 2  # others follow
+    journal.done("C")
+    journal.failed("D")
+    assert folded(journal).running == 1  # no more are left
+    journal.worker("1")
+    assert folded(journal).running is None  # it takes some, too, or may have
+    beat(1)
+    journal.done("E")
+    assert folded(journal).running == 0
+    journal.ended()
+    assert folded(journal).running == 0
+
+
+def test_without_workers_nothing_runs_and_no_end_is_in_sight(tmp_path):
+    journal = Written(tmp_path)
+    journal.run(9)
+    journal.worker("0")
+    journal.done("A")
+    journal.add({"event": "beat", "time": journal.now, "running": 2})
+    assert folded(journal).seconds_left(journal.now) == pytest.approx(160)
+    journal.worker("0", joined=False)
+    progress = folded(journal)
+    assert (progress.running, progress.left) == (0, 8)
+    assert progress.seconds_left(journal.now) is None
+    assert progress.line(journal.now).endswith("; 0 workers")
+
+
+def test_after_a_kill_nothing_runs(tmp_path):
+    journal = Written(tmp_path)
+    journal.run(9)
+    journal.worker("0")
+    journal.done("A")
+    journal.add({"event": "beat", "time": journal.now, "running": 2})
+    found = status_of(tmp_path)
+    assert found.state == "killed"
+    assert found.to_dict()["products"]["running"] == 0
+    assert "1 of 9 done, 0 failed, 0 running, 8 left" in found.progress.line()
 
 
 def test_many_products_take_no_more_memory_than_few(tmp_path):
@@ -187,7 +243,7 @@ def test_status_for_people_names_failures_and_says_how_it_ended(tmp_path):
     result = CliRunner().invoke(status, [str(tmp_path)], catch_exceptions=False)
     lines = result.stdout.splitlines()
     assert lines[0].startswith("state        killed before its end; the same command goes on")
-    assert "products     1 of 9 done, 6 failed, 2 left" in lines
+    assert "products     1 of 9 done, 6 failed, 0 running, 2 left" in lines
     assert "failed       5 in stage 'open'" in lines
     assert "               D: D is broken" in lines
     assert "               and 2 more" in lines

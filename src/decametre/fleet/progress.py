@@ -133,10 +133,9 @@ class Progress:
         done: Products that are done, those of earlier runs too.
         failed: Products that failed for good.
         repeated: Attempts that failed and were, or will be, followed by another.
-        running: Products at work now, as the driver says; None where it did not say.
         failures: By stage.
         workers: Those of now, by address.
-        ended: How the run ended; None if it did not.
+        ended: How the run ended, `killed` included, which no event tells; None if it did not.
         last: When the latest event was.
         computed: Products done in this run, less those that were found done.
         bytes_in: Read for them.
@@ -149,7 +148,7 @@ class Progress:
 
     def _reset(self) -> None:
         self.done = self.failed = self.repeated = 0
-        self.running: int | None = None
+        self._told_running: int | None = None
         self.failures: dict[str, StageFailures] = {}
         self.workers: dict[str, Worker] = {}
         self.ended: str | None = None
@@ -173,6 +172,18 @@ class Progress:
         """Products that are neither done nor failed; those at work are among them."""
         return max(0, self.all - self.done - self.failed)
 
+    @property
+    def running(self) -> int | None:
+        """Products at work now; None where nothing tells.
+
+        The driver says it at times. Until it says it again, a product that ends is followed by
+        another as long as one is left; a worker that comes or goes changes it by nobody knows how
+        many. None at all is what the driver says before it hands out the first.
+        """
+        if self.ended is not None or not self.workers or not self.left:
+            return 0
+        return min(self._told_running, self.left) if self._told_running else None
+
     def add(self, event: Event) -> None:
         """Fold the next event in. One that begins a run forgets the run before."""
         kind = event["event"]
@@ -187,13 +198,14 @@ class Progress:
         elif kind == "failed":
             self._failed(event)
         elif kind == "beat":
-            self.running = event["running"]
+            self._told_running = event["running"]
         elif kind == "ended":
-            self.ended, self.running = event["status"], None
+            self.ended = event["status"]
         self.last = event["time"]
 
     def _worker(self, event: Event) -> None:
         address = event["worker"]
+        self._told_running = None
         if not event["joined"]:
             self.workers.pop(address, None)
             return
@@ -257,9 +269,9 @@ class Progress:
         Large products come first, so this is rather too long than too short.
 
         Returns:
-            None where the run has ended, or no rate is known yet.
+            None where the run has ended, no worker is there, or no rate is known yet.
         """
-        if self.ended is not None:
+        if self.ended is not None or (self.left and not self.workers):
             return None
         recent = self.recent_rates(now)
         per_hour = (recent if recent.products >= ENOUGH else self.rates(now)).per_hour
@@ -378,7 +390,8 @@ def status_of(out: Path, also: Callable[[Event], None] | None = None) -> Status:
         return Status(progress.ended, progress, progress.last)
     if at_work or driver_at_work(out):
         return Status("running", progress, max(time.time(), progress.last))
-    return Status("killed", progress, progress.last)
+    progress.ended = "killed"
+    return Status(progress.ended, progress, progress.last)
 
 
 def lock_path(out: Path) -> Path:
