@@ -158,12 +158,21 @@ def test_times_can_be_given(tmp_path):
         (["5", "--seconds", "compute=nan"], "'compute=nan' is not a stage"),
         (["5", "--seconds", "compute=0"], "'compute=0' is not a stage"),
         (["5", "--measured", ".", "--threads", "2"], "leave out --seconds, --threads, --gpus"),
+        (["5", "--seconds", "compute=inf"], "'compute=inf' is not a stage"),
+        (
+            ["5", "--seconds", "a=1", "--seconds", "b=2", "--seconds", "a=3"],
+            "a has --seconds twice",
+        ),
         (["5", "--seconds", "a=1", "--utilisation", "0"], "0.0 is not in the range"),
+        (["5", "--seconds", "a=1", "--utilisation", "nan"], "nan is not a finite number"),
+        (["5", "--seconds", "a=1", "--input-gb", "nan"], "nan is not a finite number"),
+        (["5", "--seconds", "a=1", "--output-gb", "inf"], "inf is not a finite number"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, message):
     result = CliRunner().invoke(plan, options)
     assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
     assert message in " ".join(result.output.split())
 
 

@@ -312,3 +312,21 @@ def test_what_cannot_be_written_is_one_line(interrupted, tmp_path):
     with pytest.raises(FleetError, match="no fleet has been at work there"):
         write_report(tmp_path / "P 1")
     assert not (tmp_path / "P 1" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("sharpen", "There are none; --quicklook makes one for each product."),
+        ("predict", "There are none; only sharpen makes them."),
+        ("extract", "There are none; only sharpen makes them."),
+    ],
+)
+def test_pictures_are_promised_only_where_an_option_makes_them(verb, said, tmp_path):
+    journal = Written(tmp_path)
+    journal.run(1, verb=verb)
+    journal.worker("0")
+    journal.done("A")
+    words = Page(render(tmp_path, tmp_path)).words
+    assert said in words
+    assert ("--quicklook" in words) == (verb == "sharpen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +31,19 @@ offset_option = click.option(
     metavar="auto|none|VALUE",
     help="Radiometric offset: as the product says, none, or a number of DN such as -1000.",
 )
+
+
+class FiniteRange(click.FloatRange):
+    """A finite number in a range. To click, `nan` lies in every range."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Text to a number."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number", param, ctx)
+        return number
 
 
 class NumberList(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.5 on

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from decametre.cli.arguments import FiniteRange
 from decametre.fleet.plan import Cost, Plan, measured_plans
 
 
@@ -29,6 +30,17 @@ class StageSeconds(click.ParamType):  # type: ignore[type-arg]  # generic from c
         return stage, seconds
 
 
+def _once(
+    ctx: click.Context, param: click.Parameter, value: tuple[tuple[str, float], ...]
+) -> dict[str, float]:
+    """Seconds by stage, each stage once."""
+    stages = [stage for stage, _ in value]
+    twice = next((stage for stage in stages if stages.count(stage) > 1), None)
+    if twice is not None:
+        raise click.UsageError(f"{twice} has --seconds twice; give one time for each stage")
+    return dict(value)
+
+
 @click.command()
 @click.argument("products", type=click.IntRange(min=1), metavar="N")
 @click.option(
@@ -41,6 +53,7 @@ class StageSeconds(click.ParamType):  # type: ignore[type-arg]  # generic from c
     "--seconds",
     type=StageSeconds(),
     multiple=True,
+    callback=_once,
     help="In place of --measured: what a full product takes in a stage of one worker; repeatable.",
 )
 @click.option(
@@ -57,17 +70,17 @@ class StageSeconds(click.ParamType):  # type: ignore[type-arg]  # generic from c
 )
 @click.option(
     "--input-gb",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="GB that are read for a full product.  [default: as measured]",
 )
 @click.option(
     "--output-gb",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="GB that are written for a full product.  [default: as measured]",
 )
 @click.option(
     "--utilisation",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=FiniteRange(0, 1, min_open=True),
     default=0.8,
     show_default=True,
     help="Part of the day in which workers are at work; queues, faults and pauses take the rest.",
@@ -76,7 +89,7 @@ class StageSeconds(click.ParamType):  # type: ignore[type-arg]  # generic from c
 def plan(
     products: int,
     measured: Path | None,
-    seconds: tuple[tuple[str, float], ...],
+    seconds: dict[str, float],
     threads: int | None,
     gpus: int | None,
     input_gb: float | None,
@@ -98,9 +111,7 @@ def plan(
             )
         plans = measured_plans(products, utilisation, measured, bytes_in, bytes_out)
     elif seconds:
-        cost = Cost(
-            None, threads or 1, gpus or 0, dict(seconds), bytes_in=bytes_in, bytes_out=bytes_out
-        )
+        cost = Cost(None, threads or 1, gpus or 0, seconds, bytes_in=bytes_in, bytes_out=bytes_out)
         plans = [Plan(products, utilisation, cost, "times as given")]
     else:
         raise click.UsageError(
