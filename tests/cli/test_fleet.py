@@ -117,7 +117,7 @@ def test_status_report_and_plan(first, products, folder, decametre):
     out = folder / "out"
     status, said, _ = decametre("fleet", "status", out)
     assert status == 0
-    assert "3 of 4 done, 1 failed, 0 left" in said
+    assert "3 of 4 done, 1 failed, 0 running, 0 left" in said
     assert f"decametre fleet sharpen {folder / 'list.txt'}" in said
     assert "2 local workers" in said
     found = json.loads(decametre("fleet", "status", out, "--json")[1])
