@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from decametre.cli.arguments import offset_option, together
+from decametre.cli.arguments import FiniteRange, offset_option, together
 
 cutting_options = together(
     click.option(
@@ -47,7 +47,7 @@ cutting_options = together(
     ),
     click.option(
         "--label-share",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=0.0,
         show_default=True,
         help="A patch has the classes that cover at least this share of its pixels, those not "
@@ -79,7 +79,7 @@ cutting_options = together(
     click.option("--no-snow", is_flag=True, help="Leave out snowy ones, likewise."),
     click.option(
         "--limit",
-        type=click.FloatRange(0, 1),
+        type=FiniteRange(0, 1),
         default=0.05,
         show_default=True,
         help="Share of a patch that each of these may cover.",

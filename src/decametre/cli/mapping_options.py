@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from decametre.choices import PRECISIONS
-from decametre.cli.arguments import offset_option, together
+from decametre.cli.arguments import FiniteRange, offset_option, together
 from decametre.io.class_maps import ENCODINGS
 
 mapping_options = together(
@@ -37,7 +37,7 @@ mapping_options = together(
     ),
     click.option(
         "--least-data",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=FiniteRange(0, 1, min_open=True),
         default=0.9,
         show_default=True,
         help="Share of a patch that must have data.",

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from decametre.cli.arguments import FiniteRange
 from decametre.cli.bench.options import (
     Numbers,
     json_option,
@@ -46,21 +47,21 @@ from decametre.cli.recipe_arguments import recipe_options
 )
 @click.option(
     "--latency",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=5.0,
     show_default=True,
     help="Of the model: microseconds of a hop from rank to rank.",
 )
 @click.option(
     "--bandwidth",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=10.0,
     show_default=True,
     help="Of the model: GB/s of each link.",
 )
 @click.option(
     "--overlap",
-    type=click.FloatRange(min=0, max=1),
+    type=FiniteRange(min=0, max=1),
     default=0.5,
     show_default=True,
     help="Of the model: share of the exchange that can run during back-propagation.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from decametre.cli.arguments import NumberList, together
+from decametre.cli.arguments import FiniteRange, NumberList, together
 from decametre.fleet.entry import Entry
 from decametre.fleet.events import FOLDER
 from decametre.fleet.listing import read_listing
@@ -43,7 +43,7 @@ INPUTS = (
     ),
     click.option(
         "--cloud-cover",
-        type=click.FloatRange(0, 100),
+        type=FiniteRange(0, 100),
         metavar="PERCENT",
         help="Of --search: no more cloud than this.",
     ),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from decametre.cli.arguments import together
+from decametre.cli.arguments import FiniteRange, together
 from decametre.cli.console import progress_of
 from decametre.errors import FleetError
 
@@ -61,7 +61,7 @@ running_options = together(
     ),
     click.option(
         "--interval",
-        type=click.FloatRange(min=1),
+        type=FiniteRange(min=1),
         default=30,
         show_default=True,
         metavar="SECONDS",
