@@ -4,8 +4,10 @@ What is done costs nothing (`light.py`): all that takes time is starting process
 """
 
 import asyncio
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -232,15 +234,66 @@ def test_a_product_that_kills_its_workers_is_given_up(crew, work, perform, monke
     assert {len(marks_of(work.marks, name, "ended")) for name in by_name} == {1}
 
 
-def test_a_scheduler_that_has_no_workers_with_preload(work, perform):
+def test_a_worker_without_preload_is_left_out_with_one_warning(work, perform, caplog):
+    """One that joins in the midst, and has room for all that waits."""
+    entries = [entry(f"P{number}", sleep=0.3) for number in range(4)]
+    joined, looks = [], []
+
+    def join(news):
+        if isinstance(news, Look):
+            looks.append(news.workers)
+        elif not joined:
+            worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny"]
+            joined.append(subprocess.Popen([*worker, "--no-dashboard", "--name", "bare"]))
+            client = crew._client
+            while len(client.scheduler_info(n_workers=-1)["workers"]) < 2:
+                time.sleep(0.05)
+
+    try:
+        with other_cluster() as (_, address), joined_crew(address, 1) as crew:
+            answers = perform(entries, crew=crew, meanwhile=join)
+            bare = client_names(crew)["bare"]
+    finally:
+        for process in joined:
+            process.kill()
+            process.wait()
+    assert not any(answer.outcome.failed for answer in answers)
+    assert len({begun for begun, *_ in spans(work, entries)}) == 1
+    assert all(len(workers) == 1 for workers in looks)
+    assert len(looks) > 2
+    [warning] = caplog.messages
+    assert warning == (
+        f"worker bare at {bare} does not say what it has, and gets nothing to do; start workers by "
+        "`dask worker ... --preload decametre.fleet.preload`"
+    )
+
+
+def client_names(crew):
+    """Addresses of all workers of a scheduler, by name."""
+    workers = crew._client.scheduler_info(n_workers=-1)["workers"]
+    return {worker["name"]: address for address, worker in workers.items()}
+
+
+def test_workers_that_are_all_without_preload(caplog):
     with (
         LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
         joined_crew(cluster.scheduler_address, 1) as crew,
-        pytest.raises(FleetError, match="does not say what it has; start workers by") as no,
     ):
-        perform([entry("A")], crew=crew)
-    assert "--preload decametre.fleet.preload" in str(no.value)
-    assert marks_of(work.marks, "A", "begun") == []
+        assert crew.workers() == crew.workers() == {}
+    assert len(caplog.messages) == 1
+
+
+def test_a_worker_whose_name_is_its_address_is_named_once(caplog):
+    crew = engine.Crew(None, "", 1)
+    crew._leave_out("tcp://node7:4321", "tcp://node7:4321")
+    assert caplog.messages[0].count("tcp://node7:4321") == 1
+
+
+def test_local_workers_keep_to_themselves_that_their_scheduler_went_first(crew):
+    def levels():
+        return {handler.level for handler in logging.getLogger("distributed").handlers}
+
+    assert list(crew._client.run(levels).values()) == [{logging.CRITICAL}] * 2
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x", "tcp://127.0.0.1:999999"])
@@ -251,6 +304,20 @@ def test_nobody_at_an_address(address, monkeypatch):
         joined_crew(address, 1),
     ):
         pass
+
+
+def test_somebody_else_at_an_address(monkeypatch):
+    """Takes the call, and says nothing."""
+    monkeypatch.setattr(engine, "CONNECT_TIMEOUT", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+        begin = time.monotonic()
+        with (
+            pytest.raises(FleetError, match=f"no scheduler of dask answers at {address} .timed"),
+            joined_crew(address, 1),
+        ):
+            pass
+    assert time.monotonic() - begin < 5
 
 
 CLUSTER = """
@@ -281,12 +348,14 @@ def other_cluster():
         process.stdout.close()
 
 
-def test_a_scheduler_that_goes_away(crew, work, tmp_path):
+def test_a_scheduler_that_goes_away(crew, work, tmp_path, caplog):
     """The fleet ends in seconds, and goes on elsewhere."""
     entries = [entry(f"P{number}", 10 - number, sleep=0.5) for number in range(6)]
     out = tmp_path / "out"
     plan = Plan(work, entries, out, False, 2, None, 30.0, "decametre fleet")
     killed = []
+    client_log = logging.getLogger("distributed.client")
+    client_log.addHandler(caplog.handler)
 
     def kill(progress):
         if progress.done == 2 and not killed:
@@ -299,6 +368,8 @@ def test_a_scheduler_that_goes_away(crew, work, tmp_path):
         assert time.monotonic() - killed[0] < 10
     assert list(read_events(out))[-1]["status"] == "lost"
     assert threading.active_count() < 50
+    client_log.removeHandler(caplog.handler)
+    assert client_log.name not in {record.name for record in caplog.records}
 
     @contextmanager
     def same(left):

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import queue
+import shlex
 import shutil
 import signal
 import threading
 import time
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -34,7 +37,9 @@ from distributed import (
     Nanny,
     Scheduler,
     SpecCluster,
+    Status,
 )
+from distributed.deploy.spec import ProcessInterface
 from distributed.system import MEMORY_LIMIT
 
 from decametre.errors import FleetError
@@ -51,6 +56,13 @@ LOOPBACK = "127.0.0.1"
 
 CONNECT_TIMEOUT = 20
 """Seconds without an answer after which a scheduler counts as out of reach."""
+
+ASK_AGAIN = 30.0
+"""Seconds after which a batch system is asked again for a job that came to nothing."""
+
+ENDED_FOR = 10.0
+"""Seconds without its worker after which a job that has ended has come to nothing. Where the worker
+was there and has gone, dask asks for another job before that."""
 
 PAUSE = 2.0
 """Seconds before a second attempt; twice as many before a third, and so on."""
@@ -147,6 +159,7 @@ class Crew:
         self._client, self.described, self.left = client, described, left
         self._id = uuid.uuid4().hex  # others may use the same scheduler
         self._submitted = 0
+        self._left_out: set[str] = set()
 
     @property
     def dashboard(self) -> str | None:
@@ -157,20 +170,23 @@ class Crew:
     def workers(self) -> dict[str, WorkerInfo]:
         """Those that are there now, by address.
 
+        A worker that does not say what it has is left out, with a warning: dask places nothing on
+        it, since it has no slot.
+
         Raises:
-            FleetError: The scheduler is gone, or a worker does not say what it has.
+            FleetError: The scheduler is gone.
         """
-        said = self._client.scheduler_info(n_workers=-1)
+        said: Any = None
+        if self._client.status == "running":  # else dask would try to reach it for long
+            said = self._client.scheduler_info(n_workers=-1)
         if self._client.status != "running":  # what was said is of before, or nothing
             raise self._gone()
         found = {}
         for address, worker in said["workers"].items():
             has = worker["resources"]
-            if SLOT not in has:
-                raise FleetError(
-                    f"worker {worker['name']} at {address} does not say what it has; start workers "
-                    f"by `dask worker ... --preload {PRELOAD}`"
-                )
+            if not {SLOT, MEMORY, GPU} <= has.keys():
+                self._leave_out(address, str(worker["name"]))
+                continue
             found[address] = WorkerInfo(
                 name=str(worker["name"]),
                 host=worker["host"],
@@ -180,6 +196,18 @@ class Crew:
                 slots=int(has[SLOT]),
             )
         return found
+
+    def _leave_out(self, address: str, name: str) -> None:
+        """Say once that a worker gets nothing to do."""
+        if address in self._left_out:
+            return
+        self._left_out.add(address)
+        log.warning(
+            "worker %s does not say what it has, and gets nothing to do; start workers by "
+            "`dask worker ... --preload %s`",
+            address if name == address else f"{name} at {address}",
+            PRELOAD,
+        )
 
     def perform(self, orders: Iterable[Order], retries: int) -> Iterator[Answer | Look]:
         """Have all orders done, begun in their order.
@@ -196,7 +224,7 @@ class Crew:
             Every attempt that ended, and every `LOOK_EVERY` seconds who is there.
 
         Raises:
-            FleetError: The scheduler is gone, or a worker does not say what it has.
+            FleetError: The scheduler is gone.
         """
         ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         at_work: dict[Future[Outcome], Placed] = {}
@@ -384,7 +412,8 @@ def local_crew(specs: Iterable[Mapping[str, Any]], described: str, left: int) ->
                 "preload": [PRELOAD],
                 "dashboard": False,
                 "host": LOOPBACK,
-                "silence_logs": logging.ERROR,
+                # Of the worker, too, which as it ends may find the scheduler gone before it.
+                "silence_logs": logging.CRITICAL,
             },
         }
         for number, spec in enumerate(specs)
@@ -419,6 +448,7 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
     number = str(most) if least == most else f"{least} to {most}"
     with _settings(lost_worker="2s"), _jobs(file, logs) as cluster, Client(cluster) as client:
         crew = Crew(client, f"{number} workers in jobs of {file.system}", left)
+        look_after = _Caretaker(cluster, logs)
 
         class Wanted(Adaptive):
             """Dask's own guess knows only what is handed out.
@@ -427,6 +457,7 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
             """
 
             async def target(self) -> int:
+                await look_after()
                 return max(least, min(most, crew.left))
 
         cluster.adapt(Adaptive=Wanted, minimum=least, maximum=most)
@@ -444,32 +475,108 @@ def _jobs(file: ClusterFile, logs: Path) -> Iterator[Any]:
                 f"{command}: no such command on this machine; start the fleet where jobs of "
                 f"{file.system} are submitted"
             )
-        with _heard("tornado.application") as heard:
-            cluster.scale(max(1, file.workers.minimum))
-            cluster.sync(cluster._correct_state)  # `scale` does not wait for the submission
-        if not any(job.job_id for job in cluster.workers.values()):
-            said = heard[-1].strip().splitlines()[-1] if heard else "it does not say why"
-            raise FleetError(f"{command} takes no job of the cluster file: {said}")
+        cluster.scale(max(1, file.workers.minimum))
+        cluster.sync(cluster._correct_state)  # `scale` does not wait for the submission
+        refusals = [job.refusal for job in cluster.workers.values()]
+        if all(refusals):
+            raise FleetError(f"{command} takes no job of the cluster file: {refusals[0]}")
         yield cluster
     finally:
-        with suppress(AssertionError):  # dask's, of a cluster whose first job was refused
-            cluster.close()
+        cluster.close()
 
 
-@contextmanager
-def _heard(logger: str) -> Iterator[list[str]]:
-    """What exceptions say that would otherwise be logged there."""
-    heard: list[str] = []
+class _Job(ProcessInterface):
+    """What is added to a job of dask-jobqueue, which is asked for once and then believed in.
 
-    def keep(record: logging.LogRecord) -> bool:
-        heard.append(str(record.exc_info[1]) if record.exc_info else record.getMessage())
-        return False
+    Attributes:
+        marks: Folder that is the same on all nodes.
+        mark: Name of a file there, which the job's script removes as it ends.
+        refusal: Why the batch system did not take it.
+    """
 
-    logging.getLogger(logger).addFilter(keep)
-    try:
-        yield heard
-    finally:
-        logging.getLogger(logger).removeFilter(keep)
+    marks: Path
+    mark: str
+    refusal: str | None = None
+    _job_script_prologue: list[str]
+
+    async def start(self) -> None:
+        """Submit it; a refusal is kept, since what is raised here is logged and forgotten."""
+        self.mark = f".job-{uuid.uuid4().hex}"
+        path = self.marks / self.mark
+        end = shlex.quote(f"rm -f {shlex.quote(str(path))}")
+        self._job_script_prologue = [f"trap {end} EXIT", *self._job_script_prologue]
+        try:
+            path.touch()
+            await super().start()
+        except (OSError, RuntimeError, ValueError) as error:
+            self.refusal = _said(error)
+            self.status = Status.running
+
+    async def close(self) -> None:
+        """Take it out of the queue, or end it."""
+        await super().close()
+        (self.marks / self.mark).unlink(missing_ok=True)
+        self.status = Status.closed
+
+
+def _said(error: Exception) -> str:
+    """The last line that a batch system's command said, out of what dask-jobqueue makes of it."""
+    text = str(error).partition("stdout:")[2] or str(error)
+    lines = [line for line in map(str.strip, text.splitlines()) if line not in ("", "stderr:")]
+    return lines[-1] if lines else "it does not say why"
+
+
+class _Caretaker:
+    """Has dask ask for other jobs in place of those that came to nothing.
+
+    Args:
+        cluster: Of dask-jobqueue, with jobs that are `_Job`.
+        logs: See `job_crew`.
+    """
+
+    def __init__(self, cluster: Any, logs: Path) -> None:
+        self._cluster, self._logs = cluster, logs
+        self._next = 0.0
+        self._refused = 0
+        self._ended: dict[_Job, float] = {}  # with the time since when
+        self._told: set[str] = set()
+
+    async def __call__(self) -> None:
+        """Look at the jobs, and drop what came to nothing: dask then sees that it has too few."""
+        jobs: dict[str, Any] = self._cluster.workers
+        refused = [name for name, job in jobs.items() if job.refusal]
+        for name in refused:
+            self._tell(f"a job is refused by the batch system: {jobs[name].refusal}")
+        # One at a time, so that a limit of the queue is not run against; the next when it is taken.
+        if time.monotonic() < self._next and len(refused) >= self._refused:
+            return
+        self._next, self._refused = time.monotonic() + ASK_AGAIN, len(refused)
+        ended = await self._ended_without_worker()
+        for name in ended:
+            where = jobs[name].log_directory
+            self._tell(f"a job ended before its worker came; its output in {where} may say why")
+        for name in (*refused[:1], *ended):
+            await jobs.pop(name).close()
+
+    async def _ended_without_worker(self) -> list[str]:
+        """Names of jobs; but for one, only if others fare better."""
+        marks = await asyncio.to_thread(os.listdir, self._logs)
+        here = self._cluster.observed
+        now = time.monotonic()
+        jobs = {
+            name: job
+            for name, job in self._cluster.workers.items()
+            if name not in here and not job.refusal and job.mark not in marks
+        }
+        self._ended = {job: self._ended.get(job, now) for job in jobs.values()}
+        ended = [name for name, job in jobs.items() if now - self._ended[job] >= ENDED_FOR]
+        return ended if here else ended[:1]
+
+    def _tell(self, what: str) -> None:
+        """Once."""
+        if what not in self._told:
+            self._told.add(what)
+            log.warning("%s; it is asked for again every %.0f seconds", what, ASK_AGAIN)
 
 
 def job_cluster(file: ClusterFile, logs: Path) -> Any:
@@ -478,13 +585,26 @@ def job_cluster(file: ClusterFile, logs: Path) -> Any:
     Args:
         file: The cluster.
         logs: See `job_crew`.
+
+    Raises:
+        FleetError: It cannot be made.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     jobqueue = importlib.import_module("dask_jobqueue")
     # It takes the signals for itself as it is imported.
     for number, handler in before.items() if _in_main_thread() else ():
         signal.signal(number, handler or signal.SIG_DFL)
-    return getattr(jobqueue, file.cluster_class)(**{"log_directory": str(logs)} | job_options(file))
+    logs.mkdir(parents=True, exist_ok=True)
+    kind = getattr(jobqueue, file.cluster_class)
+    job = type("Job", (_Job, kind.job_cls), {"marks": logs.absolute()})
+    options = {"log_directory": str(logs)} | job_options(file)
+    try:
+        with warnings.catch_warnings():  # such as of a dashboard's port that another fleet has
+            warnings.simplefilter("ignore", UserWarning)
+            return kind(job_cls=job, **options)
+    except Exception as error:  # of dask, of dask-jobqueue, and of what they call
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise FleetError(f"cluster file: dask-jobqueue does not take it: {said}") from error
 
 
 @contextmanager
@@ -500,13 +620,29 @@ def joined_crew(address: str, left: int) -> Iterator[Crew]:
     """
     with _settings(lost_worker="1 day"):
         try:
-            client = Client(address, timeout=CONNECT_TIMEOUT)
+            client = _PromptClient(address, timeout=CONNECT_TIMEOUT)
         except (OSError, ValueError, TypeError) as error:  # TypeError: tls without certificates
             raise FleetError(
                 f"no scheduler of dask answers at {address} ({error}); `dask scheduler` starts one"
             ) from error
         with client:
             yield Crew(client, f"the scheduler at {address}", left)
+
+
+class _PromptClient(Client):
+    """Dask's own timeout does not count while one who took the call says nothing."""
+
+    def start(self, **options: Any) -> None:
+        """Connect.
+
+        Raises:
+            TimeoutError: Nothing came of it.
+        """
+        try:
+            super().start(callback_timeout=CONNECT_TIMEOUT + 1, **options)
+        except TimeoutError:
+            self.close(timeout=1)
+            raise
 
 
 @contextmanager
@@ -516,19 +652,22 @@ def _settings(lost_worker: str) -> Iterator[None]:
     Args:
         lost_worker: How long one that is gone may come back, before it is given up for another.
     """
-    logger = logging.getLogger("distributed")
-    level = logger.level
+    # That the scheduler is gone is said by us; the client would say it again, with a traceback.
+    quiet = {"distributed": logging.ERROR, "distributed.client": logging.CRITICAL}
+    before = {name: logging.getLogger(name).level for name in quiet}
     ours = {
         "distributed.scheduler.allowed-failures": DEATHS,
         "distributed.deploy.lost-worker-timeout": lost_worker,
         "distributed.worker.profile.enabled": False,  # it would look at the threads every 10 ms
     }
     with dask.config.set(ours):
-        logger.setLevel(logging.ERROR)
+        for name, level in quiet.items():
+            logging.getLogger(name).setLevel(level)
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for name, level in before.items():
+                logging.getLogger(name).setLevel(level)
 
 
 def _in_main_thread() -> bool:
