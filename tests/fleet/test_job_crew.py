@@ -48,6 +48,7 @@ def test_a_queue_that_refuses_says_why_in_one_line(file, tmp_path, monkeypatch, 
 
 SBATCH = """#!/bin/bash
 cd {state}
+exec 9> lock && flock 9  # several are asked for at a time
 count=$(($(cat count 2>/dev/null || echo 0) + 1))
 echo $count > count
 if grep -qx $count refused; then
@@ -55,7 +56,7 @@ if grep -qx $count refused; then
     exit 1
 fi
 sed 's/--preload [^ ]*//' "$1" > job.$count  # which would load torch
-setsid bash job.$count > out.$count 2>&1 < /dev/null &
+setsid bash job.$count > out.$count 2>&1 < /dev/null 9>&- &
 echo $! > pid.$count
 echo "Submitted batch job $count"
 """
