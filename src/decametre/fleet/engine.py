@@ -274,8 +274,9 @@ class Crew:
                 if time.monotonic() >= next_look:
                     workers = self.workers()
                     next_look = time.monotonic() + LOOK_EVERY
-                    yield Look(workers, len(at_work))
                     replace_lost()
+                    hand_out()
+                    yield Look(workers, len(at_work))
                 hand_out()
                 if not (waiting or again or at_work):
                     return
@@ -401,6 +402,9 @@ def local_crew(specs: Iterable[Mapping[str, Any]], described: str, left: int) ->
             environment.
         described: The cluster, in words.
         left: How many products there are to do.
+
+    Raises:
+        FleetError: A worker does not start.
     """
     workers = {
         number: {
@@ -422,12 +426,15 @@ def local_crew(specs: Iterable[Mapping[str, Any]], described: str, left: int) ->
         "cls": Scheduler,
         "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
     }
-    with (
-        _settings(lost_worker="1 day"),  # a nanny starts its worker again
-        SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR) as cluster,
-        Client(cluster) as client,
-    ):
-        yield Crew(client, described, left)
+    with _settings(lost_worker="1 day"):  # a nanny starts its worker again
+        try:
+            cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR)
+        except RuntimeError as error:  # of a nanny
+            raise FleetError(
+                f"{described}: one does not start ({error}); what it says itself stands above"
+            ) from error
+        with cluster, Client(cluster) as client:
+            yield Crew(client, described, left)
 
 
 @contextmanager

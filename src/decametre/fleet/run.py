@@ -211,7 +211,8 @@ class _Record:
 
     def look(self, look: Look) -> None:
         """Who is there now."""
-        for address in look.workers.keys() | self._workers.keys():
+        changed = look.workers.keys() != self._workers.keys()
+        for address in sorted(look.workers.keys() | self._workers.keys()):
             here = address in look.workers
             if here and address in self._workers:
                 continue
@@ -250,9 +251,11 @@ class _Record:
                 LONELY / 60,
                 self._plan.out / FOLDER / "logs",
             )
-        if time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + self._plan.interval
+        due = time.monotonic() >= self._next_line
+        if changed or due:
             self._tell("beat", running=look.running)
+        if due:
+            self._next_line = time.monotonic() + self._plan.interval
             self._say(self._progress.line())
 
     def answer(self, answer: Answer) -> None:
