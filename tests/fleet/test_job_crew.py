@@ -155,6 +155,18 @@ def test_a_job_that_ends_before_its_worker_comes(batch, tmp_path, monkeypatch, c
     assert list((tmp_path / "logs").iterdir()) == []
 
 
+def test_jobs_that_all_end_before_their_workers_come(batch, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(engine, "ENDED_FOR", 0.1)
+    monkeypatch.setattr(engine, "HOPELESS", 3)
+    file = cluster_file(tmp_path, 1, ", job_script_prologue: [exit 3]")
+    said = r"3 jobs have ended before their workers came, .* output in .*logs may say why"
+    with job_crew(file, tmp_path / "logs", 9) as crew:
+        wait_until(lambda: crew.fault)
+        with pytest.raises(FleetError, match=said):
+            crew.workers()
+    assert batch.submissions >= 3
+
+
 def test_a_job_that_waits_is_left_waiting(batch, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(engine, "ENDED_FOR", 0.5)
     file = cluster_file(tmp_path, 1, ", job_script_prologue: [sleep 60]")

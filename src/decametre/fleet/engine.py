@@ -64,6 +64,9 @@ ENDED_FOR = 10.0
 """Seconds without its worker after which a job that has ended has come to nothing. Where the worker
 was there and has gone, dask asks for another job before that."""
 
+HOPELESS = 20
+"""Jobs that come to nothing, while no worker is there, after which a fleet ends."""
+
 PAUSE = 2.0
 """Seconds before a second attempt; twice as many before a third, and so on."""
 
@@ -160,6 +163,7 @@ class Crew:
         self._id = uuid.uuid4().hex  # others may use the same scheduler
         self._submitted = 0
         self._left_out: set[str] = set()
+        self.fault: str | None = None  # why no worker will come
 
     @property
     def dashboard(self) -> str | None:
@@ -174,8 +178,10 @@ class Crew:
         it, since it has no slot.
 
         Raises:
-            FleetError: The scheduler is gone.
+            FleetError: The scheduler is gone, or no worker will come.
         """
+        if self.fault is not None:
+            raise FleetError(self.fault)
         said: Any = None
         if self._client.status == "running":  # else dask would try to reach it for long
             said = self._client.scheduler_info(n_workers=-1)
@@ -224,7 +230,7 @@ class Crew:
             Every attempt that ended, and every `LOOK_EVERY` seconds who is there.
 
         Raises:
-            FleetError: The scheduler is gone.
+            FleetError: The scheduler is gone, or no worker will come.
         """
         ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         at_work: dict[Future[Outcome], Placed] = {}
@@ -465,6 +471,7 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
 
             async def target(self) -> int:
                 await look_after()
+                crew.fault = look_after.fault
                 return max(least, min(most, crew.left))
 
         cluster.adapt(Adaptive=Wanted, minimum=least, maximum=most)
@@ -539,10 +546,15 @@ class _Caretaker:
     Args:
         cluster: Of dask-jobqueue, with jobs that are `_Job`.
         logs: See `job_crew`.
+
+    Attributes:
+        fault: Why no worker will come; None as long as one may.
     """
 
     def __init__(self, cluster: Any, logs: Path) -> None:
         self._cluster, self._logs = cluster, logs
+        self.fault: str | None = None
+        self._in_vain = 0
         self._next = 0.0
         self._refused = 0
         self._ended: dict[_Job, float] = {}  # with the time since when
@@ -559,9 +571,15 @@ class _Caretaker:
             return
         self._next, self._refused = time.monotonic() + ASK_AGAIN, len(refused)
         ended = await self._ended_without_worker()
+        self._in_vain = 0 if self._cluster.observed else self._in_vain + len(ended)
         for name in ended:
             where = jobs[name].log_directory
             self._tell(f"a job ended before its worker came; its output in {where} may say why")
+            if self._in_vain >= HOPELESS:
+                self.fault = (
+                    f"{self._in_vain} jobs have ended before their workers came, and no worker is "
+                    f"there; their output in {where} may say why"
+                )
         for name in (*refused[:1], *ended):
             await jobs.pop(name).close()
 
