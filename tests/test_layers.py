@@ -73,6 +73,12 @@ def test_imports_point_downward(path):
             assert not name.startswith(f"{forbidden}."), f"{path} imports {name}"
 
 
+def test_the_engine_alone_knows_dask():
+    knows = {"dask", "distributed", "dask_jobqueue"}
+    found = [p for p in MODULES if knows & {name.split(".")[0] for name in imports_of(p)}]
+    assert found == [PACKAGE / "fleet" / "engine.py"]
+
+
 def test_every_part_has_a_layer():
     parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
     assert parts == set().union(*LAYERS)

@@ -22,7 +22,8 @@ from distributed import LocalCluster
 
 from decametre.errors import FleetError
 from decametre.fleet import engine
-from decametre.fleet.engine import Answer, Look, joined_crew, local_crew
+from decametre.fleet.answers import Answer, Look
+from decametre.fleet.engine import joined_crew, local_crew
 from decametre.fleet.events import read_events
 from decametre.fleet.run import Plan, run
 from decametre.fleet.worker import Order

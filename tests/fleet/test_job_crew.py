@@ -6,7 +6,7 @@ import time
 import pytest
 
 from decametre.errors import FleetError
-from decametre.fleet import engine
+from decametre.fleet import caretaker
 from decametre.fleet.cluster_file import read_cluster_file
 from decametre.fleet.engine import job_crew
 
@@ -91,7 +91,7 @@ def batch(tmp_path, monkeypatch):
         path.write_text(text.replace("{state}", str(tmp_path / "state")))
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(engine, "ASK_AGAIN", 0.5)
+    monkeypatch.setattr(caretaker, "ASK_AGAIN", 0.5)
     return Batch(tmp_path / "state")
 
 
@@ -144,7 +144,7 @@ def test_more_jobs_are_asked_for_until_they_are_taken(batch, tmp_path, caplog, c
 
 
 def test_a_job_that_ends_before_its_worker_comes(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(engine, "ENDED_FOR", 0.5)
+    monkeypatch.setattr(caretaker, "ENDED_FOR", 0.5)
     file = cluster_file(tmp_path, 2, ", job_script_prologue: [exit 3]")
     with job_crew(file, tmp_path / "logs", 9):
         wait_until(lambda: batch.submissions > 3)
@@ -156,8 +156,8 @@ def test_a_job_that_ends_before_its_worker_comes(batch, tmp_path, monkeypatch, c
 
 
 def test_jobs_that_all_end_before_their_workers_come(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(engine, "ENDED_FOR", 0.1)
-    monkeypatch.setattr(engine, "HOPELESS", 3)
+    monkeypatch.setattr(caretaker, "ENDED_FOR", 0.1)
+    monkeypatch.setattr(caretaker, "HOPELESS", 3)
     file = cluster_file(tmp_path, 1, ", job_script_prologue: [exit 3]")
     said = r"3 jobs have ended before their workers came, .* output in .*logs may say why"
     with job_crew(file, tmp_path / "logs", 9) as crew:
@@ -168,7 +168,7 @@ def test_jobs_that_all_end_before_their_workers_come(batch, tmp_path, monkeypatc
 
 
 def test_a_job_that_waits_is_left_waiting(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(engine, "ENDED_FOR", 0.5)
+    monkeypatch.setattr(caretaker, "ENDED_FOR", 0.5)
     file = cluster_file(tmp_path, 1, ", job_script_prologue: [sleep 60]")
     with job_crew(file, tmp_path / "logs", 9):
         time.sleep(4)

@@ -13,7 +13,7 @@ import pytest
 
 from decametre.errors import FleetError, OutputError
 from decametre.fleet import catalog
-from decametre.fleet.engine import Answer, Look, WorkerInfo
+from decametre.fleet.answers import Answer, Look, WorkerInfo
 from decametre.fleet.events import events_path, read_events
 from decametre.fleet.progress import status_of
 from decametre.fleet.run import FAILURES, LOG, Plan, run

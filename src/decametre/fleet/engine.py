@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-import os
 import queue
 import shlex
 import shutil
@@ -43,6 +42,8 @@ from distributed.deploy.spec import ProcessInterface
 from distributed.system import MEMORY_LIMIT
 
 from decametre.errors import FleetError
+from decametre.fleet.answers import Answer, Look, WorkerInfo, lost
+from decametre.fleet.caretaker import Caretaker
 from decametre.fleet.cluster_file import ClusterFile, job_options
 from decametre.fleet.preload import GPU, MEMORY, PRELOAD, SLOT
 from decametre.fleet.worker import Order, Outcome, do
@@ -57,16 +58,6 @@ LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20
 """Seconds without an answer after which a scheduler counts as out of reach."""
 
-ASK_AGAIN = 30.0
-"""Seconds after which a batch system is asked again for a job that came to nothing."""
-
-ENDED_FOR = 10.0
-"""Seconds without its worker after which a job that has ended has come to nothing. Where the worker
-was there and has gone, dask asks for another job before that."""
-
-HOPELESS = 20
-"""Jobs that come to nothing, while no worker is there, after which a fleet ends."""
-
 PAUSE = 2.0
 """Seconds before a second attempt; twice as many before a third, and so on."""
 
@@ -76,40 +67,6 @@ a worker had, so one over which more die is tried alone, and fails only if that 
 
 FETCHED_WITHIN = 10.0
 """Seconds in which an answer comes from its worker. If it does not, the worker died with it."""
-
-
-@dataclass(frozen=True)
-class WorkerInfo:
-    """A worker, as the journal has it.
-
-    Attributes:
-        name: What dask calls it.
-        host: Where it runs.
-        threads: Of its own.
-        memory: Bytes that its products may take.
-        gpus: GPUs that torch sees there.
-        slots: Products that it takes at a time.
-    """
-
-    name: str
-    host: str
-    threads: int
-    memory: int
-    gpus: int
-    slots: int
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is to be seen at a moment.
-
-    Attributes:
-        workers: Who is there, by address.
-        running: How many products are at work.
-    """
-
-    workers: Mapping[str, WorkerInfo]
-    running: int
 
 
 @dataclass(frozen=True)
@@ -132,21 +89,6 @@ class Placed:
             worker.memory >= self.memory and (self.workers is None or address in self.workers)
             for address, worker in workers.items()
         )
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of one attempt at a product.
-
-    Attributes:
-        order: What was to be done.
-        outcome: What came of it.
-        final: No other attempt follows.
-    """
-
-    order: Order
-    outcome: Outcome
-    final: bool
 
 
 class Crew:
@@ -388,14 +330,6 @@ class Crew:
         )
 
 
-def lost(order: Order, reason: str) -> Outcome:
-    """What the journal says of a product whose workers cannot say it themselves."""
-    fields = {"name": order.entry.name, "source": order.entry.source, "attempt": order.attempt}
-    nobody = dict.fromkeys(("worker", "host", "start", "end", "traceback"))
-    known = {"stages": {}, "warnings": [], "stage": "worker", "reason": reason}
-    return Outcome(True, fields | nobody | known)
-
-
 # Clusters ---------------------------------------------------------------------------------------
 
 
@@ -461,7 +395,7 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
     number = str(most) if least == most else f"{least} to {most}"
     with _settings(lost_worker="2s"), _jobs(file, logs) as cluster, Client(cluster) as client:
         crew = Crew(client, f"{number} workers in jobs of {file.system}", left)
-        look_after = _Caretaker(cluster, logs)
+        look_after = Caretaker(cluster, logs)
 
         class Wanted(Adaptive):
             """Dask's own guess knows only what is handed out.
@@ -538,70 +472,6 @@ def _said(error: Exception) -> str:
     text = str(error).partition("stdout:")[2] or str(error)
     lines = [line for line in map(str.strip, text.splitlines()) if line not in ("", "stderr:")]
     return lines[-1] if lines else "it does not say why"
-
-
-class _Caretaker:
-    """Has dask ask for other jobs in place of those that came to nothing.
-
-    Args:
-        cluster: Of dask-jobqueue, with jobs that are `_Job`.
-        logs: See `job_crew`.
-
-    Attributes:
-        fault: Why no worker will come; None as long as one may.
-    """
-
-    def __init__(self, cluster: Any, logs: Path) -> None:
-        self._cluster, self._logs = cluster, logs
-        self.fault: str | None = None
-        self._in_vain = 0
-        self._next = 0.0
-        self._refused = 0
-        self._ended: dict[_Job, float] = {}  # with the time since when
-        self._told: set[str] = set()
-
-    async def __call__(self) -> None:
-        """Look at the jobs, and drop what came to nothing: dask then sees that it has too few."""
-        jobs: dict[str, Any] = self._cluster.workers
-        refused = [name for name, job in jobs.items() if job.refusal]
-        for name in refused:
-            self._tell(f"a job is refused by the batch system: {jobs[name].refusal}")
-        # One at a time, so that a limit of the queue is not run against; the next when it is taken.
-        if time.monotonic() < self._next and len(refused) >= self._refused:
-            return
-        self._next, self._refused = time.monotonic() + ASK_AGAIN, len(refused)
-        ended = await self._ended_without_worker()
-        self._in_vain = 0 if self._cluster.observed else self._in_vain + len(ended)
-        for name in ended:
-            where = jobs[name].log_directory
-            self._tell(f"a job ended before its worker came; its output in {where} may say why")
-            if self._in_vain >= HOPELESS:
-                self.fault = (
-                    f"{self._in_vain} jobs have ended before their workers came, and no worker is "
-                    f"there; their output in {where} may say why"
-                )
-        for name in (*refused[:1], *ended):
-            await jobs.pop(name).close()
-
-    async def _ended_without_worker(self) -> list[str]:
-        """Names of jobs; but for one, only if others fare better."""
-        marks = await asyncio.to_thread(os.listdir, self._logs)
-        here = self._cluster.observed
-        now = time.monotonic()
-        jobs = {
-            name: job
-            for name, job in self._cluster.workers.items()
-            if name not in here and not job.refusal and job.mark not in marks
-        }
-        self._ended = {job: self._ended.get(job, now) for job in jobs.values()}
-        ended = [name for name, job in jobs.items() if now - self._ended[job] >= ENDED_FOR]
-        return ended if here else ended[:1]
-
-    def _tell(self, what: str) -> None:
-        """Once."""
-        if what not in self._told:
-            self._told.add(what)
-            log.warning("%s; it is asked for again every %.0f seconds", what, ASK_AGAIN)
 
 
 def job_cluster(file: ClusterFile, logs: Path) -> Any:

@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from decametre.errors import FleetError, OutputError
+from decametre.fleet.answers import Answer, Look, WorkerInfo
 from decametre.fleet.catalog import Catalog
-from decametre.fleet.engine import Answer, Crew, Look, WorkerInfo
+from decametre.fleet.engine import Crew
 from decametre.fleet.entry import Entry
 from decametre.fleet.events import FOLDER, Journal, read_events
 from decametre.fleet.progress import Progress, lock_path

@@ -1,0 +1,65 @@
+"""What a crew of workers tells the driver: who is there, and what came of each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from decametre.fleet.worker import Order, Outcome
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A worker, as the journal has it.
+
+    Attributes:
+        name: What dask calls it.
+        host: Where it runs.
+        threads: Of its own.
+        memory: Bytes that its products may take.
+        gpus: GPUs that torch sees there.
+        slots: Products that it takes at a time.
+    """
+
+    name: str
+    host: str
+    threads: int
+    memory: int
+    gpus: int
+    slots: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is to be seen at a moment.
+
+    Attributes:
+        workers: Who is there, by address.
+        running: How many products are at work.
+    """
+
+    workers: Mapping[str, WorkerInfo]
+    running: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one attempt at a product.
+
+    Attributes:
+        order: What was to be done.
+        outcome: What came of it.
+        final: No other attempt follows.
+    """
+
+    order: Order
+    outcome: Outcome
+    final: bool
+
+
+def lost(order: Order, reason: str) -> Outcome:
+    """What the journal says of a product whose workers cannot say it themselves."""
+    fields = {"name": order.entry.name, "source": order.entry.source, "attempt": order.attempt}
+    nobody = dict.fromkeys(("worker", "host", "start", "end", "traceback"))
+    known = {"stages": {}, "warnings": [], "stage": "worker", "reason": reason}
+    return Outcome(True, fields | nobody | known)
