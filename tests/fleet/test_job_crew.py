@@ -62,7 +62,7 @@ echo "Submitted batch job $count"
 """
 
 SCANCEL = """#!/bin/bash
-kill -- -$(cat {state}/pid.$1) 2>/dev/null
+kill -KILL -- -$(cat {state}/pid.$1) 2>/dev/null  # as SLURM does after its KillWait
 """
 
 
