@@ -17,6 +17,7 @@ import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
     TypeAdapter,
@@ -53,17 +54,12 @@ OTHER_WORDS = {
 }
 """What people write, where the nearest spelling would mislead."""
 
-UNITS = "kmgtp"
-"""Of memory, each a thousand of the one before, or 1024 with an i."""
+_BYTES = TypeAdapter(ByteSize)
 
 
-def bytes_of(memory: str) -> float:
-    """What dask reads in `64GiB`, `64G` or `64 gb`."""
-    text = memory.strip().lower()
-    number = text.rstrip(f"{UNITS}ib ")
-    unit = text[len(number) :].strip()
-    base: int = 1024 if "i" in unit else 1000
-    return float(number) * base ** (UNITS.index(unit[0]) + 1)
+def bytes_of(memory: str) -> int:
+    """What dask reads in `64GiB`, `64Gi`, `64G` or `64 gb`."""
+    return _BYTES.validate_python(memory.strip().rstrip("bB") + "B")
 
 
 def _refuse_nothing(memory: str) -> str:

@@ -158,7 +158,7 @@ class Predict:
     def check(self) -> None:
         """Encoding, stride, and what sharpens for the model."""
         card = _land_cover(self.model).card
-        land_cover_map.check_choices(card, self.options)
+        land_cover_map.check_choices(card, None, self.options)
         if card.sharpened:
             sharpening_models(card, self.options.sharpen_with)
 

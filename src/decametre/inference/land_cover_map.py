@@ -106,7 +106,7 @@ def run(
     Raises:
         DecametreError: See `decametre.api.predict_land_cover`.
     """
-    check_choices(model.card, options)
+    check_choices(model.card, tile, options)
     if not output.is_dir() and output.suffix.lower() not in (".tif", ".tiff"):
         raise OutputError(f"{output}: give a name that ends in .tif; a GeoTIFF is written")
     card, device = model.card, choose_devices(options.device)[0]
@@ -194,22 +194,23 @@ def run(
     )
 
 
-def check_choices(card: LandCoverCard, options: Options) -> None:
+def check_choices(card: LandCoverCard, tile: SharpenedTile | None, options: Options) -> None:
     """Refuse what no map could be made with.
 
     Args:
         card: Of the model that classifies.
+        tile: The product sharpened already, or None.
         options: How.
 
     Raises:
         UnknownNameError: The encoding is none.
         GridError: The stride is none.
-        ModelError: Something is to sharpen for a model that sees bands as measured.
+        ModelError: The model sees bands as measured, and something sharpened was given.
     """
     if options.encoding not in ENCODINGS:
         raise UnknownNameError("encoding", options.encoding, ENCODINGS)
     check_stride(options.stride)
-    if options.sharpen_with and not card.sharpened:
+    if not card.sharpened and (tile is not None or options.sharpen_with):
         raise ModelError(
             f"model {card.name} was trained on bands as measured; leave out what sharpens"
         )

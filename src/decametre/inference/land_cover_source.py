@@ -65,22 +65,18 @@ def source_of(
         product: The product.
         card: Of the model.
         patches: What is classified.
-        tile: The product sharpened already, or None.
+        tile: The product sharpened already, or None; of no use to a model that sees bands as
+            measured, as is `sharpen_with`.
         sharpen_with: Models that sharpen on the way; those of the card without.
         device: Where they run.
         precision: In which, see `choose_precision`.
 
     Raises:
-        ModelError: The model sees bands as measured, and something sharpened was given; or it is
-            not known, or not at hand, what sharpened its training images.
+        ModelError: It is not known, or not at hand, what sharpened the model's training images.
         GridError: The tile does not cover the patches.
         DecametreError: Product or tile cannot be used.
     """
     if not card.sharpened:
-        if tile is not None:
-            raise ModelError(
-                f"model {card.name} was trained on bands as measured; leave out what sharpens"
-            )
         check_scale(product, card.bands)
         # A thread reads while the network works.
         rows = read_ahead(lambda: native_rows(product, card.bands, patches), READ_AHEAD)
