@@ -12,7 +12,7 @@ from pathlib import Path
 from decametre.errors import DecametreError
 
 _PAUSE = 0.02  # seconds between two looks at the process
-_LOOKING = 0.02  # at most so much of the time for its memory: a look takes milliseconds for a GB
+_LOOKING = 0.02  # of a core, at most, for its memory: a look takes milliseconds for a GB
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ def watched(command: Sequence[str], enough: Callable[[float], bool] | None = Non
     peak, next_look, killed = 0, begun, False
     try:
         while process.poll() is None:
-            look = time.perf_counter()
-            if look >= next_look:
+            if time.perf_counter() >= next_look:
+                spent = time.thread_time()  # where others compute as well, a look only seems long
                 family = [process.pid, *_children(process.pid)]
                 peak = max(peak, sum(map(_memory, family)))
-                next_look = look + (time.perf_counter() - look) / _LOOKING
+                next_look = time.perf_counter() + (time.thread_time() - spent) / _LOOKING
             if enough and enough(time.perf_counter() - begun):
                 process.kill()
                 killed = process.wait() < 0
