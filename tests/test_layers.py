@@ -1,6 +1,9 @@
-"""Dependencies point downward only."""
+"""Dependencies point downward only, and no two folders import each other."""
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,40 +13,45 @@ import decametre
 PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
-    {"bands", "choices", "grid", "tiles", "errors", "radiometry", "version"},
-    {"degradation", "back_projection"},
-    {"models", "io"},
-    {"wald", "stack", "scenes", "sampling", "patches"},
-    {"inference", "training", "evaluation"},
+    {"errors", "choices", "version"},
+    {"sentinel2", "device", "model_folder"},
+    {"io", "training"},
+    {"superres"},
+    {"landcover"},
+    {"recipes"},
     {"fleet"},
-    {"bench"},
-    {"api", "cli", "__main__"},
+    {"api", "bench"},
+    {"cli"},
+    {"__main__"},
 ]
-"""From the bottom up. A module imports from its own layer and from those below."""
+"""Parts of the package from the bottom up. A part imports from itself and from layers below."""
 
 FORBIDDEN = {
-    "bands": {"torch", "rasterio"},
-    "choices": {"torch", "rasterio"},
-    "grid": {"torch", "rasterio"},
-    "tiles": {"torch", "rasterio"},
     "errors": {"torch", "rasterio"},
-    "radiometry": {"torch", "rasterio"},
-    "degradation": {"rasterio"},
-    "back_projection": {"rasterio"},
-    # `degradation` lies below, but brings torch.
-    "io": {"torch", "decametre.models", "decametre.degradation", "decametre.back_projection"},
-    "models": {"rasterio", "decametre.io"},
+    "choices": {"torch", "rasterio"},
+    "version": {"torch", "rasterio"},
+    "sentinel2": {"torch"},
+    "io": {"torch"},
+    "training": {"rasterio", "decametre.sentinel2", "decametre.io"},
+    "superres/degradation": {"rasterio"},
+    "superres/models": {"rasterio"},
 }
+"""What a module, or the modules of a folder, must not import."""
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def part_of(name: str) -> str:
-    """`decametre.io.safe` belongs to `io`."""
-    return name.split(".")[1] if "." in name else ""
+def relative(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def part_of(module: str) -> str:
+    """`sentinel2` for `decametre.sentinel2.safe`."""
+    return module.split(".")[1]
 
 
 def imports_of(path: Path) -> set[str]:
+    """All modules that a file imports, also inside its functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -51,45 +59,91 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
             found.add(node.module)
-            if node.module == "decametre":
-                found |= {f"decametre.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
+
+
+def folder_of(module: str) -> str | None:
+    """The folder in which a module of the package lies; None for what is not one."""
+    path = PACKAGE.joinpath(*module.split(".")[1:])
+    if path.with_suffix(".py").is_file():
+        return relative(path.parent)
+    return None
 
 
 def layer_of(part: str) -> int:
     return next(level for level, parts in enumerate(LAYERS) if part in parts)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_downward(path):
-    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    level = layer_of(part)
-    for name in imports_of(path):
-        if name.startswith("decametre."):
-            other = part_of(name)
-            assert layer_of(other) <= level, f"{path} imports {name} from above"
-        for forbidden in FORBIDDEN.get(part, ()):
-            assert name != forbidden, f"{path} imports {name}"
-            assert not name.startswith(f"{forbidden}."), f"{path} imports {name}"
-
-
-def test_the_engine_alone_knows_dask():
-    knows = {"dask", "distributed", "dask_jobqueue"}
-    found = [p for p in MODULES if knows & {name.split(".")[0] for name in imports_of(p)}]
-    assert found == [PACKAGE / "fleet" / "engine.py"]
-
-
 def test_every_part_has_a_layer():
-    parts = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in MODULES}
+    parts = {relative(path).split("/")[0].removesuffix(".py") for path in MODULES}
     assert parts == set().union(*LAYERS)
 
 
-def test_the_words_import_without_torch_and_gdal():
-    import subprocess
-    import sys
+@pytest.mark.parametrize("path", MODULES, ids=relative)
+def test_imports_point_downward(path):
+    part = relative(path).split("/")[0].removesuffix(".py")
+    for name in imports_of(path):
+        if name.startswith("decametre.") and part_of(name) in set().union(*LAYERS) - {part}:
+            assert layer_of(part_of(name)) < layer_of(part), f"{path} imports {name}"
 
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_some_folders_do_without_some_libraries(place):
+    files = [PACKAGE / f"{place}.py"] if (PACKAGE / f"{place}.py").is_file() else []
+    files += (PACKAGE / place).rglob("*.py")
+    assert files
+    for path in files:
+        for name in imports_of(path):
+            for forbidden in FORBIDDEN[place]:
+                assert not f"{name}.".startswith(f"{forbidden}."), f"{path} imports {name}"
+
+
+def test_folders_do_not_import_each_other():
+    arrows: dict[str, set[str]] = {}
+    for path in MODULES:
+        folder = relative(path.parent)
+        targets = {folder_of(name) for name in imports_of(path) if name.startswith("decametre.")}
+        arrows.setdefault(folder, set()).update(targets - {folder, None, "."})
+    assert list(cycles(arrows)) == []
+
+
+def cycles(arrows: dict[str, set[str]]) -> Iterator[list[str]]:
+    """Each cycle of folders, as a list that begins and ends with the same one."""
+    done: set[str] = set()
+
+    def walk(folder: str, way: list[str]) -> Iterator[list[str]]:
+        if folder in way:
+            yield [*way[way.index(folder) :], folder]
+        elif folder not in done:
+            for target in sorted(arrows.get(folder, ())):
+                yield from walk(target, [*way, folder])
+            done.add(folder)
+
+    for folder in sorted(arrows):
+        yield from walk(folder, [])
+
+
+def test_cycles_are_seen():
+    assert list(cycles({"a": {"b"}, "b": {"c"}, "c": set()})) == []
+    assert list(cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == [["b", "c", "b"]]
+
+
+def test_only_the_engine_imports_dask():
+    dask = {"dask", "distributed", "dask_jobqueue"}
+    found = [p for p in MODULES if dask & {name.split(".")[0] for name in imports_of(p)}]
+    assert found == [PACKAGE / "fleet" / "engine.py"]
+
+
+def test_nothing_imports_benchmarks_or_tests():
+    for path in MODULES:
+        assert not {"benchmarks", "tests"} & {name.split(".")[0] for name in imports_of(path)}
+
+
+def test_bands_and_grids_import_without_torch_and_gdal():
     code = (
-        "import sys, decametre, decametre.bands, decametre.grid, decametre.radiometry\n"
+        "import sys\n"
+        "from decametre.sentinel2 import bands, grid, radiometry\n"
         "assert not {'torch', 'rasterio'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

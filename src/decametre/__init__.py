@@ -22,8 +22,7 @@ __all__ = ["__version__", "evaluate", "open", "sharpen"]
 
 
 def __getattr__(name: str) -> Any:
-    # torch and GDAL take seconds to import; `decametre --version` and `import decametre.bands`
-    # should not.
+    # torch and GDAL take seconds to import, which `decametre --version` should not need.
     if name in ("evaluate", "open", "sharpen"):
         from decametre import api
 

@@ -28,7 +28,7 @@ from decametre.bench.balance_rank import Step, Work, check_parent, read_steps
 from decametre.bench.balance_report import SOON, Report, allowed, response
 from decametre.cli.bench import bench
 from decametre.errors import DeviceError, OutputError, TrainingError
-from decametre.training.recipe import read_recipe
+from decametre.recipes.reading import read_recipe
 
 SMALL = {
     "network.config": {"width": 8, "blocks": 1},

@@ -18,7 +18,7 @@ from decametre.bench.scaling_output import write_report
 from decametre.bench.scaling_report import SAMPLES, Report
 from decametre.cli.bench import bench
 from decametre.errors import OutputError, TrainingError
-from decametre.training.recipe import read_recipe
+from decametre.recipes.reading import read_recipe
 from tests.conftest import ROOT
 
 SCRIPTS = ROOT / "examples" / "slurm"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from decametre.bench import sharpen as bench
-from decametre.models.registry import BANDS_FOR_SCALE, build
+from decametre.superres.models.registry import BANDS_FOR_SCALE, build
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def test_the_table_shows_the_figures(report):
 
 
 def test_the_product_is_made_once_by_mirroring(report, sample, sample_item, cache):
-    from decametre.grid import Window
-    from decametre.io.opening import open_product
-    from decametre.io.raster import BandReader
+    from decametre.sentinel2.grid import Window
+    from decametre.sentinel2.opening import open_product
+    from decametre.sentinel2.raster import BandReader
 
     made = bench.full_size_product(sample_item, cache, 720)
     before = made.stat().st_mtime_ns

@@ -1,5 +1,5 @@
 from decametre.bench.train import run
-from decametre.training.recipe import read_recipe
+from decametre.recipes.reading import read_recipe
 
 
 def test_all_three_are_measured(sample_item):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from decametre import __version__
-from tests import processes
+from tests.support import processes
 
 
 def decametre(*arguments, **options):

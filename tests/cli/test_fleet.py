@@ -11,8 +11,8 @@ import pystac
 import pytest
 
 from decametre import api
-from decametre.bench.made_products import make_products
 from decametre.cli import main
+from tests.support.synthetic_products import make_products
 
 BANDS = "B02,B05"
 OPTIONS = ("--bands", BANDS, "--device", "cpu", "--precision", "float32")

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from tests.cli.test_cli import decametre
-from tests.evaluation.test_land_cover import make_store
-from tests.inference.tiny_land_cover import tiny_model
+from tests.landcover.evaluation.test_evaluation_job import make_store
+from tests.landcover.models.tiny_model import tiny_model
 
 
 @pytest.fixture(scope="module")

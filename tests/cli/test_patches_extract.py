@@ -6,7 +6,7 @@ from pathlib import Path
 
 from decametre import api
 from decametre.cli.main import cli
-from decametre.patches.store import PatchStore
+from decametre.landcover.patches.store import PatchStore
 from tests.cli.test_cli import decametre
 
 DATA = Path(__file__).parents[1] / "patches" / "data"

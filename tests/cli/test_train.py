@@ -1,6 +1,6 @@
 import pytest
 
-from decametre.training.recipe import read_recipe
+from decametre.recipes.reading import read_recipe
 from tests.cli.test_cli import decametre, decametre_of_its_own
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from decametre.training.recipe import read_recipe
+from decametre.recipes.reading import read_recipe
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "examples" / "landcover"

@@ -17,11 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 import pystac
 
 from decametre.errors import CorruptDataError
-from decametre.fleet.entry import Entry
-from decametre.fleet.work import Made
-from decametre.inference.job import dump
-from decametre.io.item import DERIVED_FROM, SETTINGS, source_href
+from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.jobs import Made
+from decametre.io.stac_item import DERIVED_FROM, SETTINGS, source_href
 from decametre.io.staging import Staging
+from decametre.superres.sharpening.sharpening_job import dump
 from decametre.version import __version__
 
 ALWAYS = 1000

@@ -22,9 +22,9 @@ from distributed import LocalCluster
 
 from decametre.errors import FleetError
 from decametre.fleet import engine
-from decametre.fleet.answers import Answer, Look
 from decametre.fleet.engine import joined_crew, local_crew
 from decametre.fleet.events import read_events
+from decametre.fleet.messages import Answer, Look
 from decametre.fleet.run import Plan, run
 from decametre.fleet.worker import Order
 from decametre.version import __version__

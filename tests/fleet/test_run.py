@@ -13,11 +13,11 @@ import pytest
 
 from decametre.errors import FleetError, OutputError
 from decametre.fleet import catalog
-from decametre.fleet.answers import Answer, Look, WorkerInfo
+from decametre.fleet.completion import item_path
 from decametre.fleet.events import events_path, read_events
+from decametre.fleet.messages import Answer, Look, WorkerInfo
 from decametre.fleet.progress import status_of
 from decametre.fleet.run import FAILURES, LOG, Plan, run
-from decametre.fleet.standing import item_path
 from decametre.fleet.worker import do
 from tests.fleet.light import ALWAYS, Light, entry, marks_of
 

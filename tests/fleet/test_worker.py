@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from decametre import api
-from decametre.bench.made_products import make_products
 from decametre.errors import CorruptDataError, OutputError
-from decametre.fleet.entry import Entry
-from decametre.fleet.work import Sharpen
+from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.jobs import Sharpen
 from decametre.fleet.worker import Clock, Order, do
-from decametre.inference import pipeline
-from decametre.inference.job import Options
-from decametre.inference.sharpener import Sharpener
 from decametre.io import staging
+from decametre.superres.sharpening import pipeline
+from decametre.superres.sharpening.sharpener import Sharpener
+from decametre.superres.sharpening.sharpening_job import Options
 from decametre.version import __version__
 from tests.fleet.light import Light, entry, marks_of
+from tests.support.synthetic_products import make_products
 
 BANDS = ("B01", "B02", "B05", "B8A", "B12")
 WORK = Sharpen(BANDS, (), "auto", Options(device="cpu", precision="float32", quicklook=True))

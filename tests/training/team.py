@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.processes import REPOSITORY, Process
+from tests.support.processes import REPOSITORY, Process
 
 LIMIT = 120
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 import pytest
 
 from decametre.training.checkpoint import checksum_of, read_checkpoint, read_newest
-from tests.processes import REPOSITORY, Process
+from tests.recipes.test_training_job import command, wait_for
+from tests.support.processes import REPOSITORY, Process
 from tests.training.team import finish, variables
-from tests.training.test_job import command, wait_for
 
 PATIENCE, GRADIENT_PATIENCE = 20, 8
 """Seconds; the processes must find each other within the first, on a busy machine too."""

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 import decametre.training.gradient as gradient_module
+from decametre.recipes.reading import read_recipe
 from decametre.training.gradient import Gradient, bucket_size
 from decametre.training.loop import start, step_once
 from decametre.training.order import Endless, micro_batches
 from decametre.training.ranks import ALONE
-from decametre.training.recipe import read_recipe
 from tests.training.team import together
 
 BATCH, STEPS = 8, 4

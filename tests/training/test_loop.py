@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from decametre.errors import TrainingError
+from decametre.recipes.reading import read_recipe
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,
     Origin,
@@ -22,7 +23,6 @@ from decametre.training.gradient import Gradient
 from decametre.training.loop import MOST_SKIPPED, check_alike, fit, start, step_once
 from decametre.training.order import Endless
 from decametre.training.ranks import ALONE
-from decametre.training.recipe import read_recipe
 from decametre.training.task import Validation
 
 

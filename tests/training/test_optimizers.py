@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from decametre.training.optimizers import build_optimizer
-from decametre.training.sections import OptimizationRecipe
+from decametre.training.recipe import OptimizationRecipe
 
 SCHEDULE = {"rule": "plateau", "rate": 1.0}
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
+from decametre.training.recipe import OptimizationRecipe
 from decametre.training.schedule import describe, learning_rate
-from decametre.training.sections import OptimizationRecipe
 
 
 def recipe(schedule, batch=32):

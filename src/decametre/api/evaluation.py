@@ -12,17 +12,17 @@ from decametre.api.arguments import PathLike, unique
 from decametre.api.opening import opened
 from decametre.api.window import choose_window
 from decametre.choices import KERNELS
+from decametre.device import choose_devices
 from decametre.errors import EvaluationError, UnknownNameError
-from decametre.evaluation.comparison import Part, compare
-from decametre.evaluation.full_scale import full_scale_scores
-from decametre.evaluation.methods import methods_for
-from decametre.evaluation.output import ResultFolder, result_folder
-from decametre.evaluation.results import Evaluation
-from decametre.grid import Window
-from decametre.inference.device import choose_devices
-from decametre.inference.job import check_apart
-from decametre.io.product import Product
-from decametre.models.registry import BANDS_FOR_SCALE
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.product import Product
+from decametre.superres.evaluation.compared_models import methods_for
+from decametre.superres.evaluation.comparison import Part, compare
+from decametre.superres.evaluation.full_scale import full_scale_scores
+from decametre.superres.evaluation.output import ResultFolder, result_folder
+from decametre.superres.evaluation.results import Evaluation
+from decametre.superres.models.registry import BANDS_FOR_SCALE
+from decametre.superres.sharpening.sharpening_job import check_apart
 
 
 def evaluate(
@@ -57,7 +57,7 @@ def evaluate(
         overwrite: Replace an earlier evaluation in `out`.
 
     Returns:
-        All scores; `decametre.evaluation.tables` shows them.
+        All scores; `decametre.superres.evaluation.tables` shows them.
 
     Raises:
         EvaluationError: No product has a pixel that can be scored.

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decametre.api.arguments import PathLike, Progress, located
-from decametre.grid import Window
-from decametre.io.product import Product
-from decametre.patches.crew import available_cores
-from decametre.patches.extraction import Extraction, extract
-from decametre.patches.extraction_plan import Request
+from decametre.landcover.patches.extraction import Extraction, extract
+from decametre.landcover.patches.extraction_plan import Request
+from decametre.landcover.patches.worker_pool import available_cores
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.product import Product
 
 if TYPE_CHECKING:
-    from decametre.inference.job import Result
+    from decametre.superres.sharpening.sharpening_job import Result
 
 
 def extract_patches(

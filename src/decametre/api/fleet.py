@@ -13,20 +13,20 @@ from pathlib import Path
 
 from decametre.api.arguments import PathLike, located
 from decametre.api.extraction import patch_request
-from decametre.bands import BAND_NAMES, parse_bands
 from decametre.choices import DEFAULT_TILE
 from decametre.errors import FleetError
 from decametre.fleet import run as fleet_run
 from decametre.fleet.cluster_file import read_cluster_file
 from decametre.fleet.engine import job_crew, joined_crew, local_crew, machine
-from decametre.fleet.entry import Entry
-from decametre.fleet.events import FOLDER
-from decametre.fleet.listing import read_listing
-from decametre.fleet.local import local_workers
+from decametre.fleet.inputs.product_entry import FOLDER, Entry
+from decametre.fleet.inputs.product_list import read_listing
+from decametre.fleet.jobs import Extract, Predict, Sharpen, Work
+from decametre.fleet.local_workers import local_workers
 from decametre.fleet.progress import Progress
 from decametre.fleet.run import FleetResult, Gather, Notify
-from decametre.fleet.work import Extract, Predict, Sharpen, Work
-from decametre.inference import job, land_cover_map
+from decametre.landcover.mapping import mapping_job
+from decametre.sentinel2.bands import BAND_NAMES, parse_bands
+from decametre.superres.sharpening import sharpening_job
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def fleet_sharpen(
         bands=tuple(parse_bands(bands)),
         models=_anywhere(model),
         offset=offset,
-        options=job.Options(
+        options=sharpening_job.Options(
             device=device,
             precision=precision,
             consistent=consistent,
@@ -237,7 +237,7 @@ def fleet_predict(
     work = Predict(
         model=str(Path(model).absolute()),
         offset=offset,
-        options=land_cover_map.Options(
+        options=mapping_job.Options(
             stride=stride,
             least_data=least_data,
             encoding=encoding,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from decametre.api.arguments import PathLike, Progress
 from decametre.api.opening import opened
-from decametre.io.product import Product
-from decametre.patches import labelling
+from decametre.landcover.patches import labelling
+from decametre.sentinel2.product import Product
 
 
 def label_product(

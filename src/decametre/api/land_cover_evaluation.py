@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decametre.api.arguments import PathLike, Progress, unique
-from decametre.evaluation import land_cover
-from decametre.evaluation.multilabel_results import LandCoverEvaluation
+from decametre.landcover.evaluation import evaluation_job
+from decametre.landcover.evaluation.results import LandCoverEvaluation
 
 
 def evaluate_land_cover(
@@ -44,7 +44,7 @@ def evaluate_land_cover(
             process.
 
     Returns:
-        All scores; `decametre.evaluation.multilabel_tables` shows them.
+        All scores; `decametre.landcover.evaluation.tables` shows them.
 
     Raises:
         DecametreError: One of its subclasses says what the user can mend.
@@ -58,7 +58,7 @@ def evaluate_land_cover(
         words += ["--tune-on", os.fspath(tune_on)]
     if out is not None:
         words += ["--out", os.fspath(out)]
-    request = land_cover.Request(
+    request = evaluation_job.Request(
         store=Path(store),
         models=[Path(folder) for folder in given],
         labels=unique(Path(folder).absolute().name for folder in given),
@@ -70,4 +70,4 @@ def evaluate_land_cover(
         overwrite=overwrite,
         command=shlex.join(words),
     )
-    return land_cover.evaluate(request, device, progress)
+    return evaluation_job.evaluate(request, device, progress)

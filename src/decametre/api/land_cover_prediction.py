@@ -9,11 +9,11 @@ from pathlib import Path
 from decametre.api.arguments import PathLike, Progress
 from decametre.api.opening import opened
 from decametre.api.window import choose_window
-from decametre.grid import Window
-from decametre.inference import land_cover_map
-from decametre.io.product import Product
-from decametre.io.sharpened import open_sharpened
-from decametre.models.land_cover_model import load_land_cover
+from decametre.landcover.mapping import mapping_job
+from decametre.landcover.models.card import load_land_cover
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.product import Product
+from decametre.superres.sharpening.sharpened_tile import open_sharpened
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def predict_land_cover(
     precision: str = "auto",
     overwrite: bool = False,
     progress: Progress = lambda done, total, patches: None,
-) -> land_cover_map.LandCoverMap:
+) -> mapping_job.LandCoverMap:
     """Map the land cover of a product: the probability of every class, patch by patch.
 
     Writes a Cloud-Optimized GeoTIFF with a band a class, and beside it `NAME.classes.tif`, the most
@@ -70,7 +70,7 @@ def predict_land_cover(
     """
     product = opened(product, offset)
     log.info("offset: %s", product.offset_reason)
-    options = land_cover_map.Options(
+    options = mapping_job.Options(
         stride=stride,
         least_data=least_data,
         encoding=encoding,
@@ -80,7 +80,7 @@ def predict_land_cover(
         geojson=geojson,
         overwrite=overwrite,
     )
-    return land_cover_map.run(
+    return mapping_job.run(
         product,
         Path(output),
         load_land_cover(Path(model)),

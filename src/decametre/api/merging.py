@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decametre.api.arguments import PathLike, Progress
-from decametre.patches import merge
+from decametre.landcover.patches import merge
 
 
 def merge_patches(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from decametre.api.arguments import PathLike
-from decametre.io.opening import open_product
-from decametre.io.product import Product
+from decametre.sentinel2.opening import open_product
+from decametre.sentinel2.product import Product
 
 
 def open(source: PathLike, offset: str | float = "auto") -> Product:

@@ -9,12 +9,12 @@ from pathlib import Path
 from decametre.api.arguments import PathLike, Progress
 from decametre.api.opening import opened
 from decametre.api.window import choose_window
-from decametre.bands import BAND_NAMES, parse_bands
 from decametre.choices import DEFAULT_TILE
-from decametre.grid import Window
-from decametre.inference.job import Options, Result, run
-from decametre.io.product import Product
-from decametre.models.registry import models_for
+from decametre.sentinel2.bands import BAND_NAMES, parse_bands
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.product import Product
+from decametre.superres.models.registry import models_for
+from decametre.superres.sharpening.sharpening_job import Options, Result, run
 
 log = logging.getLogger(__name__)
 

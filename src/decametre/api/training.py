@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from decametre.api.arguments import PathLike, Progress
-from decametre.training import job
-from decametre.training.recipe import read_recipe
+from decametre.recipes import training_job
+from decametre.recipes.reading import read_recipe
 
 
 def train(
@@ -24,7 +24,7 @@ def train(
     precision: str = "auto",
     resume: str = "auto",
     progress: Progress = lambda done, total, samples: None,
-) -> job.TrainingResult:
+) -> training_job.TrainingResult:
     """Train a network by a recipe, or go on where a run in the same folder stopped.
 
     Under torchrun or srun, all processes of the job train together.
@@ -51,4 +51,4 @@ def train(
     """
     checked = read_recipe(os.fspath(recipe), settings, train, validation)
     folder = Path(checked.name if out is None else out)
-    return job.run(checked, folder, init, device, precision, resume, progress)
+    return training_job.run(checked, folder, init, device, precision, resume, progress)

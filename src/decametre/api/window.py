@@ -7,8 +7,8 @@ import logging
 from rasterio.warp import transform_bounds
 
 from decametre.errors import GridError
-from decametre.grid import Window
-from decametre.io.product import Product
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.product import Product
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from decametre.errors import DecametreError
-from decametre.training import job
+from decametre.recipes import training_job
+from decametre.recipes.reading import check_recipe
+from decametre.training.batch_sharing import Sharing
 from decametre.training.ranks import Exchange, Ranks
-from decametre.training.recipe import check_recipe
-from decametre.training.sharing import Sharing
 
 POLL = 0.05
 """Seconds between looks whether to begin."""
@@ -201,7 +201,7 @@ def work(todo: Work) -> None:
         notes = Notes(file, wait)
         with notes.taken():
             try:
-                job.run(
+                training_job.run(
                     recipe, Path(todo.folder), None, "cpu", todo.precision, "never", notes.progress
                 )
             except KeyboardInterrupt:

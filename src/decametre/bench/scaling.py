@@ -22,17 +22,17 @@ from pathlib import Path
 import torch
 
 from decametre.bench.train import synchronize
+from decametre.device import choose_devices, choose_precision
 from decametre.errors import OutputError, TrainingError
-from decametre.inference.device import choose_devices, choose_precision
+from decametre.recipes.reading import AnyRecipe
+from decametre.recipes.tasks import task_of
+from decametre.training.batch_sharing import trial_sizes
 from decametre.training.gradient import Gradient
 from decametre.training.launcher import Place
+from decametre.training.load_balancing import equal_shares
 from decametre.training.loop import start, step_once
 from decametre.training.order import micro_batches
 from decametre.training.ranks import Ranks, joined
-from decametre.training.recipe import AnyRecipe
-from decametre.training.shares import equal_shares
-from decametre.training.sharing import trial_sizes
-from decametre.training.tasks import task_of
 
 log = logging.getLogger(__name__)
 

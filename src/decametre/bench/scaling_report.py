@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from decametre.bench.scaling import Measurement
 from decametre.bench.scaling_model import MODEL_RANKS, PUBLISHED, Interconnect, published_epochs
-from decametre.training.shares import fit_speed
+from decametre.training.load_balancing import fit_speed
 
 SAMPLES = 100_000
 """The fixed number of samples whose time is told."""

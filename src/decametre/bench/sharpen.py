@@ -18,22 +18,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from decametre.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
-from decametre.bench.made_safe import make_safe
+from decametre.bench.synthetic_safe import make_safe
 from decametre.choices import DEFAULT_TILE, FULL_SIZE
+from decametre.device import choose_devices, choose_precision
 from decametre.errors import DecametreError
-from decametre.grid import Window
-from decametre.inference.device import choose_devices, choose_precision
-from decametre.inference.sharpener import SharpenedWindow, Sharpener
-from decametre.io.cog import CogWriter
-from decametre.io.opening import open_product
-from decametre.io.product import Product
-from decametre.io.raster import BandReader, StripReader
-from decametre.models.card import Card
-from decametre.models.dsen2 import DSen2
-from decametre.models.registry import BANDS_FOR_SCALE, Model, build, models_for
-from decametre.stack import read_stack
-from decametre.tiles import split
+from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.opening import open_product
+from decametre.sentinel2.product import Product
+from decametre.sentinel2.raster import BandReader, StripReader
+from decametre.sentinel2.tiling import split
+from decametre.superres.models.card import Card
+from decametre.superres.models.dsen2 import DSen2
+from decametre.superres.models.registry import BANDS_FOR_SCALE, Model, build, models_for
+from decametre.superres.pixels.stack import read_stack
+from decametre.superres.sharpening.image_writer import CogWriter
+from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener
 
 log = logging.getLogger(__name__)
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from decametre.inference.device import choose_devices, choose_precision
+from decametre.device import choose_devices, choose_precision
+from decametre.recipes.reading import AnyRecipe
+from decametre.recipes.tasks import task_of
+from decametre.superres.degradation.degraded_scene import Pair
+from decametre.training.batch_sharing import Sharing
 from decametre.training.gradient import Gradient
 from decametre.training.launcher import Place
 from decametre.training.loop import start, step_once
 from decametre.training.ranks import Ranks
-from decametre.training.recipe import AnyRecipe
-from decametre.training.sharing import Sharing
-from decametre.training.tasks import task_of
-from decametre.wald import Pair
 
 Batches = Iterator[list[Pair]]
 

@@ -21,7 +21,7 @@ def report() -> dict[str, Any]:
     import rasterio  # these take seconds, which help does not need
     import torch
 
-    from decametre.inference.device import bfloat16_gain
+    from decametre.device import bfloat16_gain
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     with rasterio.Env() as env:

@@ -9,7 +9,7 @@ import click
 from decametre import api
 from decametre.choices import KERNELS
 from decametre.cli.arguments import NumberList, offset_option
-from decametre.grid import Window
+from decametre.sentinel2.grid import Window
 
 
 @click.command()
@@ -77,7 +77,7 @@ def evaluate(
     on which they were measured, and all are scored on the same measured pixels: RMSE, SRE, SAM,
     ERGAS, SSIM, PSNR and UIQ. That is not the error at 10 m.
     """
-    from decametre.evaluation import tables  # torchmetrics takes a second to import
+    from decametre.superres.evaluation import tables
 
     result = api.evaluate(
         products,

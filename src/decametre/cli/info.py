@@ -9,7 +9,7 @@ import click
 
 from decametre import api
 from decametre.cli.arguments import offset_option, product_argument
-from decametre.io.product import Product
+from decametre.sentinel2.product import Product
 
 
 def describe(product: Product) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from decametre import api
 from decametre.cli.arguments import NumberList, product_argument
 from decametre.cli.console import progress_of
 from decametre.cli.mapping_options import mapping_options
-from decametre.grid import Window
-from decametre.patches.patch import SPLITS
+from decametre.landcover.patches.patch import SPLITS
+from decametre.sentinel2.grid import Window
 from decametre.training.launcher import place_of
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def evaluate(
 
     Under torchrun or srun, all processes classify, and the first alone writes and prints.
     """
-    from decametre.evaluation import multilabel_tables as tables
+    from decametre.landcover.evaluation import tables
 
     talks = place_of().rank == 0  # the others only say why they fail
     if not talks:

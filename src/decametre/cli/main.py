@@ -45,15 +45,20 @@ def cli(quiet: bool) -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    sys.exit(run(cli))
+
+
+def run(command: click.Command) -> int:
+    """Run a command line, print errors as one line, and return the exit status."""
     signal.signal(signal.SIGTERM, _terminate)
-    status = _status()
+    status = _status(command)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done but the exit itself
-    sys.exit(status)
+    return status
 
 
-def _status() -> int:
+def _status(command: click.Command) -> int:
     try:
-        cli.main(standalone_mode=False)
+        command.main(standalone_mode=False)
     except DecametreError as error:
         return _complain(": ".join([*getattr(error, "__notes__", []), str(error)]))
     except click.exceptions.NoArgsIsHelpError as error:

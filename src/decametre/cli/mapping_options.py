@@ -8,7 +8,7 @@ import click
 
 from decametre.choices import PRECISIONS
 from decametre.cli.arguments import FiniteRange, offset_option, together
-from decametre.io.class_maps import ENCODINGS
+from decametre.landcover.mapping.geotiff import ENCODINGS
 
 mapping_options = together(
     click.option(

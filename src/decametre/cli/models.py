@@ -14,7 +14,7 @@ from decametre.errors import UnknownNameError
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def models(name: str | None, as_json: bool) -> None:
     """List the shipped models, or show the card of the model NAME."""
-    from decametre.models.registry import shipped_cards  # torch, which help does not need
+    from decametre.superres.models.registry import shipped_cards  # torch, which help does not need
 
     cards = shipped_cards()
     if name is not None:

@@ -11,7 +11,7 @@ from decametre import api
 from decametre.cli.arguments import NumberList, product_argument
 from decametre.cli.console import progress_of
 from decametre.cli.sharpening_options import sharpening_options
-from decametre.grid import Window
+from decametre.sentinel2.grid import Window
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from decametre.bands import BAND_NAMES
 from decametre.choices import DEFAULT_TILE, ENCODINGS, PRECISIONS
 from decametre.cli.arguments import offset_option, together
-from decametre.io.cog import COMPRESSIONS
+from decametre.sentinel2.bands import BAND_NAMES
+from decametre.superres.sharpening.image_writer import COMPRESSIONS
 
 sharpening_options = together(
     click.option(

@@ -12,8 +12,8 @@ import click
 from decametre import api
 from decametre.cli.console import progress_of
 from decametre.cli.recipe_arguments import recipe_arguments
+from decametre.recipes.reading import find_recipe
 from decametre.training.launcher import place_of
-from decametre.training.recipe import find_recipe
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ import pystac
 from pystac import MediaType, RelType
 
 from decametre.errors import OutputError
-from decametre.fleet.events import FOLDER
+from decametre.fleet.inputs.product_entry import FOLDER
 
 log = logging.getLogger(__name__)
 

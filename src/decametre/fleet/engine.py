@@ -42,9 +42,9 @@ from distributed.deploy.spec import ProcessInterface
 from distributed.system import MEMORY_LIMIT
 
 from decametre.errors import FleetError
-from decametre.fleet.answers import Answer, Look, WorkerInfo, lost
-from decametre.fleet.caretaker import Caretaker
 from decametre.fleet.cluster_file import ClusterFile, job_options
+from decametre.fleet.job_resubmission import Caretaker
+from decametre.fleet.messages import Answer, Look, WorkerInfo, lost
 from decametre.fleet.preload import GPU, MEMORY, PRELOAD, SLOT
 from decametre.fleet.worker import Order, Outcome, do
 

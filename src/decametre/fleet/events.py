@@ -16,11 +16,9 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from decametre.errors import FleetError
+from decametre.fleet.inputs.product_entry import FOLDER
 
 Event = dict[str, Any]
-
-FOLDER = "fleet"
-"""Folder, in that of the results, of what a fleet keeps for itself."""
 
 
 def events_path(out: Path) -> Path:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import FleetError
+from decametre.fleet.formatting import amount, digits
 from decametre.fleet.history import WAIT, Done, History
 from decametre.fleet.progress import status_of
-from decametre.fleet.units import amount, digits
 
 EDGE = 10980
 """Pixels of 10 m along an edge of a full product."""

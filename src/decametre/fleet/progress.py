@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import FleetError
-from decametre.fleet.events import FOLDER, Event, events_path, read_events
-from decametre.fleet.units import amount, digits, duration
+from decametre.fleet.events import Event, events_path, read_events
+from decametre.fleet.formatting import amount, digits, duration
+from decametre.fleet.inputs.product_entry import FOLDER
 
 RECENT = 900.0
 """Seconds that recent rates are taken over."""

@@ -17,10 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from decametre.fleet import figures
+from decametre.fleet.formatting import amount, clock, digits, duration
 from decametre.fleet.history import Done, History
 from decametre.fleet.progress import STATES, status_of
 from decametre.fleet.residuals import RULE, Outlier, summarise
-from decametre.fleet.units import amount, clock, digits, duration
 from decametre.io.staging import Staging
 
 NAME = "report.html"

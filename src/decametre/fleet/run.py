@@ -15,14 +15,14 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from decametre.errors import FleetError, OutputError
-from decametre.fleet.answers import Answer, Look, WorkerInfo
 from decametre.fleet.catalog import Catalog
+from decametre.fleet.completion import Standing, item_path, standing
 from decametre.fleet.engine import Crew
-from decametre.fleet.entry import Entry
-from decametre.fleet.events import FOLDER, Journal, read_events
+from decametre.fleet.events import Journal, read_events
+from decametre.fleet.inputs.product_entry import FOLDER, Entry
+from decametre.fleet.jobs import Work
+from decametre.fleet.messages import Answer, Look, WorkerInfo
 from decametre.fleet.progress import Progress, lock_path
-from decametre.fleet.standing import Standing, item_path, standing
-from decametre.fleet.work import Work
 from decametre.fleet.worker import Order
 from decametre.version import __version__
 

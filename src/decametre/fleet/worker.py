@@ -15,10 +15,10 @@ from typing import Any
 
 from decametre.errors import BusyError, CorruptDataError, DecametreError, FleetError, OutputError
 from decametre.fleet import preload
-from decametre.fleet.entry import Entry
+from decametre.fleet.completion import standing
+from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.jobs import Made, Work
 from decametre.fleet.scratch import scratch_folder
-from decametre.fleet.standing import standing
-from decametre.fleet.work import Made, Work
 from decametre.version import __version__
 
 BUSY_FOR, BUSY_LOOK = 120.0, 1.0

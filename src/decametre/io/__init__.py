@@ -1,1 +1,1 @@
-"""Products in, results out. GDAL is used here and nowhere else."""
+"""Writers that super-resolution and land cover share: COG, STAC item, staging."""

@@ -1,1 +1,1 @@
-"""Training: recipes, the loop, and the tasks that it trains."""
+"""The training engine: loop, gradient, ranks, shares, checkpoints. It knows no domain."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
-from decametre.training.recipe import MOST_CHECKPOINTS, completed
+from decametre.training.recipe import MOST_CHECKPOINTS
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,6 @@ class Origin:
         """Where the other one differs first, in words; empty where it does not.
 
         What is known beside the recipe of one only is not compared: earlier checkpoints lack it.
-        A key that a recipe lacks is at its default, for the same reason.
         How many processes draw patches, who computes what and how many checkpoints are kept changes
         nothing, and products count by what was found under their paths, which may be relative.
         """
@@ -83,7 +82,7 @@ class Origin:
 
     def _compared(self, without_paths: bool) -> dict[str, Any]:
         left_out = {"workers", "train", "validation"} if without_paths else {"workers"}
-        recipe = completed(self.recipe)
+        recipe = self.recipe
         data = {key: value for key, value in recipe.get("data", {}).items() if key not in left_out}
         steps = dict(recipe.get("optimization", {}))
         if recipe.get("network", {}).get("norm") != "merged":  # whose batch norm is over it

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from decametre.models import normalization
+from decametre.training import batch_norm
 from decametre.training.ranks import Ranks
+from decametre.training.recipe import Compression
 from decametre.training.running_statistics import RunningStatistics
-from decametre.training.sections import Compression
 from decametre.training.task import Batch, Task
 
 POWERSGD_RANK = 4
@@ -62,7 +62,7 @@ class Gradient(Generic[Batch]):
     ) -> None:
         self.ranks, self.task, self.network = ranks, task, network
         self.statistics = RunningStatistics(network, ranks)
-        for norm in normalization.synchronised(network):
+        for norm in batch_norm.synchronised(network):
             norm.group = ranks.gradients
         self.loss: nn.Module = _Loss(task, network)
         self.clock = Clock(network, ranks.device)
@@ -128,7 +128,7 @@ class Gradient(Generic[Batch]):
 
     def alone(self, batches: Sequence[Batch]) -> None:
         """Compute as in a step, without the other ranks: to be timed."""
-        with self._unsynced(), normalization.alone(self.network):
+        with self._unsynced(), batch_norm.alone(self.network):
             for batch in batches:
                 self._backward(batch, lambda: 1.0)
         if self.ranks.device.type == "cuda":

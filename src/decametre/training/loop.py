@@ -21,16 +21,15 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
+from decametre.training.batch_sharing import Sharing
 from decametre.training.checkpoint import Checkpoints, Origin, Saved, State, check_same, restore
 from decametre.training.gradient import Gradient
-from decametre.training.journal import Journal
+from decametre.training.load_balancing import efficiency
 from decametre.training.optimizers import build_optimizer
 from decametre.training.ranks import ALONE, Ranks
-from decametre.training.recipe import Recipe
+from decametre.training.recipe import OptimizationRecipe, Recipe
+from decametre.training.run_log import Journal
 from decametre.training.schedule import describe, learning_rate
-from decametre.training.sections import OptimizationRecipe
-from decametre.training.shares import efficiency
-from decametre.training.sharing import Sharing
 from decametre.training.stopping import Stop
 from decametre.training.task import Batch, Task
 

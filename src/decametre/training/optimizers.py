@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from decametre.training.sections import OptimizationRecipe
+from decametre.training.recipe import OptimizationRecipe
 
 
 def build_optimizer(network: nn.Module, recipe: OptimizationRecipe) -> Optimizer:

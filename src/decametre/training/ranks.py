@@ -27,8 +27,8 @@ from torch import Tensor
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from decametre.device import choose_devices
 from decametre.errors import DeviceError, TrainingError
-from decametre.inference.device import choose_devices
 from decametre.training.launcher import Place
 from decametre.training.stopping import Watch
 

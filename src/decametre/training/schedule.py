@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from decametre.training.sections import (
+from decametre.training.recipe import (
     Cosine,
     LinearRule,
     LinearWarmup,

@@ -6,19 +6,7 @@ import click
 
 from decametre.cli.lazy import LazyGroup
 
-BENCHES = (
-    "sharpen",
-    "train",
-    "scaling",
-    "overlap",
-    "balance",
-    "patches",
-    "stores",
-    "archive",
-    "predict",
-    "fleet",
-    "bookkeeping",
-)
+BENCHES = ("sharpen", "train", "scaling", "balance")
 """Each is a module of this package with its command: `train` is `train_bench.train_bench`."""
 
 

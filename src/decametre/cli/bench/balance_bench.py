@@ -70,7 +70,7 @@ def balance_bench(
     from decametre.bench.balance_output import check_writable, write_report
     from decametre.bench.balance_report import Report
     from decametre.bench.scaling import settle
-    from decametre.training.recipe import read_recipe
+    from decametre.recipes.reading import read_recipe
 
     if device not in ("auto", "cpu"):
         raise click.BadParameter(f"{device}: ranks are slowed on processors", param_hint="--device")

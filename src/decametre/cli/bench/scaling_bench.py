@@ -99,8 +99,8 @@ def scaling_bench(
     from decametre.bench.scaling_model import Interconnect
     from decametre.bench.scaling_output import write_report
     from decametre.bench.scaling_report import Report
+    from decametre.recipes.reading import read_recipe
     from decametre.training.launcher import place_of
-    from decametre.training.recipe import read_recipe
 
     checked = [read_recipe(name, dict(settings), train_on, validate_on) for name in recipes]
     place = place_of()

@@ -35,7 +35,7 @@ def train_bench(
 ) -> None:
     """Time drawing patches for RECIPE alone, its optimizer steps alone, and both together."""
     from decametre.bench import train as measuring
-    from decametre.training.recipe import read_recipe
+    from decametre.recipes.reading import read_recipe
 
     checked = read_recipe(recipe, dict(settings), train_on, validate_on)
     report = measuring.run(checked, steps, device, precision)

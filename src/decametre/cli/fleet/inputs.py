@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from decametre.cli.arguments import FiniteRange, NumberList, together
-from decametre.fleet.entry import Entry
-from decametre.fleet.events import FOLDER
-from decametre.fleet.listing import read_listing
-from decametre.fleet.search import search
+from decametre.fleet.inputs.product_entry import FOLDER, Entry
+from decametre.fleet.inputs.product_list import read_listing
+from decametre.fleet.inputs.search import search
 
 
 def _one(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from decametre.fleet.formatting import amount, clock, digits, duration
 from decametre.fleet.progress import RECENT, STATES, Status, counts, status_of
-from decametre.fleet.units import amount, clock, digits, duration
 
 
 @click.command()

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import numpy as np
 
-from decametre.patches.patch import SPLITS
-from decametre.patches.store import PatchStore
+from decametre.landcover.patches.patch import SPLITS
+from decametre.landcover.patches.store import PatchStore
 
 
 def describe(store: PatchStore) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What `fleet.listing` and `fleet.search` have in common: documents, items, paths and names."""
+"""What a fleet is to do: lists, folders, STAC catalogs and searches, as products with names."""

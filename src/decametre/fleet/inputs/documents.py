@@ -12,7 +12,7 @@ from pystac_client.stac_api_io import StacApiIO
 from urllib3 import Retry
 
 from decametre.errors import FleetError
-from decametre.io.hrefs import is_web
+from decametre.sentinel2.hrefs import is_web
 
 TIMEOUT = (10.0, 60.0)
 """Seconds that a server has to be reached, and to send something."""

@@ -24,8 +24,8 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from decametre.fleet.inputs.naming import Found
-from decametre.io.hrefs import is_web, local_path, resolve_href
-from decametre.io.stac_metadata import band_assets
+from decametre.sentinel2.hrefs import is_web, local_path, resolve_href
+from decametre.sentinel2.stac_metadata import band_assets
 
 Document = dict[str, Any]
 

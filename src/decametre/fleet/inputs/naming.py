@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import OutputError
-from decametre.fleet.entry import Entry
-from decametre.fleet.events import FOLDER
+from decametre.fleet.inputs.product_entry import FOLDER, Entry
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from decametre.fleet.inputs.items import item_at
 from decametre.fleet.inputs.naming import Found
-from decametre.io.hrefs import is_web, local_path
-from decametre.io.opening import is_safe
+from decametre.sentinel2.hrefs import is_web, local_path
+from decametre.sentinel2.opening import is_safe
 
 FORMATS = (".zip", ".safe", ".json", ".geojson")
 """Ends of files' and folders' names that are no part of the products' names."""

@@ -16,7 +16,7 @@ from decametre.fleet.inputs.documents import read_document
 from decametre.fleet.inputs.items import item_at
 from decametre.fleet.inputs.naming import Found
 from decametre.fleet.inputs.paths import name_in
-from decametre.io.hrefs import resolve_href
+from decametre.sentinel2.hrefs import resolve_href
 
 READERS = 8
 """Items that are read at a time; a server takes a while for each."""

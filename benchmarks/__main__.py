@@ -1,0 +1,25 @@
+"""The command `python -m benchmarks`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from decametre.cli.lazy import LazyGroup
+from decametre.cli.main import run
+
+BENCHMARKS = ("fleet", "bookkeeping", "patches", "predict")
+"""Each is a module of `benchmarks.cli` with a command: `fleet` is `fleet.fleet_bench`."""
+
+
+@click.group(
+    cls=LazyGroup,
+    members={name: f"benchmarks.cli.{name}.{name}_bench" for name in BENCHMARKS},
+)
+def cli() -> None:
+    """Benchmarks for the developers of decametre."""
+
+
+if __name__ == "__main__":
+    sys.exit(run(cli))

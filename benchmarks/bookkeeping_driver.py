@@ -1,0 +1,106 @@
+"""Drives a fleet of two workers that does nothing but the bookkeeping, and watches itself.
+
+Scheduler and client live in this process. Started as one of its own, so that it can be interrupted:
+`python -m benchmarks.bookkeeping_driver OUT COUNT SAMPLES`. Started again, it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from benchmarks.bookkeeping_work import Bookkeeping, entries
+from decametre.fleet.engine import local_crew
+from decametre.fleet.events import events_path
+from decametre.fleet.progress import Progress
+from decametre.fleet.run import Plan, run
+
+WORKERS = 2
+
+MEMORY = 2_000_000_000
+"""Bytes that a worker may take; one that has loaded torch takes a quarter."""
+
+SAMPLES = 10
+"""Looks at the process while as many products as there are in the list are done."""
+
+INTERRUPTED = 130
+"""Exit status, as a shell has it."""
+
+
+class Watch:
+    """Writes down what this process takes when a further share of the products is done.
+
+    Args:
+        file: Gets a JSON object a line.
+        count: Products of the list.
+        journal: The fleet's.
+    """
+
+    def __init__(self, file: IO[str], count: int, journal: Path) -> None:
+        self._file, self._step, self._journal = file, max(1, count // SAMPLES), journal
+        self._next = 0
+
+    def __call__(self, progress: Progress) -> None:
+        """After every event."""
+        if progress.done < self._next:
+            return
+        self._next = (progress.done // self._step + 1) * self._step
+        sample = {
+            "done": progress.done,
+            "time": time.time(),
+            "processor_seconds": time.process_time(),
+            "memory": _memory(),
+            "written": _written(),
+            "journal": self._journal.stat().st_size,
+        }
+        self._file.write(json.dumps(sample) + "\n")
+        self._file.flush()
+
+
+def _memory() -> int:
+    """Resident bytes of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _written() -> int:
+    """Bytes that this process has written to files until now; sockets do not count."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("wchar:"))
+
+
+def main(words: Sequence[str]) -> None:
+    """Do what is left of so many products in the folder OUT."""
+    out, count, samples = Path(words[0]), int(words[1]), Path(words[2])
+    logging.disable(logging.WARNING)  # a worker that is ended leaves warnings to the next one
+    plan = Plan(
+        work=Bookkeeping(),
+        entries=list(entries(out.parent / "products", count)),
+        out=out,
+        redo=False,
+        retries=2,
+        scratch=None,
+        interval=30.0,
+        command="python -m benchmarks bookkeeping",
+    )
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
+    specs = [{"threads": 1, "memory": MEMORY, "env": one}] * WORKERS
+    described = f"{WORKERS} local workers of 1 thread"
+    with samples.open("a", encoding="utf-8") as file:
+        watch = Watch(file, count, events_path(out))
+        run(plan, lambda left: local_crew(specs, described, left), watch)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,1 @@
+"""Commands of the benchmarks. One file a benchmark."""

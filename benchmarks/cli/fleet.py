@@ -1,0 +1,44 @@
+"""`python -m benchmarks fleet`: many small products on two workers, with and without faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from decametre.choices import PRECISIONS
+from decametre.cli.bench.options import cache_option, json_option, show
+
+
+@click.command("fleet")
+@click.argument("products", metavar="PRODUCT...", nargs=-1, required=True)
+@cache_option
+@click.option(
+    "--count", type=click.IntRange(min=10), default=40, show_default=True, help="Products."
+)
+@click.option(
+    "--edge",
+    type=click.IntRange(min=60),
+    default=300,
+    show_default=True,
+    help="Of each, in 10 m pixels, a multiple of 6.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice([name for name in PRECISIONS if name != "auto"]),
+    default="bfloat16",
+    show_default=True,
+)
+@json_option
+def fleet_bench(
+    products: tuple[str, ...], cache: Path, count: int, edge: int, precision: str, as_json: bool
+) -> None:
+    """Sharpen small crops of PRODUCTs by a fleet of two workers, and by one process.
+
+    Then again with a corrupt product, one without a band, a worker killed and an interruption.
+    """
+    from benchmarks import fleet as measuring
+
+    if edge % 6:
+        raise click.BadParameter(f"{edge} is no multiple of 6", param_hint="--edge")
+    show(measuring.run(products, cache, count, edge, precision), as_json)

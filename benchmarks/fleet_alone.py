@@ -1,0 +1,48 @@
+"""One process that does a list of products one after the other, as a worker of a fleet does each.
+
+What a fleet is compared with: `python -m benchmarks.fleet_alone LIST OUT PRECISION CORES`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from decametre.fleet.inputs.product_list import read_listing
+from decametre.fleet.jobs import Sharpen
+from decametre.fleet.worker import Order, do
+from decametre.sentinel2.bands import BAND_NAMES
+from decametre.superres.sharpening.sharpening_job import Options
+from decametre.version import __version__
+
+
+def main(listing: str, out: str, precision: str, cores: str) -> None:
+    """Sharpen all products of a list into folders in `out`, with one thread.
+
+    Prints the seconds from the beginning of the first product to the end of the last.
+
+    Args:
+        listing: See `read_listing`.
+        out: The folder to make.
+        precision: Of the networks.
+        cores: How many cores the process may use; its other threads read ahead.
+    """
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
+    torch.set_num_threads(1)
+    work = Sharpen(BAND_NAMES, (), "auto", Options(device="cpu", precision=precision))
+    settings = work.settings()
+    Path(out).mkdir()
+    start = time.monotonic()
+    for entry in read_listing(listing, Path(out) / "items"):
+        outcome = do(Order(work, settings, __version__, entry, out, None, 1))
+        if outcome.failed:
+            raise RuntimeError(f"{entry.name}: {outcome.fields['reason']}")
+    print(time.monotonic() - start)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

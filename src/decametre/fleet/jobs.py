@@ -1,0 +1,309 @@
+"""What a fleet does with each product: the jobs that one product gets from the other verbs."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from decametre.device import choose_devices
+from decametre.errors import FleetError, NoPatchError
+from decametre.fleet.events import events_path, read_events
+from decametre.io.staging import Staging
+from decametre.landcover.mapping import mapping_job
+from decametre.landcover.mapping.pixel_source import sharpening_models
+from decametre.landcover.models.card import LandCoverModel, load_land_cover
+from decametre.landcover.patches.extraction import extract
+from decametre.landcover.patches.extraction_plan import Request, check_request
+from decametre.landcover.patches.stac_item import store_item
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.local_copy import copied
+from decametre.sentinel2.opening import open_product, parse_offset
+from decametre.sentinel2.product import Product
+from decametre.superres.models.registry import Model, models_for
+from decametre.superres.sharpening import sharpening_job
+from decametre.superres.sharpening.sharpener import inputs_of
+from decametre.superres.sharpening.sharpening_job import Stages
+
+log = logging.getLogger(__name__)
+
+BASE_MEMORY = 900_000_000
+"""Bytes that a worker with torch and a network has before a product's pixels come."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the journal says of a result.
+
+    Attributes:
+        product: The product's id.
+        pixels: 10 m pixels that were done.
+        device: Where it was computed.
+        consistency: By band, the residual of the quality card.
+        picture: The before/after picture, or None.
+    """
+
+    product: str
+    pixels: int
+    device: str
+    consistency: Mapping[str, Any] = field(default_factory=dict)
+    picture: Path | None = None
+
+
+class Work(Protocol):
+    """One kind of work. It is sent to the workers, so it holds plain values only."""
+
+    @property
+    def verb(self) -> str:
+        """What the command is called."""
+
+    @property
+    def suffix(self) -> str:
+        """Of the file that is made, beside which the item stands."""
+
+    def check(self) -> None:
+        """Refuse what no product could be made with; called once, where the fleet is started.
+
+        Raises:
+            DecametreError: An option makes no sense, or a file that it names cannot be used.
+        """
+
+    def settings(self) -> dict[str, Any]:
+        """All that a result depends on beside the product and the version, as in its item.
+
+        Raises:
+            DecametreError: A model is not here.
+        """
+
+    def memory(self, size: int | None) -> int:
+        """Bytes that a worker needs for a product with so many bytes of input."""
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """Make one result.
+
+        Args:
+            source: The product.
+            output: The file; its folder exists. What stands there may be replaced.
+            stages: What surrounds each stage.
+            scratch: A folder on a faster disk for a copy of the input, or None.
+
+        Raises:
+            DecametreError: The product cannot be done.
+        """
+
+
+@dataclass(frozen=True)
+class Sharpen:
+    """`decametre sharpen` over many products; see `decametre.api.sharpen`."""
+
+    bands: tuple[str, ...]
+    models: tuple[str, ...]
+    offset: str | float
+    options: sharpening_job.Options
+
+    verb = "sharpen"
+    suffix = ".tif"
+
+    def check(self) -> None:
+        """Encoding, compression, precision."""
+        sharpening_job.check_choices(self.options)
+
+    def settings(self) -> dict[str, Any]:
+        """As `sharpening_job.settings_of`, over whole products."""
+        models = _models(self.bands, self.models)
+        asked = sharpening_job.settings_of(
+            models, self.bands, parse_offset(self.offset), self.options
+        )
+        return asked | {"window": None}
+
+    def memory(self, size: int | None) -> int:
+        """The most that a full tile takes (docs/speed.md), and less for what is small."""
+        full = BASE_MEMORY + 3_600_000_000
+        return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """One product."""
+        with stages("open"):
+            models = _models(self.bands, self.models)
+            product = open_product(source, self.offset)
+        product = _staged(product, inputs_of(models, self.bands), stages, scratch)
+        options = replace(self.options, overwrite=True)
+        whole = product.grid.window
+        result = sharpening_job.run(
+            product, output, models, self.bands, whole, options, _silent, stages
+        )
+        consistency = {
+            name: band["consistency"]
+            for name, band in result.quality["bands"].items()
+            if "consistency" in band
+        }
+        return Made(
+            product.id,
+            whole.width * whole.height,
+            result.quality["device"],
+            consistency,
+            result.quicklook_path,
+        )
+
+
+@dataclass(frozen=True)
+class Predict:
+    """`decametre landcover predict` over many products; see `decametre.api.predict_land_cover`."""
+
+    model: str
+    offset: str | float
+    options: mapping_job.Options
+
+    verb = "predict"
+    suffix = ".tif"
+
+    def check(self) -> None:
+        """Encoding, stride, and what sharpens for the model."""
+        card = _land_cover(self.model).card
+        mapping_job.check_choices(card, None, self.options)
+        if card.sharpened:
+            sharpening_models(card, self.options.sharpen_with)
+
+    def settings(self) -> dict[str, Any]:
+        """As `mapping_job.settings_of`, over whole products."""
+        card = _land_cover(self.model).card
+        asked = mapping_job.settings_of(card, parse_offset(self.offset), self.options)
+        return asked | {"window": None}
+
+    def memory(self, size: int | None) -> int:
+        """As for sharpening, which may be a part of it."""
+        full = BASE_MEMORY + 3_600_000_000
+        return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """One product."""
+        with stages("open"):
+            model = _land_cover(self.model)
+            product = open_product(source, self.offset)
+        product = _staged(product, product.bands, stages, scratch)
+        with stages("compute"):
+            mapping_job.run(
+                product,
+                output,
+                model,
+                product.grid.window,
+                None,
+                replace(self.options, overwrite=True),
+                _silent,
+            )
+        device = choose_devices(self.options.device)[0]
+        return Made(product.id, product.grid.width * product.grid.height, str(device))
+
+
+@dataclass(frozen=True)
+class Extract:
+    """`decametre patches extract` over many products, a store each; see `api.extract_patches`.
+
+    A product that holds none of the patches is done, too: its item says so, and has no store.
+
+    Attributes:
+        request: What is cut from each product; its products and sharpened tiles are left empty.
+        sharpened: The folder of results of `decametre fleet sharpen`, for `data_super`, or None.
+    """
+
+    request: Request
+    sharpened: str | None = None
+
+    verb = "extract"
+    suffix = ".h5"
+
+    def check(self) -> None:
+        """The lists, and the folder of sharpened tiles."""
+        if self.sharpened is not None and not Path(self.sharpened).is_dir():
+            raise FleetError(
+                f"{self.sharpened}: no such folder; give the results of `decametre fleet sharpen`"
+            )
+        check_request(self.request, self.sharpened is not None)
+
+    def settings(self) -> dict[str, Any]:
+        """The request, with the size and time of the lists in it, and how the tiles were made."""
+        facts = self.request.fingerprint() | {"sharpened": _sharpened(self.sharpened)}
+        return {key: value for key, value in facts.items() if key != "products"}
+
+    def memory(self, size: int | None) -> int:
+        """What docs/extraction.md has, whatever the product."""
+        return BASE_MEMORY + 1_000_000_000
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+        """One product."""
+        with stages("open"):
+            product = open_product(source, self.request.offset)
+        tiles: tuple[str, ...] = ()
+        if self.sharpened is not None:
+            name = output.stem
+            tiles = (str(Path(self.sharpened) / name / f"{name}.tif"),)
+        request = replace(self.request, products=(source,), sharpened=tiles)
+        store, name = output.name, f"{output.stem}.json"
+        with Staging(output, (name, store), overwrite=True, needed=0) as staging:
+            with stages("compute"):
+                patches, left_out = _extracted(request, staging.path(store))
+            item = store_item(product, output, patches, left_out, self.settings())
+            sharpening_job.dump(staging.path(name), item)
+            staging.commit(*([store] if patches else []), name)
+        return Made(product.id, product.grid.width * product.grid.height, "cpu")
+
+
+def _extracted(request: Request, store: Path) -> tuple[int, Mapping[str, int]]:
+    """How many patches were cut, and how many were left out, by reason; without any, no store."""
+    try:
+        done = extract(request, store, 1, _no_sharpening, overwrite=False, progress=_silent)
+    except NoPatchError as error:  # a list may be for some of the products
+        log.warning("%s", error)
+        return 0, error.left_out
+    return done.patches, done.left_out
+
+
+def _sharpened(folder: str | None) -> dict[str, Any] | None:
+    """How the latest fleet made the tiles of a folder."""
+    if folder is None:
+        return None
+    path = events_path(Path(folder))
+    if not path.exists():
+        return {"folder": folder}
+    state = path.stat()
+    return {"folder": folder, **_latest_run(Path(folder), state.st_size, state.st_mtime_ns)}
+
+
+@functools.cache
+def _latest_run(folder: Path, size: int, changed: int) -> dict[str, Any]:
+    """Version and settings of the latest run; a journal may have 100,000 lines."""
+    runs = [event for event in read_events(folder) if event["event"] == "run"]
+    return {key: runs[-1][key] for key in ("version", "settings")} if runs else {}
+
+
+def _no_sharpening(product: Product, output: Path, window: Window) -> None:
+    raise AssertionError(f"{product.id} was to be sharpened before")
+
+
+def _staged(
+    product: Product, bands: Iterable[str], stages: Stages, scratch: Path | None
+) -> Product:
+    """The product, from copies where there is a scratch folder."""
+    if scratch is None:
+        return product
+    with stages("stage_in"):
+        return copied(product, bands, scratch)
+
+
+def _silent(done: int, total: int, amount: int) -> None:
+    """A fleet counts products."""
+
+
+@functools.cache
+def _models(bands: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Model]:
+    """Loaded once a worker; whoever runs a model makes a copy of its own."""
+    return models_for(bands, names)
+
+
+@functools.cache
+def _land_cover(folder: str) -> LandCoverModel:
+    """Loaded once a worker."""
+    return load_land_cover(Path(folder))

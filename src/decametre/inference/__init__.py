@@ -1,1 +1,0 @@
-"""From a product to its bands at ten metres."""

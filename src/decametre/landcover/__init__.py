@@ -1,0 +1,1 @@
+"""Land cover: patches with labels, networks that classify them, maps and scores."""

@@ -1,0 +1,1 @@
+"""Evaluation of land-cover models on a store of labelled patches."""

@@ -1,0 +1,254 @@
+"""Land-cover models on a split of a store: classified by any number of ranks, scored by one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from decametre.errors import EvaluationError, UnknownNameError
+from decametre.landcover.evaluation.output import write
+from decametre.landcover.evaluation.results import (
+    ClassifierScores,
+    LandCoverEvaluation,
+    score_classifier,
+)
+from decametre.landcover.metrics.scores import Predictions, merged
+from decametre.landcover.metrics.thresholds import (
+    FIXED,
+    RULES,
+    fixed,
+    record,
+    tuned,
+)
+from decametre.landcover.models.card import (
+    LandCoverCard,
+    LandCoverModel,
+    load_land_cover,
+    store_thresholds,
+)
+from decametre.landcover.models.classifier import dealt, predicted, thresholds_of
+from decametre.landcover.patches.images import images_of
+from decametre.landcover.patches.patch import SPLITS
+from decametre.landcover.patches.store import PatchStore
+from decametre.superres.evaluation.output import ResultFolder, result_folder
+from decametre.training.launcher import place_of
+from decametre.training.ranks import Ranks, joined
+
+log = logging.getLogger(__name__)
+
+ALL = "all"
+"""Every patch of a store, whatever its split."""
+
+CARD = "card"
+"""The thresholds that a model's card holds, 0.5 where it holds none."""
+
+Progress = Callable[[int, int, int], None]
+"""Called with patches classified, all patches, and patches classified."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; see `decametre.api.evaluate_land_cover`.
+
+    Attributes:
+        store: Of patches.
+        models: Folders of models.
+        labels: What tables call each, all different.
+        split: One of `SPLITS`, or `ALL`.
+        thresholds: `CARD`, or one of `multilabel_thresholds.RULES`.
+        tune_on: The store whose validation split thresholds are tuned on.
+        keep_thresholds: Write them into the models' cards.
+        out: The folder to make, or None.
+        overwrite: Replace an earlier evaluation there.
+        command: That makes it again.
+    """
+
+    store: Path
+    models: Sequence[Path]
+    labels: Sequence[str]
+    split: str
+    thresholds: str
+    tune_on: Path
+    keep_thresholds: bool
+    out: Path | None
+    overwrite: bool
+    command: str
+
+
+def evaluate(request: Request, device: str, progress: Progress) -> LandCoverEvaluation:
+    """Score models; under torchrun or srun all processes classify, and rank 0 writes.
+
+    Args:
+        request: What to do.
+        device: See `ranks.joined`.
+        progress: Called with what this rank does.
+
+    Returns:
+        The same on every rank.
+
+    Raises:
+        DecametreError: One of its subclasses says what the user can mend.
+    """
+    place = place_of()
+    try:
+        with joined(place, device) as ranks:
+            return _evaluate(request, ranks, progress)
+    except Exception as error:
+        if place.size > 1:
+            error.add_note(str(place))
+        raise
+
+
+def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEvaluation:
+    rule = request.thresholds
+    if rule not in (CARD, *RULES):
+        raise UnknownNameError("rule for thresholds", rule, (CARD, *RULES))
+    tune = rule not in (CARD, FIXED)
+    if request.keep_thresholds and not tune:
+        raise EvaluationError(
+            "only tuned thresholds are kept in a card; give --thresholds global or per_class"
+        )
+    store = PatchStore(request.store)
+    places = places_of(store, request.split)
+    tuned_on = PatchStore(request.tune_on) if tune else store
+    tuning = places_of(tuned_on, "validation") if tune else np.empty(0, np.int64)
+    check_apart(store, places, tuned_on, tuning)
+    models = [load_land_cover(folder) for folder in request.models]
+    for path, model in zip(request.models, models, strict=True):
+        for given in (store, tuned_on) if tune else (store,):
+            check_fits(path, model.card, given)
+    staged: AbstractContextManager[ResultFolder | None] = nullcontext()
+    if ranks.first and request.out is not None:
+        staged = result_folder(request.out, overwrite=request.overwrite)
+    counter = _Counter(len(models) * sum(_mine(held, ranks) for held in (places, tuning)), progress)
+    with staged as folder:
+        scores: list[ClassifierScores] = []
+        for label, model in zip(request.labels, models, strict=True):
+            chosen = fixed(len(model.card.classes)) if rule == FIXED else thresholds_of(model.card)
+            if tune:
+                chosen = tuned(classified(model, tuned_on, tuning, ranks, counter), rule)
+            predictions = classified(model, store, places, ranks, counter)
+            if ranks.first:
+                name, checksum = model.card.name, model.card.checksum
+                scores.append(score_classifier(label, name, checksum, predictions, chosen))
+        evaluation: LandCoverEvaluation | None = None
+        if ranks.first:
+            evaluation = LandCoverEvaluation(
+                request.command,
+                str(request.store),
+                request.split,
+                store.nomenclature.name,
+                store.class_names,
+                tuple(scores),
+            )
+            if folder:
+                write(evaluation, folder)
+    if ranks.first and request.keep_thresholds:
+        for path, one in zip(request.models, scores, strict=True):
+            store_thresholds(path, record(one.thresholds, store.class_names))
+            log.info("%s: its card holds the thresholds", path)
+    found: LandCoverEvaluation = ranks.from_first(evaluation)
+    return found
+
+
+def classified(
+    model: LandCoverModel, store: PatchStore, places: np.ndarray, ranks: Ranks, counter: _Counter
+) -> Predictions:
+    """What a model says of some patches, each classified by one rank; all of it on every rank."""
+    network = model.network.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = images_of(model.card.bands_in, store, sharpened=model.card.sharpened)
+    mine = predicted(
+        network,
+        store,
+        dealt(places, ranks.rank, ranks.size),
+        images,
+        ranks.device,
+        counter.of_part(),
+    )
+    network.cpu()  # several models need not fit on a device together
+    return merged(ranks.gathered(mine), len(places))
+
+
+def places_of(store: PatchStore, split: str) -> np.ndarray:
+    """Where the patches of a split are; of a store without any splits, all.
+
+    Raises:
+        PatchError: There is none.
+        UnknownNameError: There is no such split.
+    """
+    if split not in (*SPLITS, ALL):
+        raise UnknownNameError("split", split, (*SPLITS, ALL))
+    if split == ALL or not any(store.splits):
+        return np.arange(len(store))
+    return store.places(split)
+
+
+def check_apart(
+    store: PatchStore, places: np.ndarray, other: PatchStore, tuning: np.ndarray
+) -> None:
+    """Refuse to tune thresholds on what is scored.
+
+    Raises:
+        EvaluationError: A patch is in both parts.
+    """
+    both = store.names_at(places) & other.names_at(tuning)
+    if both:
+        raise EvaluationError(
+            f"{len(both)} patches, {min(both)} among them, would be scored with thresholds that "
+            "were tuned on them; give another --split, or another store to --tune-on"
+        )
+
+
+def check_fits(folder: Path, card: LandCoverCard, store: PatchStore) -> None:
+    """Make sure that a store has what a model looks at, and the classes that it names.
+
+    Raises:
+        EvaluationError: Its classes are others, or in another order.
+        PatchError: It lacks images.
+    """
+    if store.class_names != card.classes:
+        pairs = zip((*card.classes, "none"), (*store.class_names, "none"), strict=False)
+        at, (mine, its) = next((at, pair) for at, pair in enumerate(pairs) if len({*pair}) > 1)
+        raise EvaluationError(
+            f"{store.path} has {len(store.class_names)} classes ({store.nomenclature.name}), model "
+            f"{folder} names {len(card.classes)} ({card.nomenclature}): class {at} is '{its}' "
+            f"there and '{mine}' here; make a store with the model's classes (--classes)"
+        )
+    images_of(card.bands_in, store, sharpened=card.sharpened)
+    made_by = str(card.training.get("sharpened_by", ""))
+    if card.sharpened and made_by != store.model:
+        log.warning(
+            "model %s was trained on images sharpened by %s; those of %s are by %s",
+            folder,
+            made_by or "what its card does not say",
+            store.path,
+            store.model,
+        )
+
+
+def _mine(places: np.ndarray, ranks: Ranks) -> int:
+    return len(dealt(places, ranks.rank, ranks.size))
+
+
+class _Counter:
+    """How many patches this rank has classified, over all models."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.total, self.progress, self.done = total, progress, 0
+        progress(0, total, 0)
+
+    def of_part(self) -> Callable[[int], None]:
+        """Counts on from here."""
+        before = self.done
+
+        def count(done: int) -> None:
+            self.done = before + done
+            self.progress(self.done, self.total, self.done)
+
+        return count

@@ -1,0 +1,1 @@
+"""Maps of land cover: a model over a whole product."""

@@ -1,0 +1,120 @@
+"""The STAC item of a map of land cover, written last: where it stands, the map is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pystac
+
+from decametre.io.stac_item import SETTINGS, item_of, plain_statistics
+from decametre.landcover.mapping.geotiff import (
+    ENCODINGS,
+    NO_CLASS,
+    ClassWriter,
+    MapGrid,
+    ProbabilityWriter,
+)
+from decametre.sentinel2.product import Product
+
+STAC_EXTENSIONS = [
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+    "https://stac-extensions.github.io/classification/v2.0.0/schema.json",
+]
+
+
+def land_cover_item(
+    product: Product,
+    grid: MapGrid,
+    output: Path,
+    probabilities: ProbabilityWriter,
+    classes: ClassWriter,
+    features: str | None,
+    about: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> pystac.Item:
+    """Describe a map.
+
+    Args:
+        product: What it was made from.
+        grid: Of the map.
+        output: Where the probabilities will stand.
+        probabilities: Finished.
+        classes: Finished.
+        features: File name of the patches as GeoJSON, or None.
+        about: What made the map: model, patches, thresholds.
+        settings: How it was made.
+    """
+    item = item_of(
+        product,
+        output,
+        grid.crs,
+        grid.shape,
+        grid.transform,
+        {
+            "gsd": grid.gsd,
+            "processing:lineage": f"Land cover of patches by {about['model']['name']}, decametre",
+            SETTINGS: dict(settings),
+            "decametre:land_cover": dict(about),
+        },
+        STAC_EXTENSIONS,
+    )
+    dtype = ENCODINGS[probabilities.encoding]
+    described = {
+        "data_type": dtype,
+        "nodata": "nan" if dtype == "float32" else NO_CLASS,
+        **({} if dtype == "float32" else {"raster:scale": 0.01}),
+    }
+    bands = [
+        {"name": name, **described, **plain_statistics(statistics.tags)}
+        for name, statistics in probabilities.statistics.items()
+    ]
+    item.add_asset(
+        "data",
+        pystac.Asset(
+            href=f"./{output.name}",
+            media_type=pystac.MediaType.COG,
+            roles=["data"],
+            title="Probability of each class",
+            extra_fields={"bands": bands},
+        ),
+    )
+    legend = [
+        {
+            "value": value,
+            "name": name,
+            "color_hint": "".join(f"{part:02X}" for part in colour),
+            "count": int(count),
+        }
+        for value, (name, colour, count) in enumerate(
+            zip(classes.classes, classes.colours, classes.counts, strict=True)
+        )
+    ]
+    item.add_asset(
+        "classes",
+        pystac.Asset(
+            href=f"./{classes.path.name}",
+            media_type=pystac.MediaType.COG,
+            roles=["data", "classification"],
+            title="Most probable class",
+            extra_fields={
+                "data_type": "uint8",
+                "nodata": NO_CLASS,
+                "classification:classes": legend,
+            },
+        ),
+    )
+    if features:
+        item.add_asset(
+            "patches",
+            pystac.Asset(
+                href=f"./{features}",
+                media_type=pystac.MediaType.GEOJSON,
+                roles=["data"],
+                title="Classified patches",
+            ),
+        )
+    return item

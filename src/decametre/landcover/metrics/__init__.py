@@ -1,0 +1,1 @@
+"""Scores of multi-label classifiers, and the thresholds from which a class is predicted."""

@@ -1,0 +1,1 @@
+"""Land-cover networks, their cards, and how they classify patches."""

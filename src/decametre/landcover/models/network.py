@@ -1,0 +1,89 @@
+"""The network that names the land cover of a patch: a backbone of timm on bands brought to 10 m."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from decametre.choices import Norm
+from decametre.errors import ModelError
+from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
+from decametre.training.batch_norm import with_norm
+
+
+class LandCoverNetwork(nn.Module):
+    """Bands on their native grids in, one logit a class out.
+
+    Args:
+        backbone: Name of a network of timm.
+        bands_in: Band names for each GSD in metres, in the order of the images' channels. Coarser
+            ones than 10 m are up-sampled bilinearly.
+        classes: How many.
+        config: Arguments of `timm.create_model`.
+        norm: See `normalization.with_norm`.
+
+    Attributes:
+        features: What the last layer sees, and dropout drops: so many numbers a patch.
+        mean: Reflectance, (bands,); the network sees it as 0.
+        deviation: Standard deviation of reflectance, (bands,); the network sees it as 1.
+
+    Raises:
+        ModelError: timm has no such backbone, or cannot build it so.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self,
+        backbone: str,
+        bands_in: Mapping[int, Sequence[str]],
+        classes: int,
+        config: Mapping[str, Any] | None = None,
+        norm: Norm = "merged",
+    ) -> None:
+        super().__init__()
+        from timm import create_model  # with torchvision, seconds to import
+
+        self.bands_in = {gsd: tuple(names) for gsd, names in bands_in.items()}
+        given = [name for names in self.bands_in.values() for name in names]
+        # Channels go by wavelength, whatever grids they come from.
+        self.order = sorted(range(len(given)), key=lambda at: BAND_NAMES.index(given[at]))
+        try:
+            body = create_model(
+                backbone, pretrained=False, in_chans=len(given), num_classes=0, **(config or {})
+            )
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"timm cannot build backbone '{backbone}' with {dict(config or {})} ({error}); "
+                "`python -c 'import timm; print(timm.list_models())'` lists its names"
+            ) from error
+        self.body = with_norm(body, norm)
+        self.features = int(getattr(body, "head_hidden_size", None) or body.num_features)
+        self.head = nn.Linear(self.features, classes)
+        self.register_buffer("mean", torch.zeros(len(given)))
+        self.register_buffer("deviation", torch.ones(len(given)))
+
+    def forward(self, images: Mapping[int, Tensor], kept: Tensor | None = None) -> Tensor:
+        """Logits, (patches, classes).
+
+        Args:
+            images: Reflectance, (patches, bands, rows, columns) for each GSD.
+            kept: (patches, features): factors of the features, 0 where dropout leaves one out.
+                Drawn outside: it must not depend on which patches are computed together.
+        """
+        edge = max(image.shape[-1] * gsd for gsd, image in images.items()) // FINEST_GSD
+        fine = [
+            image
+            if image.shape[-1] == edge
+            else F.interpolate(image, size=(edge, edge), mode="bilinear", align_corners=False)
+            for image in (images[gsd] for gsd in self.bands_in)
+        ]
+        x = torch.cat(fine, dim=1)[:, self.order]
+        x = (x - self.mean[:, None, None]) / self.deviation[:, None, None]
+        features = self.body(x.contiguous(memory_format=torch.channels_last))
+        return self.head(features if kept is None else features * kept)

@@ -1,0 +1,132 @@
+"""BigEarthNet v2 as rico-hdl encodes it: an LMDB of safetensors, one value a patch; read-only.
+
+Keys are names of patches; a value holds the bands by name. Values of Sentinel-1 patches and of
+reference maps may stand between them. Labels and splits are in BigEarthNet's metadata.parquet. An
+encoded patch has no georeference: it follows from the name, which has the tile, and the patch's
+column and row on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import lmdb
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from decametre.errors import CorruptDataError, GridError, MissingBandError, PatchError
+from decametre.landcover.patches.bigearthnet import NO_OFFSET, Metadata, find_tables, stacked
+from decametre.landcover.patches.bigearthnet_names import corner_of, parse_acquisition, split_name
+from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
+from decametre.landcover.patches.patch import PATCH_METRES, Patch
+from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES
+
+
+class EncodedArchive:
+    """An encoded BigEarthNet.
+
+    Args:
+        path: The folder of the database, or its file.
+        metadata: BigEarthNet v2's tables.
+
+    Raises:
+        PatchError: It is no LMDB, or one of pickles.
+    """
+
+    nomenclature: Nomenclature = BIGEARTHNET19
+
+    def __init__(self, path: Path, metadata: Metadata) -> None:
+        self.path, self.metadata = path, metadata
+        try:
+            self._database = lmdb.open(
+                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False
+            )
+        except lmdb.Error as error:
+            raise PatchError(f"{path}: no LMDB that can be read ({error})") from error
+        # A safetensors value has its JSON header from byte 8 on.
+        if self.names and self._value(self.names[0])[8:9] != b"{":
+            raise PatchError(
+                f"{path} holds no safetensors; the pickled Python objects of bigearthnet_encoder "
+                "could run any code, and are not read: encode the archive with rico-hdl, or import "
+                "its folders"
+            )
+
+    def _value(self, name: str) -> bytes:
+        with self._database.begin() as view:
+            return bytes(view.get(name.encode(), b""))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """All Sentinel-2 patches, sorted."""
+        with self._database.begin() as view:
+            keys = [
+                bytes(key).decode("utf-8", "replace")
+                for key in view.cursor().iternext(values=False)
+            ]
+        found = []
+        for key in keys:
+            parts = split_name(key)
+            if parts and parse_acquisition(parts[0]):
+                found.append(key)
+        return sorted(found)
+
+    def read(self, name: str) -> Patch:
+        """Read one patch.
+
+        Raises:
+            CorruptDataError: A value is no safetensors, or the name is none of BigEarthNet v2.
+            MissingBandError: A band is missing.
+            GridError: A band has another size.
+        """
+        where = f"{self.path}: patch {name}"
+        try:
+            images = load(self._value(name))
+        except (SafetensorError, KeyError) as error:
+            raise CorruptDataError(f"{where} is no safetensors ({error})") from error
+        for band in BAND_NAMES:
+            if band not in images:
+                raise MissingBandError(f"{where} lacks band {band}; it has {', '.join(images)}")
+            size = PATCH_METRES // ALL_BANDS[band].gsd
+            if images[band].shape != (size, size) or images[band].dtype != np.uint16:
+                raise GridError(
+                    f"{where}: band {band} is {images[band].dtype} of shape {images[band].shape}, "
+                    f"expected uint16 of {size} x {size}"
+                )
+        parts = split_name(name)
+        acquisition = parse_acquisition(parts[0]) if parts else None
+        if parts is None or acquisition is None or not acquisition.tile:
+            raise CorruptDataError(f"{where}: no name of BigEarthNet v2, which states the tile")
+        product, column, row = parts
+        left, top = corner_of(acquisition.tile)
+        return Patch(
+            name=name,
+            product=product,
+            crs=f"EPSG:{32600 + int(acquisition.tile[:2])}",
+            origin=(left + PATCH_METRES * column, top - PATCH_METRES * row),
+            split=self.metadata.split(name),
+            labels=self.metadata.labels(name),
+            data=stacked(images),
+            offset=NO_OFFSET,
+            country=self.metadata.country(name),
+        )
+
+
+def open_encoded(path: Path, tables: Sequence[Path]) -> EncodedArchive | None:
+    """Recognize an encoded BigEarthNet.
+
+    Args:
+        path: The folder of the database (`data.mdb` in it), or its file.
+        tables: BigEarthNet v2's tables; without, looked for in the folder and beside.
+
+    Returns:
+        The archive, or None where it is none.
+
+    Raises:
+        PatchError: The database or the tables cannot be used.
+    """
+    if not (path.suffix in (".mdb", ".lmdb") if path.is_file() else (path / "data.mdb").is_file()):
+        return None
+    return EncodedArchive(path, Metadata(tables or find_tables(path)))

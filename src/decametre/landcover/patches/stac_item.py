@@ -1,0 +1,62 @@
+"""The STAC item of a store of patches, written last: where it stands, the store is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pystac
+
+from decametre.io.stac_item import SETTINGS, item_of
+from decametre.sentinel2.product import Product
+
+STAC_EXTENSIONS = [
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
+]
+
+
+def store_item(
+    product: Product,
+    output: Path,
+    patches: int,
+    left_out: Mapping[str, int],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Describe the patches of a product.
+
+    Args:
+        product: What they were cut from.
+        output: Where the store stands.
+        patches: How many it holds; without any, there is none.
+        left_out: How many were left out, by reason.
+        settings: How it was made.
+
+    Returns:
+        The item as JSON.
+    """
+    item = item_of(
+        product,
+        output,
+        product.grid.crs,
+        product.grid.shape(),
+        product.grid.transform(),
+        {
+            "processing:lineage": "Patches of 1200 m cut by decametre",
+            SETTINGS: dict(settings),
+            "decametre:patches": {"patches": patches, "left_out": dict(left_out)},
+        },
+        STAC_EXTENSIONS,
+    )
+    if patches:
+        item.add_asset(
+            "data",
+            pystac.Asset(
+                href=f"./{output.name}",
+                media_type=pystac.MediaType.HDF5,
+                roles=["data"],
+                title="Patches",
+            ),
+        )
+    return item.to_dict(include_self_link=False)

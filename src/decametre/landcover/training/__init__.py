@@ -1,0 +1,1 @@
+"""Training of land-cover networks: recipe, task, samples and loss."""

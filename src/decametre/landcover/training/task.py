@@ -1,0 +1,316 @@
+"""The task of land cover: patches with several labels each, F1 on held-out patches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from decametre.errors import ModelError, TrainingError
+from decametre.landcover.metrics.scores import count, f1, merged
+from decametre.landcover.metrics.thresholds import fixed
+from decametre.landcover.models.card import (
+    LandCoverCard,
+    LandCoverModel,
+    build_land_cover,
+    load_land_cover,
+    save_land_cover,
+)
+from decametre.landcover.models.classifier import AT_ONCE, dealt, predicted
+from decametre.landcover.patches.images import Images, bands_of, chosen_images
+from decametre.landcover.patches.store import PatchStore
+from decametre.landcover.training.loss import FOCI, class_weights, loss_sum
+from decametre.landcover.training.recipe import LandCoverRecipe
+from decametre.landcover.training.samples import LandCoverBatch, LandCoverSamples, read_batch
+from decametre.model_folder import ATTRIBUTION
+from decametre.training.batch_norm import synchronised
+from decametre.training.order import Epochs, Order
+from decametre.training.prefetching import drawn_ahead
+from decametre.training.ranks import Ranks
+from decametre.training.task import Parts, Validation
+from decametre.version import __version__
+
+log = logging.getLogger(__name__)
+
+STATISTICS = 2048
+"""Patches, evenly spread, from which the mean and deviation of the bands are taken."""
+
+
+class LandCover:
+    """Names the classes of patches.
+
+    Args:
+        recipe: The run.
+        init: Folder of a model whose weights the network starts with; random without.
+        device: Where it is trained.
+        precision: `torch.float32`, or `torch.bfloat16` for autocast.
+
+    Raises:
+        PatchError: A store cannot be read.
+        ModelError: The recipe's network cannot be built, or `init` is another one.
+        TrainingError: There is nothing to train on, or nothing to validate on.
+    """
+
+    def __init__(
+        self,
+        recipe: LandCoverRecipe,
+        init: str | None,
+        device: torch.device,
+        precision: torch.dtype,
+    ) -> None:
+        self.recipe, self.device, self.precision = recipe, device, precision
+        data, asked = recipe.data, recipe.network
+        self.store, places = part_of(data.train, "train")
+        self.held_out, self.held_places = part_of(data.validation, "validation")
+        check_same_classes(self.store, self.held_out)
+        check_apart(self.store, places, self.held_out, self.held_places)
+        sharpened = asked.upsampling == "super-resolution"
+        self.images = chosen_images(asked.bands, self.store, sharpened=sharpened)
+        chosen_images(asked.bands, self.held_out, sharpened=sharpened)
+        self.card = LandCoverCard(
+            name=recipe.name,
+            backbone=asked.backbone,
+            config=asked.config,
+            norm=asked.norm,
+            bands_in=bands_of(self.images),
+            sharpened=sharpened,
+            nomenclature=self.store.nomenclature.name,
+            classes=self.store.class_names,
+        )
+        torch.manual_seed(recipe.seed)
+        if init is None:
+            network = build_land_cover(self.card)
+            mean, deviation = band_statistics(self.store, places, self.images)
+            network.mean.copy_(mean[network.order])
+            network.deviation.copy_(deviation[network.order])
+            self.init: LandCoverCard | None = None
+        else:
+            model = same_model(init, self.card)
+            network, self.init = model.network, model.card
+        self.network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.samples = LandCoverSamples(
+            self.store,
+            places,
+            self.images,
+            recipe.seed,
+            data.turn,
+            data.mixup,
+            asked.dropout,
+            network.features,
+        )
+        optimization = recipe.optimization
+        weights = class_weights(
+            self.store.labels[places].sum(0), len(places), optimization.class_weights
+        )
+        self.focus, self.weights = FOCI[optimization.loss], None
+        if weights is not None:
+            self.weights = weights.to(device)
+        epochs = Epochs(len(places), optimization.batch, recipe.seed)
+        self.order: Order = epochs
+        self.steps = optimization.epochs * epochs.steps
+        self.validate_every = recipe.validate_every * epochs.steps
+        self.beside = {
+            "precision": str(precision).removeprefix("torch."),
+            "init": self._began_with(),
+            # By their first and last names: paths are of one machine.
+            "train": _ends(self.store, places),
+            "validation": _ends(self.held_out, self.held_places),
+        }
+        log.info(
+            "%d patches to train on and %d to validate on, %d classes; %d steps an epoch",
+            len(places),
+            len(self.held_places),
+            len(self.card.classes),
+            epochs.steps,
+        )
+
+    def _began_with(self) -> dict[str, str] | None:
+        if self.init is None:
+            return None
+        return {"name": self.init.name, "checksum": self.init.checksum}
+
+    def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[LandCoverBatch]]:
+        """See `Task.batches`; patches are read by the recipe's workers."""
+        # With synchronised norms all ranks must run the network, if on nothing.
+        least: list[Sequence[int]] = [[]] if synchronised(self.network) else []
+        return drawn_ahead(
+            self.samples,
+            _as_is,
+            first,
+            end,
+            lambda step: parts(step) or least,
+            workers=self.recipe.data.workers,
+            pinned=self.device.type == "cuda",
+        )
+
+    def count(self, batch: LandCoverBatch) -> int:
+        """Labels: every class of every sample is one."""
+        return len(batch) * len(self.card.classes)
+
+    def loss(self, network: nn.Module, batch: LandCoverBatch) -> Tensor:
+        """Sum of the labels' losses."""
+        dtype = next(network.parameters()).dtype
+        with self._autocast():
+            images = batch.images(self.device, dtype)
+            logits = network(images, batch.factors(self.device, dtype))
+        targets = batch.targets(self.device, dtype)
+        weights = None if self.weights is None else self.weights.to(dtype)
+        return loss_sum(logits.to(dtype), targets, self.focus, weights)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
+
+    def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
+        """1 - micro F1 of the held-out patches, each of which one rank classifies."""
+        mine = predicted(
+            network,
+            self.held_out,
+            dealt(self.held_places, ranks.rank, ranks.size),
+            self.images,
+            self.device,
+        )
+        predictions = merged(ranks.gathered(mine), len(self.held_places))
+        found = f1(count(predictions, fixed(len(self.card.classes)).values))
+        record = {f"{average}_f1": round(value, 5) for average, value in found.items()}
+        return Validation(1 - found["micro"], record, None)
+
+    def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
+        """Leave a model folder; the card says how the weights came about and how they score."""
+        training: dict[str, Any] = {
+            "recipe": self.recipe.model_dump(
+                mode="json", exclude={"data": {"train", "validation"}}
+            ),
+            "step": step,
+            "init": self._began_with(),
+            "patches": self.order.count if isinstance(self.order, Epochs) else 0,
+            "sharpened_by": self.store.model,
+            "precision": self.beside["precision"],
+            "decametre": __version__,
+        }
+        save_land_cover(
+            folder,
+            replace(
+                self.card,
+                training=training,
+                scores={"split": "validation", "threshold": 0.5, **validation.record},
+                datetime=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                attribution=self.store.header.attribution or ATTRIBUTION,
+            ),
+            network,
+        )
+
+
+def part_of(paths: Sequence[str], part: str) -> tuple[PatchStore, np.ndarray]:
+    """The store of one part of the recipe's data, and the places of its patches.
+
+    Raises:
+        TrainingError: Not one store is given, or it has no patch of this part.
+    """
+    if len(paths) != 1:
+        raise TrainingError(
+            f"data.{part} names {len(paths)} stores of patches; give one, several as one by "
+            "`decametre patches merge`"
+        )
+    store = PatchStore(paths[0])
+    places = np.flatnonzero([split in (part, "") for split in store.splits])
+    if not len(places):
+        there = ", ".join(sorted(set(store.splits)))
+        raise TrainingError(
+            f"data.{part}: {store.path} has no patch of split {part}, but of {there}"
+        )
+    return store, places
+
+
+def check_same_classes(store: PatchStore, other: PatchStore) -> None:
+    """Refuse stores of different classes.
+
+    Raises:
+        TrainingError: They differ.
+    """
+    if store.class_names != other.class_names:
+        raise TrainingError(
+            f"{store.path} has {len(store.class_names)} classes ({store.nomenclature.name}), "
+            f"{other.path} has {len(other.class_names)} ({other.nomenclature.name}); make both "
+            "with the same"
+        )
+
+
+def check_apart(
+    store: PatchStore, places: np.ndarray, other: PatchStore, others: np.ndarray
+) -> None:
+    """Refuse to validate on what is trained on.
+
+    Raises:
+        TrainingError: A patch is in both parts.
+    """
+    both = store.names_at(places) & other.names_at(others)
+    if both:
+        raise TrainingError(
+            f"{len(both)} patches, {min(both)} among them, are trained and validated on; give "
+            "stores with splits, or different ones"
+        )
+
+
+def band_statistics(
+    store: PatchStore, places: np.ndarray, images: Sequence[Images]
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of reflectance, band by band, over pixels with data.
+
+    Args:
+        store: Of the patches.
+        places: Of those to train on; up to `STATISTICS` of them, evenly spread, are read.
+        images: Whose bands; the result is in their order.
+    """
+    chosen = places[np.linspace(0, len(places) - 1, min(len(places), STATISTICS)).astype(int)]
+    bands = sum(len(image.channels) for image in images)
+    number, total, squares = (torch.zeros(bands, dtype=torch.float64) for _ in range(3))
+    for begin in range(0, len(chosen), AT_ONCE):
+        batch = read_batch(store, chosen[begin : begin + AT_ONCE], images)
+        found = batch.images(torch.device("cpu"), torch.float64)
+        at = 0
+        for image in images:
+            rows = slice(at, at + len(image.channels))
+            at = rows.stop
+            measured = batch.dn[image.gsd] != 0
+            values = found[image.gsd] * measured
+            number[rows] += measured.sum((0, 2, 3))
+            total[rows] += values.sum((0, 2, 3))
+            squares[rows] += values.square().sum((0, 2, 3))
+    number = number.clamp(min=1)
+    mean = total / number
+    deviation = (squares / number - mean.square()).clamp(min=0).sqrt()
+    return mean.float(), torch.where(deviation > 0, deviation, 1.0).float()
+
+
+def same_model(folder: str, card: LandCoverCard) -> LandCoverModel:
+    """A trained model, to go on with its weights.
+
+    Raises:
+        ModelError: It cannot be loaded, or it is another network than the recipe's.
+    """
+    model = load_land_cover(Path(folder))
+    for part in ("backbone", "config", "norm", "bands_in", "sharpened", "classes"):
+        was, asked = getattr(model.card, part), getattr(card, part)
+        if was != asked:
+            raise ModelError(
+                f"--init {folder}: its {part} is {was!r:.80}, the recipe's is {asked!r:.80}; they "
+                "must be equal"
+            )
+    return model
+
+
+def _as_is(batch: LandCoverBatch) -> LandCoverBatch:
+    return batch
+
+
+def _ends(store: PatchStore, places: np.ndarray) -> list[Any]:
+    """What tells one part of a store from another."""
+    return [len(places), store.names[places[0]], store.names[places[-1]]]

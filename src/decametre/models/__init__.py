@@ -1,1 +1,0 @@
-"""Networks, their cards, and the registry that finds them by name."""

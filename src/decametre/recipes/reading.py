@@ -1,0 +1,181 @@
+"""Reading recipes: everything that a training run is made of, from YAML, checked strictly.
+
+An unknown key, a missing one or a value of the wrong kind is an error that names the place and the
+nearest right key; nothing is ignored. The recipes of the shipped networks lie beside this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from decametre.errors import RecipeError, UnknownNameError
+from decametre.landcover.training.recipe import LandCoverRecipe
+from decametre.superres.training.recipe import SuperResolutionRecipe
+from decametre.training.recipe import RULES, Section
+
+SHIPPED = Path(__file__).parent
+
+
+AnyRecipe = SuperResolutionRecipe | LandCoverRecipe
+
+RECIPES: dict[str, type[AnyRecipe]] = {
+    "super-resolution": SuperResolutionRecipe,
+    "landcover": LandCoverRecipe,
+}
+"""What `task` chooses from."""
+
+_RECIPE: TypeAdapter[AnyRecipe] = TypeAdapter(Annotated[AnyRecipe, Field(discriminator="task")])
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+
+
+def find_recipe(source: str) -> tuple[Path, str]:
+    """Where a recipe lies, and its text.
+
+    Args:
+        source: The path of a YAML file, or the name of a shipped recipe.
+
+    Raises:
+        UnknownNameError: There is no such recipe; names the nearest.
+        RecipeError: The file cannot be read.
+    """
+    path, shipped = Path(source), shipped_recipes()
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        if source not in shipped:
+            raise UnknownNameError("recipe", source, shipped)
+        path = shipped[source]
+    try:
+        return path, path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"{source}: no such file; shipped recipes: {', '.join(shipped)}"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not readable as YAML ({error})") from error
+
+
+def read_recipe(
+    source: str,
+    changes: Mapping[str, Any] | None = None,
+    train: Sequence[str] = (),
+    validation: Sequence[str] = (),
+) -> AnyRecipe:
+    """Read and check a recipe.
+
+    Args:
+        source: The path of a YAML file, or the name of a shipped recipe.
+        changes: Values to replace, by dotted key such as `optimization.steps`.
+        train: In place of the recipe's `data.train`, where there are any.
+        validation: In place of the recipe's `data.validation`, where there are any.
+
+    Returns:
+        The recipe; relative product paths of a file are resolved against its folder.
+
+    Raises:
+        UnknownNameError: There is no such recipe or key; names the nearest.
+        RecipeError: It is not YAML, or a value is missing or wrong.
+    """
+    path, text = find_recipe(source)
+    try:
+        tree = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not readable as YAML ({error})") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {tree!r:.40}")
+    changes = dict(changes or {})
+    for part, sources in (("train", train), ("validation", validation)):
+        if sources:
+            changes[f"data.{part}"] = list(sources)
+    for key, value in changes.items():
+        _replace(tree, key, value)
+    recipe = check_recipe(tree, str(path))
+    data = recipe.data.model_copy(
+        update={
+            part: tuple(_beside(path, source) for source in getattr(recipe.data, part))
+            for part in ("train", "validation")
+            if f"data.{part}" not in changes
+        }
+    )
+    return recipe.model_copy(update={"data": data})
+
+
+def check_recipe(tree: Mapping[str, Any], where: str) -> AnyRecipe:
+    """Check a recipe.
+
+    Args:
+        tree: As read from YAML.
+        where: The file it came from, for messages.
+
+    Raises:
+        UnknownNameError: A key is unknown; names the nearest.
+        RecipeError: A value is missing or wrong.
+    """
+    try:
+        return _RECIPE.validate_python(tree)
+    except ValidationError as error:
+        if "task" in tree and tree["task"] not in RECIPES:
+            raise UnknownNameError(f"task in {where}", str(tree["task"]), RECIPES) from error
+        # The first fault is enough: the next run shows the next.
+        fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+        # Pydantic takes the task and a schedule's rule for parts of the place.
+        place = [str(part) for part in fault["loc"] if part not in (*RECIPES, *RULES)]
+        place = place or ["task"] * ("task" not in tree)
+        if fault["type"] == "extra_forbidden":
+            section = ".".join(place[:-1])
+            kind = f"key in {section} of {where}" if section else f"key in {where}"
+            raise UnknownNameError(kind, place[-1], _keys_beside(fault["loc"])) from error
+        whole = fault["type"] in ("missing", "foreign", "norm", "bands", "union_tag_not_found")
+        seen = "" if whole else f", not {fault['input']!r:.60}"
+        said = fault["msg"].replace("valid tuple", "list")  # what YAML calls it
+        words = [where, ".".join(place), said + seen]
+        raise RecipeError(": ".join(word for word in words if word)) from error
+
+
+def completed(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe as an earlier version saved it, with the keys that it lacks at their defaults.
+
+    What cannot be read as a recipe comes back as it is.
+    """
+    try:
+        return _RECIPE.validate_python(tree).model_dump(mode="json")
+    except ValidationError:
+        return dict(tree)
+
+
+def _keys_beside(loc: tuple[int | str, ...]) -> Iterable[str]:
+    """The right keys where an unknown one stands."""
+    task, *parts, _ = map(str, loc)
+    section: type[Section] = RECIPES[task]
+    for part in parts:
+        if part in RULES:
+            section = RULES[part]
+            continue
+        kind = section.model_fields[part].annotation
+        kinds = [k for k in (kind, *get_args(kind)) if isinstance(k, type)]
+        # A schedule has several; the next part says which.
+        section = next((k for k in kinds if issubclass(k, Section)), section)
+    return section.model_fields
+
+
+def _replace(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set a value by its dotted key."""
+    *sections, last = key.split(".")
+    for name in sections:
+        branch = tree.setdefault(name, {})
+        if not isinstance(branch, dict):
+            raise RecipeError(f"{key}: {name} is a value, not a section of the recipe")
+        tree = branch
+    tree[last] = value
+
+
+def _beside(recipe: Path, source: str) -> str:
+    """A path relative to the recipe's folder; URLs and absolute paths as they are."""
+    return source if "://" in source else str(recipe.parent / source)

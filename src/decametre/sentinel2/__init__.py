@@ -1,0 +1,1 @@
+"""Sentinel-2 products: bands, grid, radiometry, and readers of SAFE folders and STAC items."""

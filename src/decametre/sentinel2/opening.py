@@ -1,0 +1,128 @@
+"""Opening a product, whatever form it has."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import zipfile
+from pathlib import Path
+
+from decametre.errors import NotAProductError, RadiometryError
+from decametre.sentinel2.hrefs import is_web, local_path
+from decametre.sentinel2.product import Product
+from decametre.sentinel2.safe import open_safe
+from decametre.sentinel2.stac import open_stac
+
+ACCEPTED = "a SAFE folder, a SAFE .zip, its MTD_MSI*.xml, or a STAC item"
+
+
+def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -> Product:
+    """Open a Sentinel-2 product; no pixel is read.
+
+    Args:
+        source: A SAFE folder, a SAFE .zip, the path of its MTD_MSI*.xml, one of its granules'
+            folders; or a STAC item: its path, its http(s):// or file:// URL, or the folder of an
+            `item.json`.
+        offset: `auto` (as the product says), `none`, or a number of DN such as -1000.
+
+    Raises:
+        NotAProductError: It is none of these.
+        MissingBandError: Not one of a STAC item's band files is there.
+        CorruptDataError: A file is damaged.
+        GridError: The bands' grids do not fit one another.
+        RadiometryError: The offset is no number.
+    """
+    text, offset_dn = os.fspath(source), parse_offset(offset)
+    if is_web(text):
+        return open_stac(text, offset_dn)
+    text = local_path(text)
+    if "://" in text:
+        raise NotAProductError(f"{text}: only file, http and https URLs can be opened")
+    path = Path(text)
+    if not _exists(path):
+        raise NotAProductError(f"{text}: no such file or folder{_near(path)}")
+    if path.is_dir():
+        if not is_safe(path) and (path / "item.json").is_file():
+            return open_stac(str(path / "item.json"), offset_dn)
+        if not is_safe(path):
+            raise NotAProductError(
+                f"{text}: not a Sentinel-2 product; give {_inside(path) or ACCEPTED}"
+            )
+        return open_safe(text, offset_dn)
+    if path.suffix.lower() in (".json", ".geojson"):
+        return open_stac(text, offset_dn)
+    if path.suffix.lower() == ".zip" or _is_metadata(path.name) or zipfile.is_zipfile(path):
+        return open_safe(text, offset_dn)
+    raise NotAProductError(f"{text}: not a Sentinel-2 product; give {ACCEPTED}")
+
+
+def parse_offset(offset: str | float) -> float | None:
+    """An offset as the user gives it: DN, or None for `auto`.
+
+    Raises:
+        RadiometryError: It is neither `auto`, `none` nor a number of DN.
+    """
+    if offset == "auto":
+        return None
+    if offset == "none":
+        return 0.0
+    try:
+        value = float(offset)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise RadiometryError(
+            f"offset '{offset}': give auto, none, or a number of DN such as -1000"
+        )
+    if 0 < abs(value) < 1:
+        raise RadiometryError(
+            f"offset {value:g}: count it in DN, not in reflectance; {value:g} is {value * 1e4:g} DN"
+        )
+    return value
+
+
+def is_safe(folder: Path) -> bool:
+    """Whether a folder is a SAFE product, complete or not, or one of its granules."""
+    return (
+        folder.suffix.upper() == ".SAFE"
+        or folder.absolute().parent.name == "GRANULE"
+        or any(_is_metadata(name) for name in _listing(folder))
+    )
+
+
+def _is_metadata(name: str) -> bool:
+    """Whether a file is called like a SAFE product's metadata: `MTD_...` or `S2A_OPER_MTD_...`."""
+    name = name.upper()
+    return name.endswith(".XML") and name.startswith(("MTD_", "S2")) and "MTD_" in name
+
+
+def _inside(folder: Path) -> str:
+    """The first product that lies inside a folder, or nothing."""
+    return next((str(folder / name) for name in _listing(folder) if ".SAFE" in name.upper()), "")
+
+
+def _near(path: Path) -> str:
+    """A file of a similar name in the same folder, as a proposal."""
+    if not path.parent.is_dir():
+        return f", nor a folder {path.parent}"
+    near = difflib.get_close_matches(path.name, _listing(path.parent), n=1)
+    return f"; did you mean {path.parent / near[0]}?" if near else ""
+
+
+def _listing(folder: Path) -> list[str]:
+    """Names of what lies in a folder; none where it may not be read."""
+    try:
+        return sorted(each.name for each in folder.iterdir())
+    except OSError:
+        return []
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder, as far as we may see."""
+    try:
+        return path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise NotAProductError(
+            f"{path}: cannot be looked at ({error.strerror or error})"
+        ) from error

@@ -1,0 +1,35 @@
+"""Cutting a product into cores: the windows whose results are kept."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from decametre.sentinel2.grid import Window
+
+
+def split(window: Window, size: int, step: int) -> list[Window]:
+    """Divide a window into cores of about equal size, row by row.
+
+    Args:
+        window: In 10 m pixels, starting at a multiple of `step`.
+        size: Largest edge of a core in 10 m pixels; at least `step`.
+        step: Cores start at multiples of so many 10 m pixels, so that every band's pixels are
+            whole.
+
+    Returns:
+        Cores that cover the window once, in reading order.
+    """
+    rows = _edges(window.row, window.bottom, size, step)
+    cols = _edges(window.col, window.right, size, step)
+    return [
+        Window(left, top, right - left, bottom - top)
+        for top, bottom in pairwise(rows)
+        for left, right in pairwise(cols)
+    ]
+
+
+def _edges(start: int, stop: int, size: int, step: int) -> list[int]:
+    """Where cores begin along one axis, and where the last ends."""
+    count = -(-(stop - start) // max(size, step))
+    length = -(-(stop - start) // (count * step)) * step
+    return [*range(start, stop, length), stop]

@@ -1,0 +1,1 @@
+"""Super-resolution: from a product to its bands at ten metres."""

@@ -1,0 +1,168 @@
+"""Degraded pairs: what a network sees and what it should answer, from one native scene.
+
+Wald's protocol: every band is made s times coarser, and the network brings the coarsest bands
+back to the grid on which they were measured. The score is that of 40 -> 20 m or 360 -> 60 m, not
+the error at 10 m, where no truth exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from decametre.sentinel2.bands import FINEST_GSD
+from decametre.superres.degradation.kernels import degrade, kernel_taps
+from decametre.superres.pixels.scenes import Scene
+
+MIN_MEASURED = 0.99
+"""A degraded pixel is clean when this share of its kernel's weight lies on measured pixels."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a network gets at degraded scale, and what it should answer.
+
+    Attributes:
+        inputs: For each GSD in metres, (batch, bands, rows, columns) of reflectance, degraded. The
+            key is the GSD of the band that plays the part: at 2x, the band of 10 m at 20 m.
+        target: (batch, bands, rows, columns): the coarsest bands as measured.
+        mask: bool, the shape of `target`: True where the target is a measurement and everything
+            that the network gets for this very pixel was made from measurements.
+        measured: (batch, 1, rows, columns) on the grid of the coarsest inputs, 0 to 1: the share of
+            the inputs that was made from measurements, and 0 where a coarsest band was not.
+    """
+
+    inputs: Mapping[int, Tensor]
+    target: Tensor
+    mask: Tensor
+    measured: Tensor
+
+    def to(self, device: torch.device) -> Pair:
+        """The pair on a device; from pinned memory without waiting."""
+
+        def moved(x_bchw: Tensor) -> Tensor:
+            return x_bchw.to(device, non_blocking=True)
+
+        inputs = {gsd: moved(image) for gsd, image in self.inputs.items()}
+        return Pair(inputs, moved(self.target), moved(self.mask), moved(self.measured))
+
+    def pin_memory(self) -> Pair:
+        """The pair in page-locked memory, from which a GPU fetches on its own."""
+        inputs = {gsd: image.pin_memory() for gsd, image in self.inputs.items()}
+        return Pair(
+            inputs, self.target.pin_memory(), self.mask.pin_memory(), self.measured.pin_memory()
+        )
+
+
+@dataclass(frozen=True)
+class DegradedScene:
+    """A scene degraded once, from which pairs can be cut at any place.
+
+    Degraded pixels overlap: there is one for every place on the coarsest native grid, so the
+    degraded grid may start anywhere on it. At 6x, that makes 36 different grids of one scene.
+
+    Attributes:
+        name: The scene's.
+        scale: Ratio s: 2 for the 20 m bands, 6 for the 60 m bands.
+        steps: For each GSD, how many pixels of the coarsest native grid a degraded pixel is wide.
+        degraded: For each GSD, (bands, rows, columns): the pixel at (i, j) has its first corner at
+            row i and column j of the coarsest native grid.
+        clean: bool, the same shapes: whether it was made from measurements.
+        target: (bands, rows, columns): the coarsest bands as measured.
+        valid: bool, the same shape: whether they are measurements.
+    """
+
+    name: str
+    scale: int
+    steps: Mapping[int, int]
+    degraded: Mapping[int, Tensor]
+    clean: Mapping[int, Tensor]
+    target: Tensor
+    valid: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the coarsest native grid."""
+        rows, cols = self.target.shape[-2:]
+        return rows, cols
+
+    def pair(self, row: int, col: int, rows: int, cols: int) -> Pair:
+        """Cut a pair.
+
+        Args:
+            row: First row, in pixels of the coarsest native grid.
+            col: First column.
+            rows: Number of rows, a multiple of `scale`.
+            cols: Number of columns, likewise.
+        """
+        at = slice(row, row + rows), slice(col, col + cols)
+        inputs, mask = {}, self.valid[:, *at]
+        measured = torch.ones(rows // self.scale, cols // self.scale)
+        for gsd, image in self.degraded.items():
+            step = self.steps[gsd]
+            places = slice(row, row + rows, step), slice(col, col + cols, step)
+            inputs[gsd] = image[:, *places][None]
+            clean = self.clean[gsd][:, *places]
+            share = F.avg_pool2d(clean[None].float(), self.scale // step)[0]
+            measured = measured * (share.mean(dim=0) if step < self.scale else share.amin(dim=0))
+            if step < self.scale:  # a guide: all bands of the target need all bands of it
+                clean = clean.all(dim=0, keepdim=True)
+            mask = mask & clean.repeat_interleave(step, dim=1).repeat_interleave(step, dim=2)
+        return Pair(inputs, self.target[:, *at][None], mask[None], measured[None, None])
+
+    def whole(self) -> Pair:
+        """The pair of the whole scene, cropped to a multiple of the coarsest degraded pixels."""
+        rows, cols = self.shape
+        return self.pair(0, 0, rows // self.scale * self.scale, cols // self.scale * self.scale)
+
+
+def degrade_scene(
+    scene: Scene,
+    kernel: str,
+    bands_in: Mapping[int, tuple[str, ...]],
+    min_measured: float = MIN_MEASURED,
+) -> DegradedScene:
+    """Degrade a scene.
+
+    Args:
+        scene: With the bands of `bands_in`, in its order.
+        kernel: See `degradation`.
+        bands_in: Band names for each GSD; the coarsest are to be brought back.
+        min_measured: See `MIN_MEASURED`.
+    """
+    coarsest = max(bands_in)
+    scale = coarsest // FINEST_GSD
+    degraded, clean = {}, {}
+    for gsd, names in bands_in.items():
+        taps, stride = kernel_taps(kernel, names, scale), coarsest // gsd
+        image, measured = scene.reflectance[gsd][None], scene.valid[gsd][None]
+        degraded[gsd] = degrade(image, taps, scale, stride=stride)[0]
+        clean[gsd] = degrade(measured.float(), taps, scale, stride=stride)[0] >= min_measured
+    return DegradedScene(
+        name=scene.name,
+        scale=scale,
+        steps={gsd: scale * gsd // coarsest for gsd in bands_in},
+        degraded=degraded,
+        clean=clean,
+        target=scene.reflectance[coarsest],
+        valid=scene.valid[coarsest],
+    )
+
+
+def stack_pairs(pairs: list[Pair]) -> Pair:
+    """Pairs of one size as a batch, in channels-last memory."""
+    return Pair(
+        {gsd: channels_last([p.inputs[gsd] for p in pairs]) for gsd in pairs[0].inputs},
+        channels_last([p.target for p in pairs]),
+        channels_last([p.mask for p in pairs]),
+        torch.cat([p.measured for p in pairs]),
+    )
+
+
+def channels_last(parts: list[Tensor]) -> Tensor:
+    """Concatenate batches into one whose bands lie side by side in memory."""
+    return torch.cat(parts).contiguous(memory_format=torch.channels_last)

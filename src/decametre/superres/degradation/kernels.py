@@ -1,0 +1,169 @@
+"""Wald's protocol: how a fine image becomes the coarse one that the sensor would have taken.
+
+Two kernels, both separable, both followed by sampling on the coarse grid:
+
+* `dsen2` (Lanaras et al. 2018): a Gaussian of standard deviation 1/s pixels of the fine grid,
+  then the mean of s x s pixels. The published figures use it. It is strongly aliased at 6x.
+* `mtf`: a Gaussian matched to the modulation transfer function (MTF) that the sensor has in each
+  band, sampled at the centres of the coarse pixels.
+
+For `mtf`, the fine image is taken as seen by the same instrument with proportionally smaller
+pixels: it is already blurred, with gain G at *its* Nyquist frequency (G is the band's `mtf`).
+The kernel adds only what is missing, so that blur of the image and kernel *together* have gain G
+at the Nyquist frequency of the *coarse* grid. With Gaussians, variances add: an MTF of
+exp(-2 pi^2 sigma^2 f^2) that is G at f = 1/2 per pixel has sigma1^2 = -2 ln(G) / pi^2 pixels^2, a
+pixel s times larger has s^2 sigma1^2, so the kernel has (s^2 - 1) sigma1^2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from decametre.choices import KERNELS
+from decametre.errors import UnknownNameError
+from decametre.sentinel2.bands import ALL_BANDS
+
+TRUNCATE = 4.0
+"""Gaussians are cut off at this many standard deviations."""
+
+INVERSE_RADIUS = 4
+"""Reach of `inverse_taps` in coarse pixels. With 4, a back-projection step leaves at most 5 % of
+the residual at any frequency, in any band at its own scale."""
+
+
+def kernel_taps(kernel: str, bands: Sequence[str], scale: int) -> Tensor:
+    """The one-dimensional weights that make one coarse pixel from the fine pixels around it.
+
+    Args:
+        kernel: `dsen2` or `mtf`.
+        bands: Band names, one set of weights each.
+        scale: Ratio s of the two grids, an integer above 1.
+
+    Returns:
+        (bands, s + 2 r), float64, each row sums to 1. The middle s weights fall on the coarse
+        pixel's own cell, r on each side of it.
+
+    Raises:
+        UnknownNameError: No such kernel.
+    """
+    if kernel == "dsen2":
+        sigma = 1 / scale
+        radius = max(1, round(TRUNCATE * sigma))
+        offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+        gauss = torch.exp(-0.5 * (offsets / sigma) ** 2)
+        gauss /= gauss.sum()
+        box = torch.ones(scale, dtype=torch.float64) / scale
+        taps = F.conv1d(box[None, None], gauss[None, None], padding=2 * radius)[0, 0]
+        return taps.expand(len(bands), -1).clone()
+    if kernel == "mtf":
+        sigmas = [
+            math.sqrt((scale**2 - 1) * -2 * math.log(ALL_BANDS[band].mtf)) / math.pi
+            for band in bands
+        ]
+        radius = max(1, math.ceil(TRUNCATE * max(sigmas) - scale / 2))
+        length = scale + 2 * radius
+        offsets = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+        taps = torch.exp(-0.5 * (offsets / torch.tensor(sigmas, dtype=torch.float64)[:, None]) ** 2)
+        return taps / taps.sum(dim=1, keepdim=True)
+    raise UnknownNameError("degradation kernel", kernel, KERNELS)
+
+
+def radius_of(taps: Tensor, scale: int) -> int:
+    """How many fine pixels the kernel reaches beyond a coarse pixel's own cell."""
+    return (taps.shape[1] - scale) // 2
+
+
+def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
+    """An image reflected at its edges, edge pixels included.
+
+    Only so do all grids go on alike: the mean of mirrored fine pixels is the mirrored coarse pixel.
+
+    Args:
+        x_bchw: (batch, bands, rows, columns).
+        beyond: Pixels to add left, right, above and below.
+    """
+    left, right, above, below = beyond
+    rows, cols = (
+        torch.from_numpy(np.pad(np.arange(size), sides, mode="symmetric")).to(x_bchw.device)
+        for size, sides in zip(x_bchw.shape[-2:], ((above, below), (left, right)), strict=True)
+    )
+    return x_bchw.index_select(2, rows).index_select(3, cols)
+
+
+def degrade(
+    x_bchw: Tensor, taps: Tensor, scale: int, *, stride: int | None = None, pad: bool = True
+) -> Tensor:
+    """Bring an image to a grid `scale` times coarser.
+
+    Args:
+        x_bchw: (batch, bands, rows, columns), any unit.
+        taps: From `kernel_taps`, one row a band.
+        scale: Ratio of the grids.
+        stride: Fine pixels from one coarse pixel to the next; `scale` unless coarse pixels are to
+            overlap.
+        pad: Mirror the image where the kernel reaches beyond it. Without, only
+            coarse pixels whose kernel lies inside are made: the caller gives r more fine pixels
+            on each side.
+
+    Returns:
+        (batch, bands, (rows - scale) / stride + 1, likewise columns), the dtype of `x_bchw`: for
+        the usual stride, rows / scale and columns / scale.
+    """
+    bands, stride = x_bchw.shape[1], stride or scale
+    taps = taps.to(x_bchw)
+    if pad:
+        x_bchw = mirrored(x_bchw, [radius_of(taps, scale)] * 4)
+    rows = F.conv2d(x_bchw, taps[:, None, :, None], stride=(stride, 1), groups=bands)
+    return F.conv2d(rows, taps[:, None, None, :], stride=(1, stride), groups=bands)
+
+
+def spread(x_bchw: Tensor, taps: Tensor, scale: int) -> Tensor:
+    """The transpose of `degrade` without padding, times scale^2.
+
+    Puts every coarse value back on the fine pixels that it was made from. The result has r more
+    fine pixels on each side than the coarse pixels' cells.
+
+    Args:
+        x_bchw: (batch, bands, rows, columns) on the coarse grid.
+        taps: From `kernel_taps`, one row a band.
+        scale: Ratio of the grids.
+    """
+    bands = x_bchw.shape[1]
+    taps = taps.to(x_bchw) * scale
+    rows = F.conv_transpose2d(x_bchw, taps[:, None, :, None], stride=(scale, 1), groups=bands)
+    return F.conv_transpose2d(rows, taps[:, None, None, :], stride=(1, scale), groups=bands)
+
+
+def inverse_taps(taps: Tensor, scale: int, radius: int = INVERSE_RADIUS) -> Tensor:
+    """One-dimensional weights on the coarse grid that undo `degrade(spread(.))`.
+
+    Applied along rows and columns between `degrade` and `spread` they make one back-projection
+    step all but exact: without them the details near the Nyquist frequency, which the kernel
+    damps, would take many steps.
+
+    Args:
+        taps: From `kernel_taps`.
+        scale: Ratio of the grids.
+        radius: Weights beyond so many coarse pixels are dropped.
+
+    Returns:
+        (bands, 2 radius + 1), float64.
+    """
+    bands, length = taps.shape
+    shifts = range(-(length // scale), length // scale + 1)
+    padded = F.pad(taps, [length + scale, length + scale])
+    columns = [
+        (taps * padded[:, length + scale + k * scale :][:, :length]).sum(dim=1) for k in shifts
+    ]
+    # What `degrade(spread(.))` does to a single coarse pixel, on a ring wide enough not to wrap.
+    ring = torch.zeros(bands, 64, dtype=torch.float64)
+    for k, column in zip(shifts, columns, strict=True):
+        ring[:, k % 64] = column * scale
+    inverse = torch.fft.ifft(1 / torch.fft.fft(ring)).real
+    return torch.cat([inverse[:, -radius:], inverse[:, : radius + 1]], dim=1)

@@ -1,0 +1,1 @@
+"""How good a model is: scores where truth exists, indices where it does not."""

@@ -1,0 +1,175 @@
+"""Several methods on several products by Wald's protocol, one degraded scene at a time."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from decametre.sentinel2.bands import FINEST_GSD
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.product import Product
+from decametre.superres.degradation.degraded_scene import Pair, degrade_scene
+from decametre.superres.evaluation.compared_models import Method
+from decametre.superres.evaluation.metrics import Scores, score_image
+from decametre.superres.evaluation.results import SceneScores
+from decametre.superres.models.registry import BANDS_FOR_SCALE
+from decametre.superres.pixels.scenes import load_scene
+
+log = logging.getLogger(__name__)
+
+STRIP = 1440
+"""Rows of a product that are read at once, in 10 m pixels: whole degraded pixels at both scales."""
+
+REACH = 324
+"""How far a degraded pixel may depend on others, in 10 m pixels: gaps are filled from `FILL_REACH`
+away, and the widest kernel, of the 60 m bands, reaches 66 beyond its pixel's cell."""
+
+CROP = 180
+"""Edge in pixels of the square that pictures show, from the middle of a scene."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is scored of a product.
+
+    Attributes:
+        name: Unique in the evaluation.
+        product: The product.
+        window: In 10 m pixels, whole pixels of 60 m.
+    """
+
+    name: str
+    product: Product
+    window: Window
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The middle of a scene, for pictures.
+
+    Attributes:
+        scene: The scene's name.
+        truth: (rows, columns) of reflectance for each band; NaN where nothing is scored.
+        predicted: The same for each method's bands.
+    """
+
+    scene: str
+    truth: Mapping[str, Tensor]
+    predicted: Mapping[str, Mapping[str, Tensor]]
+
+
+def compare(
+    parts: Sequence[Part],
+    methods: Sequence[Method],
+    scale: int,
+    kernel: str,
+    on_scene: Callable[[Crop], None] = lambda crop: None,
+) -> tuple[list[SceneScores], dict[str, str]]:
+    """Score every method on the same pixels of every scene.
+
+    Args:
+        parts: The scenes.
+        methods: From `methods_for`.
+        scale: 2 or 6.
+        kernel: See `degradation`.
+        on_scene: Called after each scene with its middle.
+
+    Returns:
+        The scores, and for each scene that has none the reason.
+
+    Raises:
+        CorruptDataError: A file cannot be decoded.
+        MissingBandError: A product lacks a band.
+    """
+    found, skipped = [], {}
+    for number, part in enumerate(parts, start=1):
+        start = time.monotonic()
+        pair = degraded_pair(part, scale, kernel)
+        if isinstance(pair, str):
+            skipped[part.name] = pair
+            log.warning("%s is not scored: %s", part.name, pair)
+            continue
+        scores, crop = _score(part.name, pair, methods, scale)
+        found.append(scores)
+        on_scene(crop)
+        log.info(
+            "%d of %d: %s scored in %.1f s",
+            number,
+            len(parts),
+            part.name,
+            time.monotonic() - start,
+        )
+    return found, skipped
+
+
+def degraded_pair(part: Part, scale: int, kernel: str) -> Pair | str:
+    """The degraded scene with its truth, or why it cannot be scored.
+
+    Native pixels are read and degraded strip by strip, since they take ten times the memory of
+    what is made of them. Every strip sees as far beyond its edges as it depends on.
+    """
+    bands_in, gsd = BANDS_FOR_SCALE[scale], FINEST_GSD * scale
+    cell = scale**2  # edge of the coarsest degraded pixel, in 10 m pixels
+    whole = part.window
+    rows, cols = whole.height // cell, whole.width // cell
+    if not min(rows, cols):
+        size = f"{whole.width // scale} x {whole.height // scale}"
+        return f"{size} pixels of {gsd} m; at least {scale} x {scale} are needed"
+    names = [name for names in bands_in.values() for name in names]
+    pairs = []
+    for top in range(0, rows * cell, STRIP):
+        strip = Window(whole.col, whole.row + top, whole.width, min(STRIP, rows * cell - top))
+        outer = strip.padded(REACH).intersection(whole)
+        degraded = degrade_scene(load_scene(part.product, names, outer), kernel, bands_in)
+        at = strip.relative_to(outer).coarsened(scale)
+        pairs.append(degraded.pair(at.row, at.col, at.height, cols * scale))
+    pair = Pair(
+        {gsd: torch.cat([p.inputs[gsd] for p in pairs], dim=2) for gsd in bands_in},
+        torch.cat([p.target for p in pairs], dim=2),
+        torch.cat([p.mask for p in pairs], dim=2),
+        torch.cat([p.measured for p in pairs], dim=2),
+    )
+    if not pair.mask.any():
+        return "no pixel is measured together with everything that its input is made from"
+    return pair
+
+
+def _score(
+    name: str, pair: Pair, methods: Sequence[Method], scale: int
+) -> tuple[SceneScores, Crop]:
+    """All methods on one scene; predictions are let go but for the middle."""
+    bands_in = BANDS_FOR_SCALE[scale]
+    bands = bands_in[max(bands_in)]
+    target, mask = pair.target[0], pair.mask[0]
+    middle = _middle(target)
+    gone = torch.tensor(float("nan"))
+
+    def crops(image: Tensor, names: Sequence[str], kept: Tensor) -> dict[str, Tensor]:
+        planes = torch.where(kept[:, *middle], image[:, *middle], gone)
+        return dict(zip(names, planes, strict=True))
+
+    scores: dict[str, Scores] = {}
+    predicted: dict[str, dict[str, Tensor]] = {}
+    for method in methods:
+        made = method.model.card.bands_out
+        # By wavelength, whatever the model's own order.
+        names = [band for band in bands if band in made]
+        image = method.predict(pair.inputs, bands_in, pair.measured)
+        image = image[[made.index(band) for band in names]]
+        at = [bands.index(band) for band in names]
+        scores[method.label] = score_image(image, target[at], mask[at], names, scale)
+        predicted[method.label] = crops(image, names, mask[at])
+    pixels = dict(zip(bands, mask.sum(dim=(1, 2)).tolist(), strict=True))
+    return SceneScores(name, pixels, scores), Crop(name, crops(target, bands, mask), predicted)
+
+
+def _middle(image: Tensor) -> tuple[slice, slice]:
+    """Slices of the square in the middle of (bands, rows, columns)."""
+    rows, cols = image.shape[-2:]
+    top, left = max(0, rows - CROP) // 2, max(0, cols - CROP) // 2
+    return slice(top, top + CROP), slice(left, left + CROP)

@@ -1,0 +1,158 @@
+"""Wald's protocol: a network on a degraded scene, and its RMSE beside that of bicubic.
+
+This is all that training needs to validate; `metrics` has the other scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from decametre.sentinel2.bands import FINEST_GSD
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.tiling import split
+from decametre.superres.degradation.degraded_scene import DegradedScene, Pair
+from decametre.superres.degradation.kernels import mirrored
+from decametre.superres.models.bicubic import Bicubic
+
+TILE = 1380
+"""Edge in predicted pixels of what a network computes at once; more only takes more memory."""
+
+
+@dataclass(frozen=True)
+class SceneScore:
+    """The error on one scene.
+
+    Attributes:
+        scene: Its name.
+        pixels: Number of scored pixels, over all bands.
+        rmse: Root mean square error of the network for each band, in DN of 10000 a reflectance
+            of 1; NaN for a band without a scored pixel.
+        rmse_bicubic: The same for bicubic interpolation.
+    """
+
+    scene: str
+    pixels: int
+    rmse: tuple[float, ...]
+    rmse_bicubic: tuple[float, ...]
+
+    @property
+    def ratio(self) -> float:
+        """Mean RMSE over bands, divided by that of bicubic."""
+        return mean_ratio([self])
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module,
+    inputs: Mapping[int, Tensor],
+    margin: int,
+    alignment: int = 1,
+    tile: int = TILE,
+    measured: Tensor | None = None,
+) -> Tensor:
+    """Run a network on a whole image of any size.
+
+    The image is mirrored outward, by the margin at least. Windows start at multiples of `alignment`
+    counted from the image's first pixel, and are a multiple of it large. So the result does not
+    depend on `tile`.
+
+    Args:
+        network: The network. Windows are brought to the device of its weights.
+        inputs: For each GSD, (batch, bands, rows, columns) of reflectance.
+        margin: The card's, in pixels of the coarsest grid.
+        alignment: The card's, likewise.
+        tile: Edge in predicted pixels of what is computed at once.
+        measured: (batch, 1, rows, columns) on the coarsest grid, see `wald.Pair`; 1 everywhere
+            without. What is mirrored was not measured.
+
+    Returns:
+        (batch, bands of the coarsest GSD, rows, columns) on the finest grid, float32, on the
+        inputs' device.
+    """
+    coarse = inputs[max(inputs)]
+    scale = max(inputs) // FINEST_GSD
+    batch, bands, rows, cols = coarse.shape
+    image = Window(0, 0, cols * scale, rows * scale)
+    frame = image.padded(margin * scale).snapped(alignment * scale)
+    beyond = (-frame.col, frame.right - image.right, -frame.row, frame.bottom - image.bottom)
+    padded = {
+        gsd: mirrored(x, [side * FINEST_GSD // gsd for side in beyond]) for gsd, x in inputs.items()
+    }
+    if measured is None:
+        measured = coarse.new_ones((batch, 1, rows, cols))
+    measured = F.pad(measured, [side // scale for side in beyond], value=0)
+    device = next((weights.device for weights in network.parameters()), coarse.device)
+    result = coarse.new_empty((batch, bands, image.height, image.width), dtype=torch.float32)
+    for core in split(image, tile, alignment * scale):
+        outer = core.padded(margin * scale).snapped(alignment * scale)
+        at = outer.relative_to(frame)
+        window = {
+            gsd: x[..., *at.coarsened(gsd // FINEST_GSD).slices].to(device)
+            for gsd, x in padded.items()
+        }
+        known = measured[..., *at.coarsened(scale).slices].to(device)
+        result[..., *core.slices] = network(window, known)[..., *core.relative_to(outer).slices]
+    return result
+
+
+def predict_bicubic(inputs: Mapping[int, Tensor]) -> Tensor:
+    """Bicubic interpolation of the coarsest bands, with edges as in `predict`."""
+    network = Bicubic({gsd: image.shape[1] for gsd, image in inputs.items()})
+    return predict(network, inputs, network.margin)
+
+
+def score(
+    network: nn.Module, margin: int, scenes: Iterable[DegradedScene], alignment: int = 1
+) -> list[SceneScore]:
+    """RMSE of a network and of bicubic interpolation on each scene that has scorable pixels.
+
+    Args:
+        network: Looks at all bands of the scenes, in their order.
+        margin: See `predict`.
+        scenes: Degraded scenes.
+        alignment: See `predict`.
+    """
+    scores = []
+    for scene in scenes:
+        pair = scene.whole()
+        if not pair.mask.any():
+            continue
+        scores.append(
+            SceneScore(
+                scene.name,
+                int(pair.mask.sum()),
+                rmse(
+                    predict(network, pair.inputs, margin, alignment, measured=pair.measured), pair
+                ),
+                rmse(predict_bicubic(pair.inputs), pair),
+            )
+        )
+    return scores
+
+
+def rmse(image: Tensor, pair: Pair) -> tuple[float, ...]:
+    """Root mean square error for each band over the pair's mask, in DN."""
+    squares = ((image - pair.target) * 1e4).double().square() * pair.mask
+    totals = squares.sum(dim=(0, 2, 3)) / pair.mask.sum(dim=(0, 2, 3))
+    return tuple(totals.sqrt().tolist())
+
+
+def mean_ratio(scores: Sequence[SceneScore]) -> float:
+    """RMSE averaged over bands and scenes, divided by that of bicubic: the published form.
+
+    A band without a scored pixel does not count; NaN where nothing does, or bicubic is exact.
+    """
+    pairs = [
+        (a, b)
+        for s in scores
+        for a, b in zip(s.rmse, s.rmse_bicubic, strict=True)
+        if not math.isnan(b)
+    ]
+    baseline = sum(b for _, b in pairs)
+    return sum(a for a, _ in pairs) / baseline if baseline else math.nan

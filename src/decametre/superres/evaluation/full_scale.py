@@ -1,0 +1,182 @@
+"""Indices at full scale, 10 m, where there is no truth. Neither is an accuracy.
+
+* Consistency residual: what the sharpened band, degraded again with the sensor's MTF, differs
+  from what was measured; root mean square, relative to the band's mean. 0 is necessary for a
+  right result, not sufficient.
+* Detail correlation: the correlation of the sharpened band's high-pass details with those of a
+  10 m band, as Zhou et al. (1998) judge how much sharpness a fusion transferred. Higher is not by
+  itself better: a copy of the 10 m band has 1. As a yardstick, the same index of the band as
+  measured, on its own grid, stands beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from decametre.choices import DEFAULT_TILE
+from decametre.sentinel2.bands import FINEST_GSD, bands_at
+from decametre.sentinel2.raster import BandReader
+from decametre.sentinel2.tiling import split
+from decametre.superres.evaluation.compared_models import Method
+from decametre.superres.evaluation.comparison import Part
+from decametre.superres.evaluation.results import FullScaleScores
+from decametre.superres.sharpening.consistency import ResidualSums
+from decametre.superres.sharpening.pipeline import sharpen_windows
+from decametre.superres.sharpening.sharpener import Sharpener
+from decametre.superres.sharpening.sharpening_job import measured_reflectance
+
+FINE_BANDS = bands_at(FINEST_GSD)
+
+COARSEST = 6
+"""Edge of a 60 m pixel in 10 m pixels."""
+
+
+@dataclass
+class Moments:
+    """Running sums of pairs of numbers, for their correlation."""
+
+    count: int = 0
+    x: float = 0.0
+    y: float = 0.0
+    xx: float = 0.0
+    yy: float = 0.0
+    xy: float = 0.0
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Add pairs; those with a NaN do not count."""
+        known = ~(np.isnan(x) | np.isnan(y))
+        x, y = x[known].astype(np.float64), y[known].astype(np.float64)
+        self.count += x.size
+        self.x += float(x.sum())
+        self.y += float(y.sum())
+        self.xx += float(x @ x)
+        self.yy += float(y @ y)
+        self.xy += float(x @ y)
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's, between -1 and 1; NaN where one of the two does not vary."""
+        if not self.count:
+            return math.nan
+        xx, yy = self.xx - self.x**2 / self.count, self.yy - self.y**2 / self.count
+        if min(xx, yy) <= 0:
+            return math.nan
+        return (self.xy - self.x * self.y / self.count) / math.sqrt(xx * yy)
+
+
+def details(image: np.ndarray) -> np.ndarray:
+    """High-pass details: eight times a pixel less its eight neighbours (Zhou et al. 1998).
+
+    Args:
+        image: (rows, columns); NaN without data.
+
+    Returns:
+        Without the outermost pixels; NaN where one of the nine is.
+    """
+    kernel = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
+    found: np.ndarray = ndimage.convolve(image, kernel, mode="nearest")[1:-1, 1:-1]
+    return found
+
+
+def full_scale_scores(
+    part: Part, methods: Sequence[Method], scale: int, device: torch.device
+) -> FullScaleScores:
+    """Sharpen a product with every method and judge it without truth.
+
+    Args:
+        part: The product and its window.
+        methods: From `methods_for`.
+        scale: 2 or 6.
+        device: Where the networks run.
+
+    Raises:
+        CorruptDataError: A file cannot be decoded.
+    """
+    bands = bands_at(FINEST_GSD * scale)
+    guides, measured = guides_of(part, scale)
+    residual, detail = {}, {}
+    for method in methods:
+        names = tuple(band for band in bands if band in method.model.card.bands_out)
+        residual[method.label], detail[method.label] = _judge(part, method, names, guides, device)
+    return FullScaleScores(part.name, guides, measured, residual, detail)
+
+
+def guides_of(part: Part, scale: int) -> tuple[dict[str, str], dict[str, float]]:
+    """For each band of a scale the 10 m band whose detail is most like its own, as measured.
+
+    The 10 m bands are averaged to the band's grid for that, so neither choice nor value depends on
+    any method.
+
+    Returns:
+        The name of the 10 m band and the correlation, by band.
+    """
+    bands = bands_at(FINEST_GSD * scale)
+    sums = {(band, fine): Moments() for band in bands for fine in FINE_BANDS}
+    names = (*FINE_BANDS, *bands)
+    radiometry = {name: part.product.bands[name].radiometry for name in names}
+    with BandReader(part.product, names) as reader:
+        for core in split(part.window, 2 * DEFAULT_TILE, COARSEST):
+            read = reader.read_all(names, core)
+            image = {name: measured_reflectance(read[name], radiometry[name]) for name in names}
+            coarse = {
+                name: details(plane if name in bands else averaged(plane, scale))
+                for name, plane in image.items()
+            }
+            for (band, fine), moments in sums.items():
+                moments.add(coarse[band], coarse[fine])
+    found = {pair: moments.correlation for pair, moments in sums.items()}
+    guides, measured = {}, {}
+    for band in bands:
+        like = {fine: found[band, fine] for fine in FINE_BANDS}
+        known = [fine for fine in FINE_BANDS if not math.isnan(like[fine])]
+        guides[band] = max(known or FINE_BANDS, key=like.__getitem__)
+        measured[band] = like[guides[band]]
+    return guides, measured
+
+
+def averaged(image: np.ndarray, factor: int) -> np.ndarray:
+    """The mean of factor x factor pixels; NaN where one of them is."""
+    rows, cols = image.shape
+    blocks = image.reshape(rows // factor, factor, cols // factor, factor)
+    found: np.ndarray = blocks.mean(axis=(1, 3))
+    return found
+
+
+def _judge(
+    part: Part,
+    method: Method,
+    bands: tuple[str, ...],
+    guides: dict[str, str],
+    device: torch.device,
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Consistency residual and detail correlation of one method, by band."""
+    card = method.model.card
+    sharpener = Sharpener([method.model], (*FINE_BANDS, *bands), device, torch.float32)
+    sums, moments = ResidualSums.zeros(card.bands_out), {band: Moments() for band in bands}
+    fine = {name: part.product.bands[name].radiometry for name in {guides[band] for band in bands}}
+    for piece in sharpen_windows(part.product, part.window, [sharpener]):
+        sums += piece.residuals[card.name]
+        guide = {
+            name: details(measured_reflectance(piece.dn[name], radiometry))
+            for name, radiometry in fine.items()
+        }
+        for band in bands:
+            moments[band].add(details(piece.reflectance[band]), guide[guides[band]])
+    return (
+        {band: _relative(sums, card.bands_out.index(band)) for band in bands},
+        {band: moments[band].correlation for band in bands},
+    )
+
+
+def _relative(sums: ResidualSums, index: int) -> float:
+    """Root mean square of a band's residual over the mean of the band; NaN without pixels."""
+    count, mean = float(sums.count[index]), float(sums.values[index])
+    if not count or mean <= 0:
+        return math.nan
+    return math.sqrt(float(sums.squares[index]) * count) / mean

@@ -1,0 +1,307 @@
+"""An evaluation as tables for people, and as JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torchmetrics
+
+from decametre.sentinel2.bands import FINEST_GSD
+from decametre.superres.evaluation.metrics import METRICS
+from decametre.superres.evaluation.results import Evaluation, SceneScores, mean
+from decametre.version import __version__
+
+UNDEFINED = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, column heads, and rows of text, the first `names` columns of which are names."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: int = 1
+
+    def markdown(self) -> str:
+        """Markdown whose columns line up on a terminal too."""
+        lines = [[_escaped(cell) for cell in line] for line in (self.head, *self.rows)]
+        widths = [max(3, *(len(line[at]) for line in lines)) for at in range(len(self.head))]
+        rule = [
+            "-" * width if at < self.names else "-" * (width - 1) + ":"
+            for at, width in enumerate(widths)
+        ]
+        padded = [
+            [
+                cell.ljust(width) if at < self.names else cell.rjust(width)
+                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            for line in (lines[0], rule, *lines[1:])
+        ]
+        return "\n".join([self.title, "", *(f"| {' | '.join(line)} |" for line in padded)])
+
+
+def tables(evaluation: Evaluation) -> list[Table]:
+    """The tables, in the order of reading; single scenes have theirs where there are several."""
+    found = [summary(evaluation), per_band(evaluation)]
+    if len(evaluation.scenes) > 1:
+        found += [per_scene(evaluation), per_scene_and_band(evaluation)]
+    if evaluation.full_scale:
+        found += [consistency(evaluation), sharpness(evaluation)]
+    return found
+
+
+def text(evaluation: Evaluation) -> str:
+    """All tables, what they are, and what could not be scored."""
+    parts = [_protocol(evaluation), *(table.markdown() for table in tables(evaluation))]
+    if evaluation.skipped:
+        lines = [f"* {name}: {reason}" for name, reason in evaluation.skipped.items()]
+        parts.append("\n".join(["Not scored:", "", *lines]))
+    return "\n\n".join(parts)
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The text as a Markdown file, with the command that makes it again, beside the figures."""
+    return (
+        f"# Evaluation\n\n```\n{evaluation.command}\n```\n\n{text(evaluation)}\n\n"
+        "![Every metric per band](figures/per_band.png)\n"
+    )
+
+
+def summary(evaluation: Evaluation) -> Table:
+    """One row a method, as Tables 1 and 2 of Zhang et al. (2020)."""
+    count = len(evaluation.scenes)
+    rows = [
+        [_label(evaluation, method.label)]
+        + [number(evaluation.mean(method.label, m.name), m.decimals) for m in METRICS]
+        + [number(evaluation.ratio(method.label), 3)]
+        for method in evaluation.methods
+    ]
+    title = f"Mean over bands, then over {count} scene{'s' * (count != 1)}"
+    return Table(title, ["method", *_metric_heads(), "RMSE / bicubic"], rows)
+
+
+def per_band(evaluation: Evaluation) -> Table:
+    """RMSE of each band, mean over scenes."""
+    rows = [
+        [method.label]
+        + [number(evaluation.band_mean(method.label, "RMSE", b), 1) for b in evaluation.bands]
+        + [number(evaluation.mean(method.label, "RMSE"), 1)]
+        for method in evaluation.methods
+    ]
+    return Table("RMSE in DN per band", ["method", *evaluation.bands, "mean"], rows)
+
+
+def per_scene(evaluation: Evaluation) -> Table:
+    """All metrics of each scene, mean over bands."""
+    rows = [
+        [scene.scene, label]
+        + [number(evaluation.scene_mean(scene, label, m.name), m.decimals) for m in METRICS]
+        + [number(evaluation.ratio(label, [scene]), 3)]
+        for scene, label in _lines(evaluation)
+    ]
+    head = ["scene", "method", *_metric_heads(), "RMSE / bicubic"]
+    return Table("Per scene, mean over bands", head, rows, names=2)
+
+
+def per_scene_and_band(evaluation: Evaluation) -> Table:
+    """RMSE of each scene and band."""
+    rows = [
+        [scene.scene, label]
+        + [number(scene.scores[label]["RMSE"].get(b, math.nan), 1) for b in evaluation.bands]
+        for scene, label in _lines(evaluation)
+    ]
+    return Table(
+        "RMSE in DN per scene and band", ["scene", "method", *evaluation.bands], rows, names=2
+    )
+
+
+def consistency(evaluation: Evaluation) -> Table:
+    """The consistency residual of each scene, without truth."""
+    rows = [
+        [found.scene, label, *_cells(evaluation, values, 2, percent=True)]
+        for found in evaluation.full_scale
+        for label, values in found.residual.items()
+    ]
+    return Table(
+        "Full scale, no truth: consistency residual, % of the band's mean. What the result, seen\n"
+        "through the sensor's MTF, differs from the input; small is necessary, not sufficient.",
+        ["scene", "method", *evaluation.bands, "mean"],
+        rows,
+        names=2,
+    )
+
+
+def sharpness(evaluation: Evaluation) -> Table:
+    """The detail correlation of each scene, without truth."""
+    rows = []
+    for found in evaluation.full_scale:
+        rows.append([found.scene, "10 m band", *(found.guides[b] for b in evaluation.bands), ""])
+        rows.append([found.scene, "measured", *_cells(evaluation, found.measured, 3)])
+        rows += [
+            [found.scene, label, *_cells(evaluation, values, 3)]
+            for label, values in found.detail.items()
+        ]
+    gsd = FINEST_GSD * evaluation.scale
+    return Table(
+        "Full scale, no truth: detail correlation with the 10 m band named. How much of its\n"
+        "sharpness was transferred; higher is not by itself better: a copy of that band has 1.\n"
+        f"`measured`: the same of the two bands as measured, at {gsd} m.",
+        ["scene", "method", *evaluation.bands, "mean"],
+        rows,
+        names=2,
+    )
+
+
+def document(evaluation: Evaluation) -> dict[str, Any]:
+    """Everything as JSON; null stands for a score that is undefined or infinite (RMSE 0)."""
+    scale = evaluation.scale
+    found = {
+        "protocol": {
+            "name": "Wald",
+            "scale": scale,
+            "kernel": evaluation.kernel,
+            "from_m": FINEST_GSD * scale**2,
+            "to_m": FINEST_GSD * scale,
+        },
+        "command": evaluation.command,
+        "software": {
+            "decametre": __version__,
+            "torch": torch.__version__,
+            "torchmetrics": torchmetrics.__version__,
+        },
+        "metrics": {
+            metric.name: {"unit": metric.unit, "per_band": metric.per_band} for metric in METRICS
+        },
+        "methods": {
+            method.label: {
+                "model": method.model,
+                "bands": list(method.bands),
+                "checksum_sha256": method.checksum,
+                "rmse_ratio_to_bicubic": evaluation.ratio(method.label),
+                "mean": {m.name: evaluation.mean(method.label, m.name) for m in METRICS},
+                "mean_per_band": {
+                    m.name: {
+                        band: evaluation.band_mean(method.label, m.name, band)
+                        for band in evaluation.bands
+                        if band in method.bands
+                    }
+                    for m in METRICS
+                    if m.per_band
+                },
+            }
+            for method in evaluation.methods
+        },
+        "scenes": [
+            {
+                "scene": scene.scene,
+                "pixels": dict(scene.pixels),
+                "rmse_ratio_to_bicubic": {
+                    label: evaluation.ratio(label, [scene]) for label in scene.scores
+                },
+                "scores": scene.scores,
+            }
+            for scene in evaluation.scenes
+        ],
+        "skipped": dict(evaluation.skipped),
+        "full_scale": [
+            {
+                "scene": full.scene,
+                "guides": full.guides,
+                "consistency_residual": full.residual,
+                "detail_correlation": full.detail,
+                "detail_correlation_measured": full.measured,
+            }
+            for full in evaluation.full_scale
+        ],
+    }
+    valid: dict[str, Any] = finite(found)
+    return valid
+
+
+def json_text(evaluation: Evaluation) -> str:
+    """The document as people read it."""
+    return json.dumps(document(evaluation), indent=2, allow_nan=False)
+
+
+def csv_text(evaluation: Evaluation) -> str:
+    """One line a score: scene, model, band (`all` where it belongs to all bands), metric, value.
+
+    `nan` and `inf` stand as such.
+    """
+    return rows_as_csv(
+        ("scene", "model", "band", "metric", "value"),
+        ([*names, repr(value)] for *names, value in evaluation.records()),
+    )
+
+
+def rows_as_csv(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """CSV with a head line."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _protocol(evaluation: Evaluation) -> str:
+    """What the numbers are, for above the tables."""
+    scale, gsd = evaluation.scale, FINEST_GSD * evaluation.scale
+    return (
+        f"Wald's protocol, kernel {evaluation.kernel}, scale {scale}: {gsd * scale} to {gsd} m, "
+        "over measured pixels.\nIt is not the error at 10 m. DN of 10000 a reflectance of 1."
+    )
+
+
+def _metric_heads() -> list[str]:
+    return [f"{m.name} [{m.unit}]" if m.unit else m.name for m in METRICS]
+
+
+def _label(evaluation: Evaluation, label: str) -> str:
+    """A method's name, with its bands where it does not make all."""
+    made = next(method.bands for method in evaluation.methods if method.label == label)
+    missing = set(evaluation.bands) - set(made)
+    return f"{label} (only {' '.join(sorted(made))})" if missing else label
+
+
+def _lines(evaluation: Evaluation) -> Iterable[tuple[SceneScores, str]]:
+    for scene in evaluation.scenes:
+        for label in scene.scores:
+            yield scene, label
+
+
+def _cells(
+    evaluation: Evaluation, values: Any, decimals: int, *, percent: bool = False
+) -> list[str]:
+    """One cell a band, and their mean."""
+    factor = 100 if percent else 1
+    cells = [factor * values.get(band, math.nan) for band in evaluation.bands]
+    return [number(value, decimals) for value in (*cells, mean(cells))]
+
+
+def number(value: float, decimals: int) -> str:
+    """A number as tables show it."""
+    return UNDEFINED if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def _escaped(cell: str) -> str:
+    """A bar would end the cell."""
+    return cell.replace("|", "\\|")
+
+
+def finite(value: Any) -> Any:
+    """The same with null where JSON has no number."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,214 @@
+"""Models by name: the shipped ones, and any folder with a card and weights.
+
+A new architecture joins by one line in `NETWORKS`; a new model by its folder under `weights/`.
+Inference knows neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from decametre.errors import ModelError, UnknownNameError
+from decametre.model_folder import CARD_NAME, load_weights, packed, write_folder
+from decametre.sentinel2.bands import FINEST_GSD, bands_at
+from decametre.superres.models.bicubic import Bicubic
+from decametre.superres.models.card import Card, read_card
+from decametre.superres.models.dsen2 import DSen2
+from decametre.superres.models.native import NativeTrunk
+from decametre.superres.models.projected import Projected
+from decametre.superres.models.regression import Regression
+from decametre.superres.models.rsa import ResidualSelfAttention
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "bicubic": Bicubic,
+    "regression": Regression,
+    "native": NativeTrunk,
+    "dsen2": DSen2,
+    "rsa": ResidualSelfAttention,
+}
+"""Architectures. Each takes `bands_in` (number of bands for each GSD) and its own `config`, and has
+a `margin` and an `alignment`; see `card.Card`."""
+
+BANDS_FOR_SCALE: dict[int, dict[int, tuple[str, ...]]] = {
+    2: {10: bands_at(10), 20: bands_at(20)},
+    6: {10: bands_at(10), 20: bands_at(20), 60: bands_at(60)},
+}
+"""What a network looks at: 20 m bands do not gain from the 60 m bands (Lanaras et al. 2018)."""
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+DEFAULT_FAMILY = "native"
+
+UNTRAINED: dict[str, tuple[str, dict[str, Any], int]] = {
+    "bicubic_2x": ("bicubic", {}, 2),
+    "bicubic_6x": ("bicubic", {}, 6),
+    "regression_2x": ("regression", {"radius": 1, "ridge": 1e-2, "block": 4}, 2),
+    "regression_6x": ("regression", {"radius": 8, "ridge": 1e-3}, 6),
+}
+"""Models without weights: architecture, its configuration, and scale."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with its card."""
+
+    card: Card
+    network: nn.Module
+
+
+def untrained_card(name: str) -> Card:
+    """The card of a model without weights."""
+    architecture, config, scale = UNTRAINED[name]
+    card = Card(name, architecture, config, BANDS_FOR_SCALE[scale], margin=0, attribution="")
+    network = build(card)
+    return dataclasses.replace(card, margin=int(network.margin), alignment=int(network.alignment))  # type: ignore[arg-type]
+
+
+def shipped_cards() -> dict[str, Card]:
+    """The cards of the models that come with the package, by name."""
+    folders = sorted(path.parent for path in WEIGHTS_FOLDER.glob(f"*/{CARD_NAME}"))
+    untrained = {name: untrained_card(name) for name in UNTRAINED}
+    return untrained | {folder.name: read_card(folder / CARD_NAME) for folder in folders}
+
+
+def families() -> dict[str, list[str]]:
+    """Shipped models that go together, by what their names share beside the scale.
+
+    `native` is `native_2x` and `native_6x`; `s` is `s2x` and `s6x`.
+    """
+    return families_of(shipped_cards())
+
+
+def families_of(cards: Mapping[str, Card]) -> dict[str, list[str]]:
+    """Names that differ in nothing but their model's scale; see `families`."""
+    found: dict[str, list[str]] = {}
+    for name, card in cards.items():
+        family = name.removesuffix(f"{card.scale}x").rstrip("_-") or name
+        found.setdefault(family, []).append(name)
+    return found
+
+
+def build(card: Card) -> nn.Module:
+    """A network of the card's architecture, with weights as they start.
+
+    With a `projection` in the card, the consistency layer stands behind it.
+
+    Raises:
+        ModelError: The registry has no such architecture, or the configuration does not suit it.
+        UnknownNameError: There is no degradation kernel of the projection's name.
+    """
+    if card.network not in NETWORKS:
+        raise ModelError(
+            f"model {card.name}: unknown architecture '{card.network}'; "
+            f"known: {', '.join(NETWORKS)}"
+        )
+    bands_in = {gsd: len(names) for gsd, names in card.bands_in.items()}
+    try:
+        network = NETWORKS[card.network](bands_in=bands_in, **card.config)
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"model {card.name}: configuration {dict(card.config)} does not suit "
+            f"architecture {card.network} ({error})"
+        ) from error
+    if card.projection:
+        return Projected(network, card.projection, card.bands_out, card.scale)
+    return network
+
+
+def load_folder(folder: Path) -> Model:
+    """Load a model from a folder with `card.json` and `weights.safetensors`.
+
+    Raises:
+        ModelError: Card or weights are missing, damaged, or do not fit one another.
+    """
+    card = read_card(folder / CARD_NAME)
+    network = build(card)
+    load_weights(folder, card.name, card.checksum, network)
+    if card.margin < int(network.margin):  # type: ignore[arg-type]
+        raise ModelError(
+            f"model {card.name}: the card's margin {card.margin} is less than the network's "
+            f"receptive field {network.margin}; results would depend on the tiling"
+        )
+    if card.alignment % int(network.alignment):  # type: ignore[arg-type]
+        raise ModelError(
+            f"model {card.name}: the card's alignment {card.alignment} is no multiple of the "
+            f"network's attention window {network.alignment}; results would depend on the tiling"
+        )
+    return Model(card, network.eval())
+
+
+def load_model(name: str) -> Model:
+    """Load one model by name, or from a folder.
+
+    Raises:
+        UnknownNameError: Neither a shipped model nor a folder; names the nearest.
+        ModelError: See `load_folder`.
+    """
+    if name in UNTRAINED:
+        card = untrained_card(name)
+        return Model(card, build(card).eval())
+    # A path is a path: ./native_2x is the user's own folder, whatever its name.
+    if name == Path(name).name and (WEIGHTS_FOLDER / name / CARD_NAME).is_file():
+        return load_folder(WEIGHTS_FOLDER / name)
+    if Path(name).is_dir():
+        return load_folder(Path(name))
+    raise UnknownNameError("model", name, [*families(), *shipped_cards()])
+
+
+def models_for(bands: Iterable[str], names: Iterable[str] = ()) -> list[Model]:
+    """The models that bring these bands to 10 m.
+
+    Args:
+        bands: Bands of the output. 10 m bands need no model.
+        names: Models, families of models, or model folders. Where none of them makes a band, the
+            default family does; of two that make the same band, the later is taken.
+
+    Returns:
+        Only models that are needed, coarsest bands last.
+
+    Raises:
+        UnknownNameError: No such model.
+        ModelError: A model cannot be loaded.
+    """
+    names, wanted = list(names), set(bands) - set(bands_at(FINEST_GSD))
+    family = families()
+    for name in names:
+        if name not in family and name not in shipped_cards() and not Path(name).is_dir():
+            raise UnknownNameError("model", name, [*family, *shipped_cards()])
+    chosen: list[Model] = []
+    for name in (*reversed(names), DEFAULT_FAMILY):
+        for member in family.get(name, [name]) if wanted else []:
+            model = load_model(member)
+            if wanted.intersection(model.card.bands_out):
+                wanted.difference_update(model.card.bands_out)
+                chosen.append(model)
+    return sorted(chosen, key=lambda model: model.card.scale)
+
+
+def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
+    """Write weights and card into a folder, which is made, in place of an earlier model there.
+
+    Args:
+        folder: The model folder.
+        card: Everything but margin, alignment, parameters and checksum, which are taken from the
+            network.
+        network: In float32.
+
+    Returns:
+        The card as written.
+    """
+    weights, checksum = packed(network)
+    card = dataclasses.replace(
+        card,
+        margin=int(network.margin),  # type: ignore[arg-type]
+        alignment=int(network.alignment),  # type: ignore[arg-type]
+        parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
+        checksum=checksum,
+    )
+    write_folder(folder, weights, card.to_stac())
+    return card

@@ -1,0 +1,1 @@
+"""Pixels of a product in memory: windows for inference, scenes for training and evaluation."""

@@ -1,0 +1,98 @@
+"""Scenes in memory: pixels of a product or of windows of it, every band on its native grid."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.opening import open_product
+from decametre.sentinel2.product import Product
+from decametre.sentinel2.raster import BandReader
+from decametre.superres.pixels.stack import read_stack
+
+log = logging.getLogger(__name__)
+
+FILL_REACH = 240
+"""How far gaps are filled, in 10 m pixels: some seven degraded pixels at 6x. Deeper ones are 0."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Pixels of one piece of ground, on native grids.
+
+    Attributes:
+        name: The product's id, with the window's place where the scene is a part of it.
+        reflectance: For each GSD, (bands, rows, columns), filled where nothing was measured.
+        valid: bool, the same shapes.
+    """
+
+    name: str
+    reflectance: Mapping[int, Tensor]
+    valid: Mapping[int, Tensor]
+
+
+def load_scene(product: Product, bands: Sequence[str], window: Window | None = None) -> Scene:
+    """Read a product's pixels of these bands into memory.
+
+    Args:
+        product: The product.
+        bands: Band names.
+        window: The part to read, whole pixels of 60 m; everything without.
+
+    Raises:
+        MissingBandError: The product lacks a band.
+        CorruptDataError: A file cannot be decoded.
+    """
+    whole = product.grid.window
+    window = window or whole
+    with BandReader(product, bands) as reader:
+        stack = read_stack(reader, product, bands, window, FILL_REACH)
+    return Scene(
+        product.id if window == whole else f"{product.id}@{window.col},{window.row}",
+        {gsd: torch.from_numpy(image) for gsd, image in stack.reflectance.items()},
+        {gsd: torch.from_numpy(mask) for gsd, mask in stack.valid.items()},
+    )
+
+
+def load_scenes(
+    sources: Iterable[str], bands: Sequence[str], edge: int, count: int
+) -> Iterator[tuple[Product, Scene]]:
+    """Open products and read at most `count` windows of each, one after another.
+
+    Args:
+        sources: What `open_product` takes.
+        bands: Band names.
+        edge: Edge of a window in 10 m pixels, a multiple of 60 m; products that are smaller are
+            read whole.
+        count: Windows of a product; of more, some are chosen at random, the same ones each time.
+
+    Yields:
+        The product and a scene of it.
+    """
+    for source in sources:
+        product = open_product(source)
+        for window in spread_windows(product, edge, count):
+            yield product, load_scene(product, bands, window)
+
+
+def spread_windows(product: Product, edge: int, count: int) -> list[Window]:
+    """At most `count` windows of a product, chosen by its name from a grid of them."""
+    whole = product.grid.window
+    windows = [
+        Window(col, row, edge, edge).intersection(whole)
+        for row in range(0, whole.height, edge)
+        for col in range(0, whole.width, edge)
+    ]
+    if len(windows) <= count:
+        return windows
+    seed = int.from_bytes(hashlib.sha256(product.id.encode()).digest()[:8], "big")
+    chosen = np.random.default_rng(seed).choice(len(windows), count, replace=False)
+    log.info("%s: %d of %d windows are read", product.id, count, len(windows))
+    return [windows[index] for index in sorted(chosen)]

@@ -1,0 +1,1 @@
+"""The main job: one product in, all bands at ten metres out."""

@@ -1,0 +1,146 @@
+"""Writing the result of sharpening: bands with scale, offset and statistics as a COG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetWriter
+
+from decametre.io.cog import CogFile
+from decametre.sentinel2.bands import ALL_BANDS
+from decametre.sentinel2.grid import Grid, Window
+from decametre.sentinel2.radiometry import Radiometry
+
+COMPRESSIONS = ("deflate", "zstd")
+NATURAL_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
+
+
+@dataclass
+class BandStatistics:
+    """Running statistics of one band's pixels with data."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    minimum: float = np.inf
+    maximum: float = -np.inf
+    pixels: int = 0
+
+    def add(self, image: np.ndarray, nodata: float) -> None:
+        """Take in a window's pixels; those equal to `nodata` (or NaN) do not count."""
+        self.pixels += image.size
+        gaps = np.isnan(image) if np.isnan(nodata) else image == nodata
+        values = (image[~gaps] if gaps.any() else image.ravel()).astype(np.float64)
+        if values.size:
+            self.count += values.size
+            self.total += float(values.sum())
+            self.squares += float(np.dot(values, values))
+            self.minimum = min(self.minimum, float(values.min()))
+            self.maximum = max(self.maximum, float(values.max()))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """GDAL's `STATISTICS_*` metadata; empty without a pixel."""
+        if not self.count:
+            return {}
+        mean = self.total / self.count
+        variance = max(0.0, self.squares / self.count - mean**2)
+        return {
+            "STATISTICS_MINIMUM": f"{self.minimum:.10g}",
+            "STATISTICS_MAXIMUM": f"{self.maximum:.10g}",
+            "STATISTICS_MEAN": f"{mean:.10g}",
+            "STATISTICS_STDDEV": f"{variance**0.5:.10g}",
+            "STATISTICS_VALID_PERCENT": f"{100 * self.count / self.pixels:.4g}",
+        }
+
+
+def bytes_needed(grid: Grid, bands: int, dtype: str) -> int:
+    """Upper bound of the disk space for scratch file, overviews and COG."""
+    raw = grid.width * grid.height * bands * np.dtype(dtype).itemsize
+    # The scratch file, and a COG whose pixels and overviews (one third) did not compress at all.
+    return int(raw * (1 + 4 / 3)) + 1_000_000
+
+
+class CogWriter(CogFile):
+    """Takes windows in any order and makes a COG of them; a context manager.
+
+    Args:
+        path: The COG. A scratch file stands beside it meanwhile.
+        grid: The 10 m grid of the output.
+        radiometry: Scale, offset and nodata of each band; also says which bands, in which order.
+        dtype: `uint16` for DN, `float32` for reflectance.
+        compression: `deflate` or `zstd`.
+
+    Raises:
+        OutputError: The disk is full, or the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        grid: Grid,
+        radiometry: Mapping[str, Radiometry],
+        dtype: str = "uint16",
+        compression: str = "deflate",
+    ) -> None:
+        self.radiometry = radiometry
+        own = next(iter(radiometry.values())).nodata
+        self.nodata = np.nan if dtype == "float32" else own
+        self.statistics = {name: BandStatistics() for name in radiometry}
+        profile = {
+            "width": grid.width,
+            "height": grid.height,
+            "count": len(radiometry),
+            "dtype": dtype,
+            "crs": grid.crs,
+            "transform": rasterio.Affine(*grid.transform()),
+            "nodata": self.nodata,
+        }
+        options = {
+            "COMPRESS": compression.upper(),
+            "PREDICTOR": "YES",
+            "OVERVIEW_RESAMPLING": "AVERAGE",
+        }
+        super().__init__(path, profile, options)
+
+    @property
+    def bands(self) -> Sequence[str]:
+        """Band names in the order of the file."""
+        return list(self.radiometry)
+
+    def write(self, window: Window, images: Mapping[str, np.ndarray]) -> None:
+        """Write every band of a window, counted from the output's own first pixel."""
+        for index, name in enumerate(self.bands, start=1):
+            self.statistics[name].add(images[name], self.nodata)
+            self.put(window, index, images[name])
+
+    def finish(self, tags: Mapping[str, str]) -> None:
+        """Describe the bands and make the COG.
+
+        Args:
+            tags: Metadata of the whole file.
+        """
+        self.complete(lambda dataset: self._describe(dataset, tags))
+
+    def _describe(self, dataset: DatasetWriter, tags: Mapping[str, str]) -> None:
+        bands = self.bands
+        dataset.descriptions = bands
+        dataset.update_tags(**tags)
+        if dataset.dtypes[0] == "uint16":
+            dataset.scales = [self.radiometry[name].scale for name in bands]
+            dataset.offsets = [self.radiometry[name].offset for name in bands]
+        dataset.colorinterp = [NATURAL_COLOUR.get(name, ColorInterp.undefined) for name in bands]
+        for index, name in enumerate(bands, start=1):
+            band = ALL_BANDS[name]
+            dataset.update_tags(index, **self.statistics[name].tags)
+            dataset.update_tags(
+                index,
+                ns="IMAGERY",
+                CENTRAL_WAVELENGTH_UM=band.wavelength,
+                FWHM_UM=band.bandwidth,
+            )

@@ -1,0 +1,244 @@
+"""From a window's native pixels to its bands at 10 m: margins, networks, masks, consistency."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.radiometry import Radiometry
+from decametre.superres.models.card import Card
+from decametre.superres.models.registry import Model
+from decametre.superres.pixels.stack import Stack, reach_for
+from decametre.superres.sharpening.consistency import STEPS, Consistency, ResidualSums
+
+
+@dataclass(frozen=True)
+class SharpenedWindow:
+    """The result for one core.
+
+    Attributes:
+        core: Where it lies, in 10 m pixels of the product.
+        dn: uint16, (rows, columns) at 10 m for each band in the product's own DN, nodata and
+            saturated pixels restored.
+        reflectance: float32, (rows, columns), NaN without data; for bands that a network made
+            unrounded.
+        residuals: Consistency residual of each model's bands over the core.
+    """
+
+    core: Window
+    dn: Mapping[str, np.ndarray]
+    reflectance: Mapping[str, np.ndarray]
+    residuals: Mapping[str, ResidualSums]
+
+
+class Sharpener:
+    """Runs models on windows, on one device.
+
+    The margin of every window follows from the models' cards, so that the result for a pixel is
+    the same however the product is cut.
+
+    Args:
+        models: From `registry.models_for`.
+        bands: Bands of the output.
+        device: Where the networks run.
+        precision: `torch.float32`, or `torch.bfloat16` for autocast.
+        consistent: Project the result so that it agrees with the input through the sensor's MTF.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        bands: Sequence[str],
+        device: torch.device,
+        precision: torch.dtype,
+        consistent: bool = False,
+    ) -> None:
+        self.bands = tuple(bands)
+        self.device, self.precision = device, precision
+        self.steps = STEPS if consistent else 0
+        self.models = [
+            Model(
+                model.card,
+                copy.deepcopy(model.network).to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+            )
+            for model in models
+        ]
+        self.checks = {
+            m.card.name: Consistency(m.card.bands_out, m.card.scale) for m in self.models
+        }
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The bands that must be read."""
+        return inputs_of(self.models, self.bands)
+
+    @property
+    def step(self) -> int:
+        """Cores start at multiples of so many 10 m pixels."""
+        return step_of(self.inputs)
+
+    @property
+    def reach(self) -> int:
+        """How far gaps must be filled around a core, in 10 m pixels."""
+        return reach_for(max([0, *(self._halo(model) for model in self.models)]))
+
+    @property
+    def halo(self) -> int:
+        """How far around a core pixels must be read, in 10 m pixels.
+
+        The models' margin, and beyond it the measured pixels that gaps inside the margin are
+        filled from.
+        """
+        margin = max([0, *(self._halo(model) for model in self.models)])
+        rim = 2 * self.step
+        return -(-(margin + self.reach + rim) // self.step) * self.step
+
+    def _halo(self, model: Model) -> int:
+        """A model's margin with what the consistency check adds, in 10 m pixels.
+
+        One alignment less one is added where windows are aligned: a core may start in their midst.
+        """
+        card = model.card
+        check = self.checks[card.name].margin(self.steps)
+        return (card.margin + check + card.alignment - 1) * card.scale
+
+    def __call__(
+        self, stack: Stack, window: Window, core: Window, radiometry: Mapping[str, Radiometry]
+    ) -> SharpenedWindow:
+        """Sharpen one core.
+
+        Args:
+            stack: Pixels of `window`.
+            window: The core with at least `halo` on each side, in 10 m pixels of the product.
+            core: The part to keep.
+            radiometry: Scale and offset of each band.
+        """
+        dn: dict[str, np.ndarray] = {}
+        reflectance: dict[str, np.ndarray] = {}
+        residuals: dict[str, ResidualSums] = {}
+        for name in self.bands:
+            if ALL_BANDS[name].gsd == FINEST_GSD:
+                dn[name] = native(stack.dn, stack, name)[core.relative_to(window).slices]
+        for model in self.models:
+            scale, names = model.card.scale, model.card.bands_out
+            at = core.relative_to(window).coarsened(scale).slices
+            if any(native(stack.valid, stack, name)[at].any() for name in names):
+                fine, residuals[model.card.name] = self._run(model, stack, window, core)
+            else:
+                fine = np.zeros((len(names), core.height, core.width), np.float32)
+                residuals[model.card.name] = ResidualSums.zeros(names)
+            for name, image in zip(names, fine, strict=True):
+                if name in self.bands and name not in dn:  # the earlier model's word counts
+                    coarse = native(stack.dn, stack, name)[at]
+                    lost = ~native(stack.valid, stack, name)[at]
+                    reflectance[name], dn[name] = restore(
+                        image, coarse, lost, radiometry[name], scale
+                    )
+        return SharpenedWindow(core, dn, reflectance, residuals)
+
+    @torch.inference_mode()
+    def _run(
+        self, model: Model, stack: Stack, window: Window, core: Window
+    ) -> tuple[np.ndarray, ResidualSums]:
+        """One network on one core: (bands, rows, columns) of reflectance at 10 m, and residuals."""
+        card, check = model.card, self.checks[model.card.name]
+        kept = core.padded(check.margin(self.steps) * card.scale)
+        aligned = kept.padded(card.margin * card.scale).snapped(card.alignment * card.scale)
+        inputs = {
+            gsd: self._tensor(stack, names, gsd, aligned.relative_to(window))
+            for gsd, names in card.bands_in.items()
+        }
+        with torch.autocast(
+            self.device.type, self.precision, enabled=self.precision != torch.float32
+        ):
+            fine = model.network(inputs, self._measured(stack, card, aligned, window)).float()
+        rows, cols = kept.relative_to(aligned).slices
+        fine = fine[..., rows, cols]
+        rows, cols = kept.relative_to(aligned).coarsened(card.scale).slices
+        coarse = inputs[card.coarsest][..., rows, cols]
+        rows, cols = kept.relative_to(window).coarsened(card.scale).slices
+        measured = np.stack([native(stack.valid, stack, n)[rows, cols] for n in card.bands_out])
+        valid = torch.from_numpy(measured)[None].to(self.device)
+        if self.steps:
+            fine = check.project(fine, coarse, valid, self.steps)
+        residual = check.residual(fine, coarse)
+        rows, cols = core.relative_to(kept).coarsened(card.scale).slices
+        sums = ResidualSums.of(
+            residual[..., rows, cols], coarse[..., rows, cols], valid[..., rows, cols]
+        )
+        rows, cols = core.relative_to(kept).slices
+        return fine[0, :, rows, cols].cpu().numpy(), sums
+
+    def _measured(self, stack: Stack, card: Card, at: Window, window: Window) -> Tensor:
+        """The share of a model's inputs that was measured.
+
+        As in `wald.Pair`: (1, 1, rows, columns) on the model's coarsest grid, on the device.
+        """
+        inside = at.relative_to(window)
+        shape = at.height // card.scale, at.width // card.scale
+        measured = np.ones(shape, np.float32)
+        for gsd, names in card.bands_in.items():
+            rows, cols = inside.coarsened(gsd // FINEST_GSD).slices
+            planes = np.stack([native(stack.valid, stack, name)[rows, cols] for name in names])
+            if gsd == card.coarsest:
+                measured *= planes.all(axis=0)
+            else:
+                fold = card.coarsest // gsd
+                cells = planes.reshape(len(names), shape[0], fold, shape[1], fold)
+                measured *= cells.mean(axis=(0, 2, 4), dtype=np.float32)
+        return torch.from_numpy(measured)[None, None].to(self.device)
+
+    def _tensor(self, stack: Stack, names: Sequence[str], gsd: int, at: Window) -> Tensor:
+        """Reflectance of some bands of one GSD, (1, bands, rows, columns), on the device."""
+        rows, cols = at.coarsened(gsd // FINEST_GSD).slices
+        index = [stack.bands[gsd].index(name) for name in names]
+        image = torch.from_numpy(stack.reflectance[gsd][index, rows, cols])[None]
+        return image.to(self.device, memory_format=torch.channels_last)
+
+
+def inputs_of(models: Sequence[Model], bands: Sequence[str]) -> tuple[str, ...]:
+    """The bands that must be read: those of the output and those that the models look at."""
+    needed = {name for model in models for name in model.card.bands} | set(bands)
+    return tuple(name for name in ALL_BANDS if name in needed)
+
+
+def step_of(bands: Sequence[str]) -> int:
+    """The edge of the coarsest band's pixel, in 10 m pixels."""
+    return max(ALL_BANDS[name].gsd for name in bands) // FINEST_GSD
+
+
+def native(arrays: Mapping[int, np.ndarray], stack: Stack, name: str) -> np.ndarray:
+    """One band's plane of a stack's arrays."""
+    gsd = ALL_BANDS[name].gsd
+    plane: np.ndarray = arrays[gsd][stack.bands[gsd].index(name)]
+    return plane
+
+
+def restore(
+    image: np.ndarray, coarse: np.ndarray, lost: np.ndarray, radiometry: Radiometry, scale: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Put nodata and saturated pixels back, and make DN.
+
+    Args:
+        image: (rows, columns) of reflectance at 10 m.
+        coarse: DN of the same ground on the band's native grid.
+        lost: True where `coarse` is no measurement.
+        radiometry: Of the band.
+        scale: Ratio of the grids.
+
+    Returns:
+        Reflectance with NaN, and DN with the input's own value, where there is no measurement.
+    """
+    dn = radiometry.to_dn(image)
+    if lost.any():
+        gone = np.kron(lost, np.ones((scale, scale), dtype=bool))
+        dn[gone] = np.kron(coarse, np.ones((scale, scale), dtype=coarse.dtype))[gone]
+        image = np.where(gone, np.float32(np.nan), image)
+    return image, dn

@@ -1,0 +1,1 @@
+"""Training of super-resolution networks: the recipe and the task."""

@@ -1,0 +1,335 @@
+"""The task of super-resolution: degraded pairs, masked errors, RMSE on held-out scenes."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from decametre.errors import ModelError, TrainingError
+from decametre.model_folder import ATTRIBUTION
+from decametre.sentinel2.product import Product
+from decametre.superres.degradation.degraded_scene import (
+    DegradedScene,
+    Pair,
+    degrade_scene,
+    stack_pairs,
+)
+from decametre.superres.degradation.training_patches import Patches
+from decametre.superres.evaluation.degraded import (
+    SceneScore,
+    mean_ratio,
+    predict,
+    predict_bicubic,
+    score,
+)
+from decametre.superres.models.card import Card
+from decametre.superres.models.registry import (
+    BANDS_FOR_SCALE,
+    Model,
+    build,
+    families,
+    load_model,
+    save_model,
+)
+from decametre.superres.pixels.scenes import load_scenes
+from decametre.superres.sharpening.quicklook import stretch, to_bytes
+from decametre.superres.training.recipe import SuperResolutionRecipe
+from decametre.training.order import Endless, Order
+from decametre.training.prefetching import drawn_ahead
+from decametre.training.ranks import Ranks
+from decametre.training.task import Parts, Validation
+from decametre.version import __version__
+
+log = logging.getLogger(__name__)
+
+PICTURE_EDGE = 120
+"""Edge of a panel of the validation picture, in pixels of the coarsest native grid."""
+
+CHARBONNIER = 1e-3
+"""Errors below this many units of reflectance are punished less than in proportion."""
+
+
+class SuperResolution:
+    """Brings the coarsest bands of degraded scenes back to the grid they were measured on.
+
+    Args:
+        recipe: The run.
+        init: Name or folder of a model whose weights the network starts with; random without.
+        device: Where it is trained.
+        precision: `torch.float32`, or `torch.bfloat16` for autocast.
+
+    Raises:
+        ModelError: The recipe's network cannot be built, or `init` is another one.
+        TrainingError: There is nothing to train on, or nothing to validate on.
+    """
+
+    def __init__(
+        self,
+        recipe: SuperResolutionRecipe,
+        init: str | None,
+        device: torch.device,
+        precision: torch.dtype,
+    ) -> None:
+        self.recipe, self.device, self.precision = recipe, device, precision
+        self.order: Order = Endless(recipe.optimization.batch)
+        self.steps, self.validate_every = recipe.optimization.steps, recipe.validate_every
+        self.card = card_of(recipe)
+        torch.manual_seed(recipe.seed)
+        model = Model(self.card, build(self.card)) if init is None else same_model(init, self.card)
+        self.init = None if init is None else model.card
+        if not any(weights.requires_grad for weights in model.network.parameters()):
+            raise TrainingError(
+                f"network.architecture {self.card.network} has no weights to train; give another"
+            )
+        self.network = model.network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        data = recipe.data
+        if data.patch % self.card.alignment:
+            raise TrainingError(
+                f"data.patch {data.patch} is no multiple of {self.card.alignment}, the edge of the "
+                "squares that the network works in; patches are a whole number of them"
+            )
+        products, scenes = self._read(data.train, "train", data.min_measured, data.kernels)
+        self.products = list({product.id: product for product in products}.values())
+        if not any(scene.valid.any() for scene in scenes[data.kernels[0]]):
+            raise TrainingError("no product under data.train has a measured pixel; give others")
+        self.patches = Patches(scenes, data.patch, data.gain, recipe.seed, data.mixing)
+        products, held_out = self._read(data.validation, "validation", None, data.kernels[:1])
+        known = {product.id for product in self.products}
+        for name in sorted({product.id for product in products if product.id in known}):
+            log.warning("%s is trained and validated on: its score says little", name)
+        self.beside = {
+            "precision": str(precision).removeprefix("torch."),
+            "init": self._began_with(),
+            "train": [scene.name for scene in scenes[data.kernels[0]]],
+            "validation": [scene.name for scene in held_out[data.kernels[0]]],
+        }
+        self.held_out = [s for s in held_out[data.kernels[0]] if s.whole().mask.any()]
+        if not self.held_out:
+            raise TrainingError(
+                "no product under data.validation has a pixel to score at scale "
+                f"{recipe.network.scale}: too small, or too many gaps; give others"
+            )
+
+    def _read(
+        self,
+        patterns: Sequence[str],
+        part: str,
+        min_measured: float | None,
+        kernels: Sequence[str],
+    ) -> tuple[list[Product], dict[str, list[DegradedScene]]]:
+        """Read and degrade the products of one part of the recipe's data."""
+        bands_in, data = self.card.bands_in, self.recipe.data
+        limit = {} if min_measured is None else {"min_measured": min_measured}
+        products: list[Product] = []
+        scenes: dict[str, list[DegradedScene]] = {kernel: [] for kernel in kernels}
+        sources = expand(patterns, part)
+        for product, scene in load_scenes(sources, self.card.bands, data.window, data.windows):
+            if min(scene.reflectance[self.card.coarsest].shape[1:]) < 2 * self.card.scale:
+                log.warning("%s is too small for scale %d; left out", scene.name, self.card.scale)
+                continue
+            products.append(product)
+            for kernel, found in scenes.items():
+                found.append(degrade_scene(scene, kernel, bands_in, **limit))
+        if not products:
+            raise TrainingError(f"no product under data.{part} is large enough to learn from")
+        log.info("%s: %d scenes of %d products", part, len(products), len(set(sources)))
+        return products, scenes
+
+    def _began_with(self) -> dict[str, str] | None:
+        """By checksum and not by path: a path is of one machine."""
+        if self.init is None:
+            return None
+        return {"name": self.init.name, "checksum": self.init.checksum}
+
+    def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Pair]]:
+        """See `Task.batches`; patches are drawn by the recipe's workers."""
+        return drawn_ahead(
+            self.patches,
+            stack_pairs,
+            first,
+            end,
+            parts,
+            workers=self.recipe.data.workers,
+            pinned=self.device.type == "cuda",
+        )
+
+    def count(self, batch: Pair) -> int:
+        """Pixels in the mask."""
+        return int(batch.mask.sum())
+
+    def loss(self, network: nn.Module, batch: Pair) -> Tensor:
+        """Sum of the errors' costs over the mask."""
+        batch = batch.to(self.device)
+        with self._autocast():
+            predicted = network(batch.inputs, batch.measured)
+        errors = predicted.float() - batch.target
+        if self.recipe.optimization.loss == "charbonnier":
+            costs = (errors.square() + CHARBONNIER**2).sqrt()
+        else:
+            costs = errors.abs()
+        return (costs * batch.mask).sum()
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.precision != torch.float32
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
+
+    def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
+        """RMSE on the held-out scenes, averaged over bands and scenes, over that of bicubic.
+
+        Ranks take turns in the scenes; each scene is scored by one of them.
+        """
+        margin, alignment = self.card.margin, self.card.alignment
+        mine = score(network, margin, self.held_out[ranks.rank :: ranks.size], alignment)
+        of_ranks = ranks.gathered(mine)
+        scores = [
+            of_ranks[index % ranks.size][index // ranks.size] for index in range(len(self.held_out))
+        ]
+        ratio = mean_ratio(scores)
+        record = {"rmse_ratio_to_bicubic": round(ratio, 5), "scenes": by_scene(scores)}
+        return Validation(ratio, record, self._picture(network) if ranks.first else None)
+
+    def _picture(self, network: nn.Module) -> np.ndarray:
+        """Truth, bicubic and network side by side: the middle of the first held-out scene."""
+        scene = self.held_out[0]
+        rows, cols = (min(PICTURE_EDGE, s) // scene.scale * scene.scale for s in scene.shape)
+        row, col = (scene.shape[0] - rows) // 2, (scene.shape[1] - cols) // 2
+        pair = scene.pair(row, col, rows, cols)
+        start = predict_bicubic(pair.inputs)
+        card = self.card
+        result = predict(network, pair.inputs, card.margin, card.alignment, measured=pair.measured)
+        # Three bands far apart where there are three: short-wave infrared, near infrared, red edge.
+        shown = [-1, len(self.card.bands_out) // 2, 0]
+        panels = [image[0, shown].cpu().numpy() for image in (pair.target, start, result)]
+        low, high = stretch(panels[0])
+        drawn = np.concatenate([to_bytes(panel, low, high) for panel in panels], axis=2)
+        return np.ascontiguousarray(drawn.transpose(1, 2, 0))
+
+    def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
+        """Leave a model folder; the card says how the weights came about and how they score."""
+        training: dict[str, Any] = {
+            "recipe": self.recipe.model_dump(
+                mode="json", exclude={"data": {"train", "validation"}}
+            ),
+            "step": step,
+            "init": self._began_with(),
+            "products": [product.id for product in self.products],
+            "precision": self.beside["precision"],
+            "decametre": __version__,
+        }
+        save_model(
+            folder,
+            replace(
+                self.card,
+                training=training,
+                scores={
+                    "protocol": f"Wald, kernel {self.recipe.data.kernels[0]}, "
+                    f"scale {self.card.scale}, masked",
+                    "split": "validation",
+                    **validation.record,
+                },
+                datetime=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                attribution=attribution_of(self.products, self.init),
+            ),
+            network,
+        )
+
+
+def card_of(recipe: SuperResolutionRecipe) -> Card:
+    """The card of a recipe's network, before training.
+
+    Raises:
+        ModelError: The network cannot be built.
+    """
+    asked = recipe.network
+    card = Card(
+        recipe.name,
+        asked.architecture,
+        asked.config,
+        BANDS_FOR_SCALE[asked.scale],
+        margin=0,
+        projection=asked.projection,
+    )
+    network = build(card)
+    return replace(card, margin=int(network.margin), alignment=int(network.alignment))  # type: ignore[arg-type]
+
+
+def attribution_of(products: Iterable[Product], init: Card | None) -> str:
+    """Whose data the weights were made of, and from which years; those of `init` count, too."""
+    years = {product.datetime[:4] for product in products if product.datetime}
+    if init is not None:
+        years |= set(re.findall(r"\b\d{4}\b", init.attribution))
+    if not years:
+        return ATTRIBUTION
+    first, last = min(years), max(years)
+    return f"{ATTRIBUTION} {first}" + (f"-{last}" if last != first else "")
+
+
+def same_model(name: str, card: Card) -> Model:
+    """A trained model, to go on with its weights.
+
+    Args:
+        name: Of a shipped model, a family of them, or a model's folder.
+        card: What the recipe asks for.
+
+    Raises:
+        UnknownNameError: There is no such model.
+        ModelError: It cannot be loaded, or it is another network than the recipe's.
+    """
+    members = families().get(name, [name])
+    model = load_model(next((m for m in members if m.endswith(f"{card.scale}x")), members[0]))
+    for part in ("network", "config", "bands_in", "projection"):
+        was, asked = getattr(model.card, part), getattr(card, part)
+        if was != asked:
+            raise ModelError(
+                f"--init {name}: its {part} is {was}, the recipe's is {asked}; they must be equal"
+            )
+    return model
+
+
+def expand(patterns: Iterable[str], part: str) -> list[str]:
+    """Paths and URLs of products, patterns such as `scenes/*/item.json` filled in.
+
+    Raises:
+        TrainingError: There are none, or a pattern fits nothing.
+    """
+    sources: list[str] = []
+    for pattern in patterns:
+        if "://" in pattern or not any(sign in pattern for sign in "*?["):
+            sources.append(pattern)
+            continue
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # absolute ones, too
+        if not found:
+            raise TrainingError(f"data.{part}: nothing fits the pattern '{pattern}'")
+        sources += found
+    if not sources:
+        raise TrainingError(
+            f"data.{part} names no product; name some in the recipe, or on the command line"
+        )
+    return sources
+
+
+def by_scene(scores: Iterable[SceneScore]) -> dict[str, Any]:
+    """Scores for the log and the card; a band without a scored pixel has None."""
+
+    def rounded(values: Iterable[float]) -> list[float | None]:
+        return [round(v, 2) if math.isfinite(v) else None for v in values]
+
+    return {
+        s.scene: {
+            "ratio": round(s.ratio, 4) if math.isfinite(s.ratio) else None,
+            "rmse_dn": rounded(s.rmse),
+            "bicubic_rmse_dn": rounded(s.rmse_bicubic),
+        }
+        for s in scores
+    }

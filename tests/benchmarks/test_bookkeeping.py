@@ -1,0 +1,134 @@
+"""A small fleet without work is driven, interrupted and started again; its figures are checked."""
+
+import json
+import sys
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from benchmarks import bookkeeping
+from benchmarks.bookkeeping_driver import Watch
+from benchmarks.bookkeeping_work import CONSISTENCY, Bookkeeping, entries
+from decametre.errors import DecametreError
+from decametre.fleet.catalog import PAGE
+from decametre.fleet.completion import item_path, standing
+from decametre.fleet.progress import Progress
+from decametre.fleet.worker import Order, do
+from decametre.version import __version__
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bookkeeping")
+    found = bookkeeping.run(COUNT, folder)
+    assert not list(folder.iterdir())
+    return found
+
+
+def test_all_is_done_once(report):
+    interrupted, gone_on, idle = report.starts
+    assert (interrupted.done_before, idle.done_before, idle.done) == (0, COUNT, 0)
+    assert 0.9 * COUNT <= interrupted.done < COUNT
+    # What was at work when the fleet was interrupted may stand there without a word in the journal.
+    # Each worker may have ended one, and another that it was given before that was written down.
+    most = interrupted.done + 2 * bookkeeping.WORKERS
+    assert interrupted.done <= gone_on.done_before <= most
+    assert gone_on.done_before + gone_on.done == COUNT
+    assert report.done_twice == 0
+    assert report.linked == COUNT
+
+
+def test_every_start_is_timed(report):
+    for start in report.starts[:2]:
+        assert 0 < start.ready < start.begun < start.seconds
+        assert start.processor_seconds > 0.5
+    assert report.starts[2].begun is None
+    assert 0 < report.starts[2].ready < report.starts[2].seconds
+
+
+def test_the_driver_is_seen_at_every_tenth(report):
+    assert [sample.done for sample in report.samples[:10]] == [
+        COUNT * tenth // 10 for tenth in range(10)
+    ]
+    before, *samples = report.samples
+    assert before.catalog_mb == before.journal_mb == before.seconds == 0
+    for one, next_one in pairwise(samples):
+        assert one.seconds < next_one.seconds
+        assert one.catalog_mb < next_one.catalog_mb
+        assert one.journal_mb < next_one.journal_mb
+    assert 50 < before.memory_mb < 4000
+    # An event has some 1.5 kB. A page is written again with each product, so the first has n / 2
+    # links of some 0.3 kB a product, and others no more than the first when it is full.
+    last = samples[-1]
+    assert 1 < 1000 * last.journal_mb / last.done < 3
+    assert COUNT < PAGE
+    assert 0.1 < 1000 * last.catalog_mb / last.done / (last.done / 2) < 0.5
+
+
+def test_the_report_says_it(report):
+    assert json.loads(json.dumps(report.to_dict()))["products"] == COUNT
+    table = report.table()
+    assert "| 40 done | 200 done | 360 done |" in table
+    assert f"linked in the catalog: {COUNT}" in table
+    assert report.between_ms[0] <= report.between_ms[1]
+
+
+def test_a_driver_that_fails_is_named(tmp_path):
+    command = [sys.executable, "-c", "import sys; sys.exit('no more')"]
+    with pytest.raises(DecametreError, match="status 1: no more"):
+        bookkeeping.driven(command, tmp_path / "samples")
+
+
+def test_results_are_of_a_real_ones_form_and_size(tmp_path):
+    work = Bookkeeping()
+    (entry,) = entries(tmp_path / "products", 1)
+    settings = json.loads(json.dumps(work.settings()))
+    order = Order(work, settings, __version__, entry, str(tmp_path), None, 1)
+    assert not standing(tmp_path, entry, settings).done
+    outcome = do(order)
+    assert not outcome.failed
+    assert outcome.fields["consistency"] == CONSISTENCY
+    assert standing(tmp_path, entry, settings).done
+    assert do(order).fields["already"]
+    path = item_path(tmp_path, entry)
+    assert 10_000 < path.stat().st_size < 20_000
+    item = json.loads(path.read_text())
+    assert item["id"] == entry.name
+    assert item["links"][0]["href"] == f"../products/{entry.name}.SAFE"
+    assert "@" not in path.read_text()
+    assert len(list(path.parent.iterdir())) == 3
+
+
+def test_products_that_were_done_twice_are_counted():
+    names = ["a", "b", "a", "c", "c"]
+    events = [{"event": "done", "name": name, "already": False} for name in names]
+    events[-1]["already"] = True  # found done: not made again
+    assert bookkeeping.done_twice(events) == 1
+
+
+def test_names_are_unique_and_as_long_as_real_ones(tmp_path):
+    names = Counter(entry.name for entry in entries(tmp_path, 1000))
+    assert len(names) == 1000
+    assert {len(name) for name in names} == {60}
+
+
+def test_what_the_driver_writes_of_itself_is_counted_from_its_first_line(tmp_path):
+    journal, samples = tmp_path / "journal", tmp_path / "samples"
+    journal.write_text("begun\n")
+    progress = Progress()
+    with samples.open("w") as file:
+        watch = Watch(file, 100, journal)
+        for done in range(31):
+            progress.done = done
+            (tmp_path / "page").write_text("x" * 1000)
+            with journal.open("a") as told:
+                told.write("y" * 100)
+            watch(progress)
+    read = bookkeeping.read_samples(samples)
+    assert [sample.done for sample in read] == [0, 10, 20, 30]
+    assert read[-1].journal_mb == pytest.approx(30 * 100 / 1e6)
+    # The samples themselves are written, too.
+    assert 30 * 1000 <= read[-1].catalog_mb * 1e6 < 30 * 1000 + 3 * 400

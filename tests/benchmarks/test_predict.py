@@ -1,0 +1,29 @@
+"""Every way to a map is run and measured; how fast is not for tests to say."""
+
+import json
+
+from benchmarks import patches, predict
+from decametre.superres.models.registry import models_for
+
+
+def test_all_is_measured(sample_item, tmp_path, monkeypatch):
+    # What sharpens does not matter here; interpolation is soon done.
+    monkeypatch.setattr(predict, "DEFAULT_FAMILY", "bicubic")
+    monkeypatch.setattr(patches, "models_for", lambda bands: models_for(bands, ["bicubic"]))
+    report = predict.run(sample_item, tmp_path, size=720, backbone="test_resnet")
+    alone, maps = report.runs[:2], report.runs[2:]
+    assert [each.how for each in maps] == [
+        "`predict`, measured",
+        "`predict`, tile",
+        "`predict`, on-the-way",
+    ]
+    for each in maps:
+        assert each.patches == 36
+        assert 0.1 < each.peak_memory_gb < 4
+    for each in (*alone, *maps):
+        assert each.rate > 0
+        assert each.processor_seconds > 0
+    assert json.loads(json.dumps(report.to_dict()))["runs"][0]["patches_per_second"] > 0
+    assert "| `predict`, tile | 36 |" in report.table()
+    # What is made once is kept; models and maps are not.
+    assert [path.name for path in tmp_path.iterdir()] == ["dsen2_T33UUB_720"]

@@ -1,0 +1,550 @@
+"""Lists in all their forms; real items where what is listed is opened."""
+
+import copy
+import json
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import pystac
+import pytest
+
+import decametre
+from decametre.errors import DecametreError, FleetError, OutputError
+from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.inputs.product_list import read_listing
+from tests.fleet.servers import derived_items, file_server, stac_api, unused_address
+
+SAFE = "S2A_MSIL2A_20230817T105031_N0509_R051_T31TCJ_20230817T17041{}.SAFE"
+PUBLISHED = "https://stac.example/collections/sentinel-2-l2a/items/{}"
+
+
+def make_safe(folder: Path, number: int = 1) -> Path:
+    """What tells a SAFE folder, and three files of its images."""
+    safe = folder / SAFE.format(number)
+    images = safe / "GRANULE" / "L2A_T31TCJ_A042572_20230817T105031" / "IMG_DATA" / "R10m"
+    masks = images.parents[1] / "QI_DATA"
+    for place in (images, masks):
+        place.mkdir(parents=True)
+    (safe / "MTD_MSIL2A.xml").write_text("<xml/>")
+    for name, size in (("B02", 100), ("B03", 200), ("TCI", 30)):
+        (images / f"T31TCJ_20230817T105031_{name}_10m.jp2").write_bytes(bytes(size))
+    (masks / "MSK_CLASSI_B00.jp2").write_bytes(bytes(5000))
+    return safe
+
+
+def make_zip(path: Path) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("X.SAFE/MTD_MSIL1C.xml", "<xml/>")
+    return path
+
+
+@pytest.fixture
+def sample_folder(sample_item, tmp_path):
+    """A copy of the sample: the folder of an item.json."""
+    return Path(shutil.copytree(Path(sample_item).parent, tmp_path / "sample"))
+
+
+def listed(source, tmp_path):
+    return read_listing(str(source), tmp_path / "items")
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+# Text and CSV -----------------------------------------------------------------------------------
+
+
+def test_a_text_file_has_a_product_a_line(tmp_path, sample_folder):
+    first, second = make_safe(tmp_path, 1), make_safe(tmp_path, 2)
+    archive = make_zip(tmp_path / "S2B_MSIL1C_20230101.SAFE.zip")
+    products = write(
+        tmp_path / "products.txt",
+        "# those of the summer",
+        "",
+        f"{first.name}   # the first",
+        f"  {second}/  ",
+        f"{second.name}/MTD_MSIL2A.xml",
+        archive.name,
+        "sample",
+        "sample/item.json",
+        (sample_folder / "item.json").as_uri(),
+        "https://server.example/items/S2A_31TCJ_20230817_0_L2A?token=1",
+        "https://server.example/S2A_31TCJ/S2A_31TCJ.json",
+        "https://server.example/S2B%2031TCJ/item.json",
+        "s3://bucket/some.SAFE\t# far away",
+        "https://server.example/S2C_31TCJ#part",
+    )
+    entries = listed(products, tmp_path)
+    size = sum(path.stat().st_size for path in sample_folder.glob("*.tif"))
+    assert entries == [
+        Entry(first.stem, str(first), 330),
+        Entry(second.stem, str(second), 330),
+        Entry("S2B_MSIL1C_20230101", str(archive), archive.stat().st_size),
+        Entry("dsen2_T33UUB", str(sample_folder / "item.json"), size),
+        Entry(
+            "S2A_31TCJ_20230817_0_L2A",
+            "https://server.example/items/S2A_31TCJ_20230817_0_L2A?token=1",
+        ),
+        Entry("S2A_31TCJ", "https://server.example/S2A_31TCJ/S2A_31TCJ.json"),
+        Entry("S2B_31TCJ", "https://server.example/S2B%2031TCJ/item.json"),
+        Entry("some", "s3://bucket/some.SAFE"),
+        Entry("S2C_31TCJ", "https://server.example/S2C_31TCJ#part"),
+    ]
+
+
+def test_one_that_is_not_there_does_not_stop_the_others(tmp_path, caplog):
+    safe = make_safe(tmp_path)
+    products = write(tmp_path / "products.txt", safe.name, "gone/S2A_GONE.SAFE", "bad\0path.zip")
+    entries = listed(products, tmp_path)
+    assert [(entry.name, entry.size) for entry in entries] == [
+        (safe.stem, 330),
+        ("S2A_GONE", None),
+        ("bad_path", None),
+    ]
+    assert (
+        f"2 of 3 products are not there, as far as this machine can see; the first: {tmp_path}"
+        in caplog.text
+    )
+
+
+def test_what_is_no_product_is_left_to_the_worker(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    names = ["empty", "broken.json", "list.json", "picture.png"]
+    entries = listed(write(tmp_path / "products.txt", *names), tmp_path)
+    assert [entry.name for entry in entries] == ["empty", "broken", "list", "picture.png"]
+    assert [entry.source for entry in entries] == [str(tmp_path / name) for name in names]
+
+
+def test_relative_paths_begin_at_the_lists_folder(tmp_path, monkeypatch):
+    make_safe(tmp_path / "data")
+    monkeypatch.chdir(make_safe(tmp_path / "elsewhere").parent)
+    (tmp_path / "lists").mkdir()
+    write(tmp_path / "lists" / "products.txt", f"../data/{SAFE.format(1)}")
+    [entry] = listed("../lists/products.txt", tmp_path)
+    assert Path(entry.source).is_absolute()
+    assert Path(entry.source).samefile(tmp_path / "data" / SAFE.format(1))
+
+
+@pytest.mark.parametrize("column", ["product", "source", "path", "href", "url", " Product "])
+def test_a_csv_has_a_column_of_products(tmp_path, column):
+    first, second = make_safe(tmp_path, 1), make_safe(tmp_path, 2)
+    products = tmp_path / "products.csv"
+    products.write_text(
+        f'\ufeffcloud,{column},name\n3,"{first.name}",\n,,\n\n4,{second.name},"a field, in June"\n',
+        encoding="utf-8",
+    )
+    assert listed(products, tmp_path) == [
+        Entry(first.stem, str(first), 330),
+        Entry("a_field_in_June", str(second), 330),
+    ]
+
+
+def test_a_csv_without_a_column_of_products(tmp_path):
+    products = write(tmp_path / "products.csv", "scene,cloud", "a.SAFE,3")
+    with pytest.raises(FleetError, match=r"none of its columns \(scene, cloud\) is called product"):
+        listed(products, tmp_path)
+
+
+@pytest.mark.parametrize(("sign", "said"), [(";", "';'"), ("\t", "a tab")])
+def test_a_csv_without_commas(tmp_path, sign, said):
+    products = write(tmp_path / "products.csv", f"product{sign}name", f"a.SAFE{sign}a")
+    with pytest.raises(
+        FleetError, match=f"separated by {said}, not by commas; save it with commas"
+    ):
+        listed(products, tmp_path)
+
+
+def test_a_row_without_a_product(tmp_path):
+    products = write(tmp_path / "products.csv", "name,path", "a,a.SAFE", "b,")
+    with pytest.raises(FleetError, match=r"products\.csv, line 3: no path in it"):
+        listed(products, tmp_path)
+
+
+def test_a_csv_with_a_quote_that_does_not_end(tmp_path):
+    products = write(tmp_path / "products.csv", "path", '"a.SAFE')
+    with pytest.raises(FleetError, match="after line 1: not CSV"):
+        listed(products, tmp_path)
+
+
+def test_a_hundred_thousand_lines_take_seconds(tmp_path):
+    make_safe(tmp_path)
+    lines = [f"/archive/S2A_{number:06}.SAFE" for number in range(50_000)]
+    lines += [f"https://server.example/items/S2A_{number:06}" for number in range(50_000)]
+    products = write(tmp_path / "products.txt", SAFE.format(1), *lines)
+    start = time.process_time()
+    entries = listed(products, tmp_path)
+    assert time.process_time() - start < 20
+    assert len({entry.name for entry in entries}) == len(entries) == 100_001
+
+
+# Names ------------------------------------------------------------------------------------------
+
+
+def test_products_of_one_name_are_told_apart_whatever_else_is_in_the_list(tmp_path):
+    def names(*lines):
+        entries = listed(write(tmp_path / "products.txt", *lines), tmp_path)
+        return {entry.source: entry.name for entry in entries}
+
+    lines = ["/a/X.SAFE", "/b/X.SAFE", "/c/X.SAFE.zip"]
+    before, after = names(*lines), names("/a/X.SAFE", "/d/Y.SAFE", "/d/X.SAFE", *lines[1:])
+    assert before["/a/X.SAFE"] == "X"
+    assert len(set(before.values())) == 3
+    assert all(after[line] == before[line] for line in lines)
+    assert all(name.startswith("X") for name in before.values())
+
+
+def test_a_source_that_is_named_twice_is_one_product(tmp_path, caplog):
+    caplog.set_level("INFO", logger="decametre")
+    safe = make_safe(tmp_path)
+    lines = f"./{safe.name}/", str(safe), f"{safe.name}/MTD_MSIL2A.xml"
+    products = write(tmp_path / "products.txt", safe.name, *lines)
+    assert listed(products, tmp_path) == [Entry(safe.stem, str(safe), 330)]
+    assert "3 of 4 are named again" in caplog.text
+
+
+def test_metadata_that_does_not_stand_for_its_folder_is_opened_itself(tmp_path):
+    """Where a folder has several products, the path of the metadata says which is meant."""
+    safe = make_safe(tmp_path)
+    (safe / "INSPIRE.xml").write_text("<xml/>")
+    assert [entry.source for entry in listed(safe / "INSPIRE.xml", tmp_path)] == [
+        str(safe / "INSPIRE.xml")
+    ]
+    (safe / "MTD_MSIL1C.xml").write_text("<xml/>")
+    lines = f"{safe.name}/MTD_MSIL2A.xml", f"{safe.name}/MTD_MSIL1C.xml"
+    entries = listed(write(tmp_path / "products.txt", *lines), tmp_path)
+    assert [entry.source for entry in entries] == [str(tmp_path / line) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("../../etc/passwd", "_.._etc_passwd"),
+        ("..", "product"),
+        (".hidden", "hidden"),
+        ("--overwrite", "overwrite"),
+        ("S2A/31TCJ:2023", "S2A_31TCJ_2023"),
+        ("Szene Köln", "Szene_K_ln"),
+        ("a" * 300, "a" * 200),
+    ],
+)
+def test_names_are_safe_names_of_folders(tmp_path, name, expected):
+    write(tmp_path / "products.csv", "name,url", f"{name},https://server.example/1")
+    [entry] = listed(tmp_path / "products.csv", tmp_path)
+    assert entry.name == expected
+    (tmp_path / entry.name).mkdir()
+    assert (tmp_path / entry.name).resolve().parent == tmp_path.resolve()
+
+
+def test_long_names_stay_distinct_and_no_longer(tmp_path):
+    urls = [f"{'a' * 200},https://server.example/{number}" for number in range(3)]
+    entries = listed(write(tmp_path / "products.csv", "name,url", *urls), tmp_path)
+    assert len({entry.name for entry in entries}) == 3
+    assert {len(entry.name) for entry in entries} == {200}
+
+
+def test_no_product_takes_the_place_of_the_fleets_own_files(tmp_path):
+    products = write(tmp_path / "products.txt", "/a/fleet", "/a/catalog.json", "/a/report.html")
+    names = [entry.name for entry in listed(products, tmp_path)]
+    assert names[0].startswith("fleet_")
+    assert names[1] == "catalog"
+    assert names[2].startswith("report.html_")
+
+
+# Folders and single products --------------------------------------------------------------------
+
+
+def test_a_folder(tmp_path, sample_item, sample_folder):
+    folder = tmp_path / "folder"
+    first, second = make_safe(folder, 1), make_safe(folder, 2)
+    renamed = second.rename(folder / "renamed")
+    archive = make_zip(folder / "S2B.zip")
+    shutil.move(sample_folder, folder / "T33UUB")
+    item = derived_items(sample_item)[1]
+    write(folder / "scene.json", json.dumps(item))
+    write(folder / "quality.json", json.dumps({"bands": {}}))
+    write(folder / "notes.txt", "nothing")
+    make_safe(folder / "deeper", 3)
+    entries = listed(folder, tmp_path)
+    size = sum(path.stat().st_size for path in Path(sample_item).parent.glob("*.tif"))
+    assert entries == [
+        Entry(first.stem, str(first), 330),
+        Entry("S2B", str(archive), archive.stat().st_size),
+        Entry("dsen2_T33UUB", str(folder / "T33UUB" / "item.json"), size),
+        Entry("renamed", str(renamed), 330),
+        Entry("T33UUB_1", str(folder / "scene.json"), size),
+    ]
+
+
+def test_a_product_itself_is_one_entry(tmp_path, sample_folder):
+    safe, archive = make_safe(tmp_path), make_zip(tmp_path / "S2B.zip")
+    [granule] = (safe / "GRANULE").iterdir()
+    for source in (safe, archive, granule):
+        [entry] = listed(source, tmp_path)
+        assert entry.source == str(source)
+    assert entry == Entry("L2A_T31TCJ_A042572_20230817T105031", str(granule), 330)
+    assert listed(safe / "MTD_MSIL2A.xml", tmp_path) == [Entry(safe.stem, str(safe), 330)]
+    [folder] = listed(sample_folder, tmp_path)
+    [item] = listed(sample_folder / "item.json", tmp_path)
+    [url] = listed((sample_folder / "item.json").as_uri(), tmp_path)
+    assert folder == item == url
+    assert folder.name == "dsen2_T33UUB"
+
+
+# ItemCollections --------------------------------------------------------------------------------
+
+
+def collection(path: Path, items, **others) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write(path, json.dumps({"type": "FeatureCollection", "features": items, **others}))
+
+
+def remote(items):
+    """The items as an API sends them: absolute hrefs, `self` links, sizes."""
+    items = copy.deepcopy(items)
+    for item in items:
+        item["links"] = [{"rel": "self", "href": PUBLISHED.format(item["id"])}]
+        for key, asset in item["assets"].items():
+            asset |= {"href": f"https://data.example/{item['id']}/{key}.tif", "file:size": 1000}
+    return items
+
+
+def test_items_of_a_saved_search_keep_their_addresses(tmp_path, sample_item):
+    items = remote(derived_items(sample_item))
+    entries = listed(collection(tmp_path / "found.json", items), tmp_path)
+    assert entries == [
+        Entry(f"T33UUB_{number}", PUBLISHED.format(f"T33UUB_{number}"), 12_000)
+        for number in range(5)
+    ]
+    assert not (tmp_path / "items").exists()
+
+
+def test_a_size_that_is_known_for_some_bands_only_is_not_known(tmp_path, sample_item):
+    [item] = remote(derived_items(sample_item)[:1])
+    del item["assets"]["B8A"]["file:size"]
+    [entry] = listed(collection(tmp_path / "found.json", [item]), tmp_path)
+    assert entry.size is None
+
+
+@pytest.mark.parametrize("how", ["beside it", "absolute", "file URL"])
+def test_items_whose_bands_were_downloaded_are_taken_as_they_are(
+    tmp_path, sample_item, sample, how
+):
+    [item] = remote(derived_items(sample_item)[:1])
+    folder = Path(shutil.copytree(Path(sample_item).parent, tmp_path / "down#loaded"))
+    for key, asset in item["assets"].items():
+        path = folder / f"{key}.tif"
+        hrefs = {"beside it": f"./{key}.tif", "absolute": str(path), "file URL": path.as_uri()}
+        asset["href"] = hrefs[how]
+        del asset["file:size"]
+    products = collection(folder / "items.json", [item])
+    entries = listed(products, tmp_path)
+    assert entries == listed(products, tmp_path)
+    [entry] = entries
+    assert entry.source == str(tmp_path / "items" / "T33UUB_0.json")
+    assert entry.size == sum(path.stat().st_size for path in folder.glob("*.tif"))
+    product = decametre.open(entry.source)
+    assert product.grid == sample.grid
+    assert product.bands["B02"].path == str(folder / "B02.tif")
+    assert [path.name for path in (tmp_path / "items").iterdir()] == ["T33UUB_0.json"]
+
+
+def test_an_item_whose_path_is_known_is_opened_there(tmp_path, sample_folder):
+    item = json.loads((sample_folder / "item.json").read_text())
+    for link, expected in (
+        (str(sample_folder / "item.json"), sample_folder / "item.json"),
+        ((sample_folder / "item.json").as_uri(), sample_folder / "item.json"),
+        ("/another/machine/item.json", tmp_path / "items" / "dsen2_T33UUB.json"),
+        ("./item.json", tmp_path / "items" / "dsen2_T33UUB.json"),
+    ):
+        item["links"] = [{"rel": "self", "href": link}]
+        [entry] = listed(collection(sample_folder / "all.json", [item]), tmp_path)
+        assert entry.source == str(expected)
+        assert len(decametre.open(entry.source).bands) == 12
+
+
+def test_items_of_one_id_and_other_bands_are_two_and_of_the_same_bands_one(tmp_path, sample_item):
+    items = [remote(derived_items(sample_item)[:1])[0] for _ in range(3)]
+    for item in items:
+        item["links"] = []
+    items[1]["assets"]["B02"]["href"] += "?signature=1"
+    items[2]["assets"]["B02"]["href"] = "https://data.example/reprocessed/B02.tif"
+    first, second = listed(collection(tmp_path / "found.json", items), tmp_path)
+    assert first.name == "T33UUB_0"
+    assert second.name.startswith("T33UUB_0_")
+    kept = json.loads(Path(second.source).read_text())
+    assert kept["assets"]["B02"]["href"] == "https://data.example/reprocessed/B02.tif"
+
+
+def test_items_that_are_none_are_left_to_the_worker(tmp_path):
+    features = [{"type": "Feature"}, {"id": "x", "assets": 3, "links": [1, {"rel": "self"}]}]
+    entries = listed(collection(tmp_path / "found.json", features), tmp_path)
+    assert [entry.name for entry in entries] == ["item", "x"]
+    for entry in entries:
+        with pytest.raises(DecametreError):
+            decametre.open(entry.source)
+
+
+def test_one_page_of_an_answer_is_said_to_be_one(tmp_path, sample_item, caplog):
+    items = remote(derived_items(sample_item))
+    page = collection(tmp_path / "page.json", items, links=[{"rel": "next", "href": "..."}])
+    assert len(listed(page, tmp_path)) == 5
+    assert "is one page of an API's answer" in caplog.text
+
+
+def test_a_full_disk_is_an_error_of_one_line(tmp_path, sample_item):
+    item = derived_items(sample_item)[0]
+    products = collection(tmp_path / "found.json", [item])
+    (tmp_path / "items").write_text("in the way")
+    with pytest.raises(OutputError, match=r"T33UUB_0\.json: cannot write"):
+        listed(products, tmp_path)
+
+
+# Static catalogs --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def catalog(tmp_path, sample_item):
+    """A root with an item, and two collections of two items, made by pystac."""
+    root = pystac.Catalog("root", "all")
+    items = [pystac.Item.from_dict(each) for each in derived_items(sample_item)]
+    extent = pystac.Extent(
+        pystac.SpatialExtent([[-180, -90, 180, 90]]), pystac.TemporalExtent([[None, None]])
+    )
+    for item in items:
+        item.collection_id = None
+    root.add_item(items[0])
+    for number in (1, 2):
+        collection = pystac.Collection(f"year{number}", "a year", extent)
+        root.add_child(collection)
+        collection.add_items(items[2 * number - 1 : 2 * number + 1])
+    folder = tmp_path / "static"
+    root.normalize_and_save(str(folder), pystac.CatalogType.SELF_CONTAINED)
+    return folder
+
+
+IN_ORDER = ["T33UUB_0", "T33UUB_1", "T33UUB_2", "T33UUB_3", "T33UUB_4"]
+
+
+def test_a_static_catalog_on_disk(catalog, tmp_path, sample):
+    entries = listed(catalog / "catalog.json", tmp_path)
+    assert [entry.name for entry in entries] == IN_ORDER
+    assert entries[1].source == str(catalog / "year1" / "T33UUB_1" / "T33UUB_1.json")
+    assert all(entry.size for entry in entries)
+    assert decametre.open(entries[1].source).grid == sample.grid
+    assert not (tmp_path / "items").exists()
+
+
+def test_a_collection_of_it_alone(catalog, tmp_path):
+    entries = listed(catalog / "year2" / "collection.json", tmp_path)
+    assert [entry.name for entry in entries] == ["T33UUB_3", "T33UUB_4"]
+
+
+def test_a_static_catalog_on_a_server(catalog, tmp_path, sample):
+    with file_server(catalog) as url:
+        entries = listed(f"{url}/catalog.json", tmp_path)
+        assert [entry.name for entry in entries] == IN_ORDER
+        assert entries[4].source == f"{url}/year2/T33UUB_4/T33UUB_4.json"
+        assert decametre.open(entries[4].source).grid == sample.grid
+
+
+def test_a_catalog_that_was_moved_is_read_where_it_is(catalog, tmp_path):
+    for path in catalog.rglob("*.json"):
+        document = json.loads(path.read_text())
+        document["links"].append({"rel": "self", "href": f"https://old.example/{path.name}"})
+        path.write_text(json.dumps(document))
+    moved = catalog.rename(tmp_path / "mo#ved to")
+    entries = listed(moved / "catalog.json", tmp_path)
+    assert [entry.name for entry in entries] == IN_ORDER
+    assert all(Path(entry.source).is_relative_to(moved) for entry in entries)
+
+
+def test_a_catalog_that_leads_back_to_itself(catalog, tmp_path):
+    path = catalog / "year1" / "collection.json"
+    document = json.loads(path.read_text())
+    document["links"] += [
+        {"rel": "child", "href": "../catalog.json"},
+        {"rel": "child", "href": "../year2/collection.json"},
+    ]
+    path.write_text(json.dumps(document))
+    entries = listed(catalog / "catalog.json", tmp_path)
+    assert sorted(entry.name for entry in entries) == IN_ORDER
+
+
+def test_an_item_that_cannot_be_read_does_not_stop_the_others(catalog, tmp_path):
+    (catalog / "year1" / "T33UUB_1" / "T33UUB_1.json").write_text("{")
+    (catalog / "year1" / "T33UUB_2" / "T33UUB_2.json").unlink()
+    entries = listed(catalog / "catalog.json", tmp_path)
+    assert [entry.name for entry in entries] == IN_ORDER
+    assert [entry.size is None for entry in entries] == [False, True, True, False, False]
+
+
+def test_a_part_that_cannot_be_read_does(catalog, tmp_path):
+    (catalog / "year2" / "collection.json").unlink()
+    with pytest.raises(FleetError, match=r"year2/collection\.json: cannot be read \(No such file"):
+        listed(catalog / "catalog.json", tmp_path)
+
+
+# What is no list --------------------------------------------------------------------------------
+
+
+def test_a_list_with_nothing_in_it(tmp_path):
+    (tmp_path / "empty").mkdir()
+    catalog = {
+        "type": "Catalog",
+        "stac_version": "1.0.0",
+        "id": "c",
+        "description": "",
+        "links": [],
+    }
+    for source in (
+        write(tmp_path / "comments.txt", "# none", ""),
+        write(tmp_path / "header.csv", "path"),
+        tmp_path / "empty",
+        collection(tmp_path / "found.json", []),
+        write(tmp_path / "catalog.json", json.dumps(catalog | {"links": []})),
+    ):
+        with pytest.raises(FleetError, match=f"{source.name}: no product in it"):
+            listed(source, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("list.txt", b"\xff\xfe\x00product", "neither a product nor a list .* UTF-8"),
+        ("empty.csv", b"", r"none of its columns \(it has none\)"),
+        ("list.json", b"{", r"not JSON \(.*\); give a STAC ItemCollection, catalog, collection or"),
+        ("list.json", b"[]", "JSON, but no object"),
+        ("list.json", b'{"type": "Polygon"}', "not STAC .its type is Polygon"),
+        ("list.json", b'{"type": "FeatureCollection"}', "a FeatureCollection without features"),
+        ("list.json", b'{"type": "FeatureCollection", "features": [3]}', "feature 0 is no STAC"),
+        ("list.json", b'{"type": "Catalog"}', "not a STAC catalog"),
+    ],
+)
+def test_no_list(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FleetError, match=expected):
+        listed(tmp_path / name, tmp_path)
+
+
+def test_a_list_that_is_not_there(tmp_path, caplog):
+    with pytest.raises(FleetError, match=r"gone\.txt: no such file or folder"):
+        listed(tmp_path / "gone.txt", tmp_path)
+    with pytest.raises(FleetError, match="only file, http and https"):
+        listed("s3://bucket/catalog.json", tmp_path)
+    with pytest.raises(FleetError, match=r"cannot be reached \(\[Errno 111\] Connection refused"):
+        listed(f"{unused_address()}/catalog.json", tmp_path)
+    assert "Retry" not in caplog.text  # that line says it all
+    with file_server(tmp_path) as url, pytest.raises(FleetError, match="HTTP 404"):
+        listed(f"{url}/gone.json", tmp_path)
+
+
+def test_an_api_is_to_be_searched(tmp_path):
+    with stac_api([], []) as (url, _), pytest.raises(FleetError, match=f"--search {url}"):
+        listed(url, tmp_path)

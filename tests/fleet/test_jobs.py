@@ -1,0 +1,341 @@
+"""The kinds of work: what other verbs make of a product, and settings that say how."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pystac
+import pytest
+from shapely.geometry import box
+
+from decametre import api
+from decametre.api.extraction import patch_request
+from decametre.errors import (
+    DecametreError,
+    FleetError,
+    GridError,
+    ModelError,
+    PatchError,
+    UnknownNameError,
+)
+from decametre.fleet import jobs as module
+from decametre.fleet.completion import standing
+from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.jobs import BASE_MEMORY, Extract, Predict, Sharpen
+from decametre.fleet.worker import Order, do
+from decametre.landcover.mapping import mapping_job
+from decametre.landcover.patches.store import PatchStore
+from decametre.sentinel2.bands import BAND_NAMES
+from decametre.superres.sharpening import sharpening_job
+from decametre.version import __version__
+from tests.landcover.models.tiny_model import SHARPENED, tiny_model
+from tests.support.synthetic_products import make_products
+
+SHARPEN = Sharpen(("B05", "B01"), ("bicubic",), "auto", sharpening_job.Options(device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture(scope="module")
+def safe(sample, folder):
+    """A product of 2 x 2 patches."""
+    return make_products([sample], folder / "products", 1, 240)[0]
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return tiny_model(folder / "tiny")
+
+
+def request(**options):
+    asked = {
+        "patches": None,
+        "stride": 1200,
+        "label_column": "labels",
+        "labels": None,
+        "label_names": None,
+        "label_share": 0.0,
+        "classes": None,
+        "sharpened": (),
+        "sharpen": False,
+        "models": (),
+        "native": True,
+        "exclude": (),
+        "no_cloud": False,
+        "no_shadow": False,
+        "no_snow": False,
+        "limit": 0.05,
+        "skip_misfits": False,
+        "offset": "auto",
+    }
+    return patch_request((), **(asked | options))
+
+
+def done(work, safe, out):
+    """Have a worker do a product; returns what it tells, and the product's folder."""
+    out.mkdir(exist_ok=True)
+    entry = Entry("X", str(safe), 1000)
+    settings = json.loads(json.dumps(work.settings()))  # as the driver has them
+    outcome = do(Order(work, settings, __version__, entry, str(out), None, 1))
+    assert not outcome.failed, outcome.fields
+    assert standing(out, entry, settings).done
+    return outcome.fields, out / "X"
+
+
+# Sharpen ----------------------------------------------------------------------------------------
+
+
+def test_settings_of_sharpening_change_with_what_makes_the_result():
+    settings = SHARPEN.settings()
+    assert settings["window"] is None
+    assert set(settings["models"]) == {"bicubic_2x", "bicubic_6x"}
+
+    def options(**changes):
+        return replace(SHARPEN, options=replace(SHARPEN.options, **changes)).settings()
+
+    others = [
+        replace(SHARPEN, bands=("B05",)).settings(),
+        replace(SHARPEN, models=("regression",)).settings(),
+        replace(SHARPEN, offset=-1000).settings(),
+        replace(SHARPEN, offset="none").settings(),
+        options(precision="float32"),
+        options(consistent=True),
+        options(encoding="reflectance"),
+        options(compression="zstd"),
+        options(quicklook=True),
+    ]
+    assert settings not in others
+    assert len({json.dumps(each) for each in others}) == len(others)
+    for same in ({"tile": 60}, {"device": "auto"}, {"overwrite": True}):
+        assert options(**same) == settings
+
+
+def test_settings_of_sharpening_that_make_no_sense():
+    with pytest.raises(UnknownNameError):
+        replace(SHARPEN, models=("nativ",)).settings()
+    with pytest.raises(DecametreError, match="lots"):
+        replace(SHARPEN, offset="lots").settings()
+
+
+def test_memory_grows_with_the_input_up_to_that_of_a_full_tile():
+    sizes = [0, 10**6, 10**7, 10**9]
+    needs = [SHARPEN.memory(size) for size in sizes]
+    assert needs == sorted(needs)
+    assert BASE_MEMORY < needs[0] < needs[1] < needs[-1] == SHARPEN.memory(None)
+
+
+# Predict ----------------------------------------------------------------------------------------
+
+
+def test_predict_is_what_the_verb_makes(safe, model, folder):
+    work = Predict(str(model), "auto", mapping_job.Options(device="cpu", precision="float32"))
+    fields, there = done(work, safe, folder / "maps")
+    assert (fields["device"], fields["pixels"], fields["already"]) == ("cpu", 57600, False)
+    alone = folder / "alone" / "X"
+    alone.mkdir(parents=True)
+    api.predict_land_cover(safe, alone / "X.tif", model, device="cpu", precision="float32")
+    assert {path.name for path in there.iterdir()} == {path.name for path in alone.iterdir()}
+    for path in there.iterdir():
+        assert path.read_bytes() == (alone / path.name).read_bytes(), path.name
+
+
+def test_predict_from_copies(safe, model, folder, tmp_path):
+    work = Predict(str(model), "auto", mapping_job.Options(device="cpu", precision="float32"))
+    expected = done(work, safe, folder / "maps")[1]
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "out").mkdir()
+    entry, scratch = Entry("X", str(safe), None), str(tmp_path / "scratch")
+    given = Order(work, work.settings(), __version__, entry, str(tmp_path / "out"), scratch, 1)
+    outcome = do(given)
+    assert not outcome.failed, outcome.fields
+    same = (tmp_path / "out" / "X" / "X.tif").read_bytes() == (expected / "X.tif").read_bytes()
+    assert same
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_settings_of_predicting(model, folder):
+    work = Predict(str(model), "auto", mapping_job.Options(device="cpu"))
+    settings = work.settings()
+
+    def options(**changes):
+        return replace(work, options=replace(work.options, **changes)).settings()
+
+    others = [
+        replace(work, offset=-1000).settings(),
+        options(stride=600),
+        options(least_data=0.5),
+        options(encoding="percent"),
+        options(geojson=False),
+    ]
+    assert settings not in others
+    for same in ({"device": "auto"}, {"overwrite": True}):
+        assert options(**same) == settings
+    with pytest.raises(ModelError):
+        replace(work, model=str(folder / "nowhere")).settings()
+
+
+# Extract ----------------------------------------------------------------------------------------
+
+
+def test_extract_leaves_a_store_and_an_item(safe, folder):
+    fields, there = done(Extract(request()), safe, folder / "stores")
+    assert {path.name for path in there.iterdir()} == {"X.h5", "X.json"}
+    api.extract_patches(safe, folder / "alone.h5", workers=1)
+    one, other = PatchStore(there / "X.h5"), PatchStore(folder / "alone.h5")
+    assert one.names == other.names
+    assert len(one) == 4
+    for key in one.keys:
+        np.testing.assert_array_equal(
+            one.read(range(4), [key])[key], other.read(range(4), [key])[key]
+        )
+    item = pystac.Item.from_file(there / "X.json")
+    assert item.properties["decametre:patches"] == {"patches": 4, "left_out": {}}
+    assert Path(item.assets["data"].get_absolute_href()) == there / "X.h5"
+    assert (fields["device"], fields["pixels"]) == ("cpu", 57600)
+    assert fields["bytes_out"] == sum(path.stat().st_size for path in there.iterdir())
+
+
+def test_extract_with_what_a_fleet_has_sharpened(safe, folder):
+    whole = replace(SHARPEN, bands=BAND_NAMES)
+    done(whole, safe, folder / "sharpened")
+    work = Extract(request(native=False), str(folder / "sharpened"))
+    _, there = done(work, safe, folder / "super")
+    store = PatchStore(there / "X.h5")
+    assert tuple(store.keys) == ("data_super",)
+    assert store.model.startswith("bicubic_2x")
+    assert {path.name for path in there.iterdir()} == {"X.h5", "X.json"}
+
+
+def test_extract_without_the_tile_that_it_needs(safe, folder, tmp_path):
+    work = Extract(request(), str(tmp_path / "nothing"))
+    given = Order(work, work.settings(), __version__, Entry("X", str(safe)), str(tmp_path), None, 1)
+    outcome = do(given)
+    assert outcome.failed
+    assert "nothing/X/X.tif" in outcome.fields["reason"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extract_again_replaces_a_store(safe, folder, tmp_path):
+    done(Extract(request()), safe, tmp_path)
+    _, there = done(Extract(request(stride=600)), safe, tmp_path)
+    assert len(PatchStore(there / "X.h5")) == 9
+
+
+def write_squares(path, *corners, **columns):
+    """A grid of patches, each at so many metres east and south of the product's corner."""
+    squares = [box(x, y - 1200, x + 1200, y) for x, y in corners]
+    geopandas.GeoDataFrame(columns, geometry=squares, crs="EPSG:32633").to_file(path)
+
+
+def test_a_product_without_any_of_the_patches_is_done(safe, tmp_path):
+    product, grid = api.open(safe), tmp_path / "grid.geojson"
+    left, top = product.grid.bounds[0], product.grid.bounds[3]
+    write_squares(grid, (left, top), (left, top - 1200))
+    _, there = done(Extract(request(patches=grid)), safe, tmp_path)
+    assert len(PatchStore(there / "X.h5")) == 2
+    write_squares(grid, (left + 60000, top))
+    fields, there = done(Extract(request(patches=grid)), safe, tmp_path)
+    assert [path.name for path in there.iterdir()] == ["X.json"]  # the store of before is gone
+    (warning,) = fields["warnings"]
+    assert "no patch is left to cut" in warning
+    assert "1 elsewhere" in warning
+    item = pystac.Item.from_file(there / "X.json")
+    assert item.properties["decametre:patches"] == {"patches": 0, "left_out": {"elsewhere": 1}}
+    assert item.assets == {}
+
+
+def test_a_store_and_its_item_change_together(safe, tmp_path, monkeypatch):
+    """A store of new settings never stands beside the item of the old ones."""
+    _, there = done(Extract(request()), safe, tmp_path)
+    before = {path.name: path.read_bytes() for path in there.iterdir()}
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.job, "dump", full)
+    other = Extract(request(stride=600))
+    entry = Entry("X", str(safe))
+    outcome = do(Order(other, other.settings(), __version__, entry, str(tmp_path), None, 1))
+    assert (outcome.failed, outcome.fields["stage"]) == (True, "write")
+    assert {path.name: path.read_bytes() for path in there.iterdir()} == before
+    # What a worker leaves that is killed at it does not disturb the next one.
+    monkeypatch.undo()
+    (there / ".X.h5.partial" / ".X.h5.extraction").mkdir(parents=True)
+    done(other, safe, tmp_path)
+    assert {path.name for path in there.iterdir()} == {"X.h5", "X.json"}
+
+
+def test_settings_of_extracting(tmp_path):
+    lists = [tmp_path / "a.txt", tmp_path / "b.txt"]
+    for path in lists:
+        path.write_text("name\n")
+    work = Extract(request(exclude=(lists[0],)), None)
+    settings = work.settings()
+    others = [
+        Extract(request(exclude=(lists[1],))).settings(),
+        Extract(request(exclude=(lists[0],), stride=600)).settings(),
+        Extract(request(exclude=(lists[0],), no_cloud=True)).settings(),
+        Extract(work.request, "/sharpened").settings(),
+    ]
+    assert settings not in others
+    assert "products" not in settings
+    lists[0].write_text("name\nother\n")
+    assert work.settings() != settings  # the list has changed
+
+
+def test_work_goes_to_workers(model):
+    for work in (
+        SHARPEN,
+        Predict(str(model), "auto", mapping_job.Options()),
+        Extract(request()),
+    ):
+        assert pickle.loads(pickle.dumps(work)) == work
+        assert json.loads(json.dumps(work.settings()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"patches": "nowhere.geojson"}, "no such file"),
+        ({"stride": 100}, "a stride of 100 m"),
+        ({"native": False}, "patches hold nothing"),
+        ({"labels": "nowhere.tif"}, "no such file"),
+        ({"exclude": ("nowhere.txt",)}, "no list of names"),
+    ],
+)
+def test_a_request_that_no_product_could_meet_is_refused_at_once(wrong, reason):
+    with pytest.raises(PatchError, match=reason):
+        Extract(request(**wrong)).check()
+
+
+def test_tiles_that_are_nowhere_are_missed_at_once(tmp_path):
+    with pytest.raises(FleetError, match="nowhere: no such folder"):
+        Extract(request(), str(tmp_path / "nowhere")).check()
+    Extract(request(), str(tmp_path)).check()
+
+
+def test_a_map_that_no_product_could_have_is_refused_at_once(model, folder):
+    def check(model=model, **options):
+        Predict(str(model), "auto", mapping_job.Options(**options)).check()
+
+    check()
+    with pytest.raises(GridError, match="stride 100 m"):
+        check(stride=100)
+    with pytest.raises(UnknownNameError, match="encoding"):
+        check(encoding="x")
+    with pytest.raises(ModelError, match="leave out what sharpens"):
+        check(sharpen_with=("bicubic",))
+    with pytest.raises(ModelError, match="does not say what sharpened"):
+        check(tiny_model(folder / "sharpened_by_nobody", bands_in=SHARPENED))
+
+
+@pytest.mark.parametrize("wrong", [{"encoding": "x"}, {"compression": "x"}, {"precision": "x"}])
+def test_what_no_product_could_be_made_with_is_refused_at_once(wrong):
+    with pytest.raises(UnknownNameError, match=next(iter(wrong))):
+        replace(SHARPEN, options=sharpening_job.Options(**wrong)).check()

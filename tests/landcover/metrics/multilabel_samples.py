@@ -1,0 +1,29 @@
+"""Made predictions for tests."""
+
+import numpy as np
+
+from decametre.landcover.metrics.scores import Predictions
+
+
+def predictions(scores, truth, places=None):
+    scores = np.asarray(scores, np.float32)
+    if places is None:
+        places = np.arange(len(scores))
+    return Predictions(
+        np.asarray(places, np.int64), scores, np.asarray(truth, np.uint8).reshape(scores.shape)
+    )
+
+
+def drawn(samples=200, classes=7, seed=0, ties=True):
+    """Scores that are better than chance; with ties, of two digits only."""
+    random = np.random.default_rng(seed)
+    truth = random.random((samples, classes)) < np.linspace(0.05, 0.6, classes)
+    logits = random.normal(size=truth.shape) + 2 * truth - 1
+    scores = 1 / (1 + np.exp(-logits))
+    return predictions(np.round(scores, 2) if ties else scores, truth)
+
+
+def part(whole, rows):
+    """Some samples of them."""
+    rows = np.asarray(rows, np.int64)
+    return Predictions(whole.places[rows], whole.scores[rows], whole.truth[rows])

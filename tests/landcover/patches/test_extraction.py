@@ -1,0 +1,435 @@
+"""Products in, one store out: whoever cuts, however often they are killed."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+from shapely.geometry import box
+
+from decametre import api
+from decametre.errors import DecametreError, OutputError, PatchError
+from decametre.landcover.patches import extraction, extraction_worker
+from decametre.landcover.patches.extraction_job import Job
+from decametre.landcover.patches.store import PatchStore
+from decametre.sentinel2.bands import BAND_NAMES
+from tests.landcover.patches.scenes import made_product, made_tile
+
+NAME = "S2A_MSIL2A_20230817T105031_N0509_R051_T{tile}_20230817T170411"
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Two products of unlike size, and a sharpened tile of each: 54 and 9 patches."""
+    folder = tmp_path_factory.mktemp("scenes")
+    found = {}
+    for seed, (tile, size) in enumerate({"31TCJ": (1080, 720), "31TCK": (360, 360)}.items()):
+        safe, bands = made_product(folder, *size, seed=seed, tile=tile, top=4900020 + seed * 200000)
+        images = made_tile(folder / f"{tile}.tif", safe, bands, seed=10 + seed)
+        found[tile] = (safe, bands, folder / f"{tile}.tif", images)
+    return found
+
+
+def sources(scenes):
+    safes, _, tiles, _ = zip(*scenes.values(), strict=True)
+    return {"products": safes, "sharpened": tiles}
+
+
+def names_of(scenes):
+    return {
+        f"{NAME.format(tile=tile)}_{column:02d}_{row:02d}"
+        for tile, (_, bands, _, _) in scenes.items()
+        for row in range(bands["B02"].shape[0] // 120)
+        for column in range(bands["B02"].shape[1] // 120)
+    }
+
+
+def check(store, scenes):
+    """Every patch once, and all pixels those of its product."""
+    assert sorted(store.names) == sorted(names_of(scenes))
+    read = store.read(range(len(store)), store.keys)
+    for index, name in enumerate(store.names):
+        tile, column, row = name.split("_T")[1][:5], *map(int, name.split("_")[-2:])
+        _, bands, _, images = scenes[tile]
+        at = (slice(row * 120, row * 120 + 120), slice(column * 120, column * 120 + 120))
+        np.testing.assert_array_equal(read["data_super"][index], images[(slice(None), *at)])
+        coarse = bands["B09"][row * 20 : row * 20 + 20, column * 20 : column * 20 + 20]
+        np.testing.assert_array_equal(read["data_60m"][index, 1], coarse)
+        assert store.column("product")[index] == name.rsplit("_", 2)[0]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_whole_grids_with_tiles(scenes, tmp_path, workers):
+    output = tmp_path / "all.h5"
+    result = api.extract_patches(output=output, workers=workers, **sources(scenes))
+    assert (result.patches, result.shards, result.left_out) == (63, workers, {})
+    store = PatchStore(output)
+    check(store, scenes)
+    assert store.model == f"made sha256:{'0' * 64}"
+    assert "Copernicus Sentinel data 2023" in store.header.attribution
+    beside = {"all.h5"} if workers == 1 else {"all.h5", "all.shards"}
+    assert {path.name for path in tmp_path.iterdir()} == beside
+    # It may be moved with its shards.
+    (tmp_path / "moved").mkdir()
+    for name in beside:
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    check(PatchStore(tmp_path / "moved" / "all.h5"), scenes)
+
+
+def test_workers_make_no_difference_to_the_patches(scenes, tmp_path):
+    found = {}
+    for workers in (1, 2):
+        output = tmp_path / f"{workers}.h5"
+        api.extract_patches(output=output, workers=workers, **sources(scenes))
+        store = PatchStore(output)
+        order = np.argsort(store.names)
+        found[workers] = store.read(order, (*store.keys, "classes", "offset"))
+    for key in found[1]:
+        np.testing.assert_array_equal(found[1][key], found[2][key])
+
+
+def test_real_pixels_sharpened_on_the_way(sample_item, tmp_path):
+    grid = geopandas.GeoDataFrame(
+        {"name": ["a", "b"], "labels": ["Pastures", "Airports;Pastures"], "split": "train"},
+        geometry=[box(301200, 6197640, 302400, 6198840), box(303600, 6194040, 304800, 6195240)],
+        crs="EPSG:32633",
+    )
+    grid.to_file(tmp_path / "grid.geojson")
+    output = tmp_path / "real.h5"
+    result = api.extract_patches(
+        sample_item, output, patches=tmp_path / "grid.geojson", sharpen=True, workers=1
+    )
+    store = PatchStore(output)
+    assert result.patches == len(store) == 2
+    assert store.names == ["dsen2_T33UUB_a", "dsen2_T33UUB_b"]
+    assert store.class_names[0] == "Continuous urban fabric"
+    assert store.labels.sum(1).tolist() == [1, 2]
+    assert store.model.startswith("native_2x sha256:")
+    assert store.column("origin").tolist() == [[301200, 6198840], [303600, 6195240]]
+    data = store.read([0], store.keys)
+    places = [BAND_NAMES.index(name) for name in ("B02", "B03", "B04", "B08")]
+    np.testing.assert_array_equal(data["data_super"][:, places], data["data_10m"])
+    assert {path.name for path in tmp_path.iterdir()} == {"grid.geojson", "real.h5"}
+
+
+def test_native_bands_are_those_of_the_files(sample, sample_item, tmp_path):
+    import rasterio
+
+    api.extract_patches(sample_item, tmp_path / "native.h5", workers=1)
+    store = PatchStore(tmp_path / "native.h5")
+    assert store.keys == ("data_10m", "data_20m", "data_60m")
+    assert len(store) == 25
+    read = store.read([7], store.keys)
+    for key, names in ((key, store.bands(key)) for key in store.keys):
+        edge = read[key].shape[-1]
+        for index, name in enumerate(names):
+            with rasterio.open(sample.bands[name].path) as file:
+                image = file.read(1)[edge : 2 * edge, 2 * edge : 3 * edge]
+            np.testing.assert_array_equal(read[key][0, index], image)
+
+
+def test_what_is_left_out_is_counted(scenes, tmp_path):
+    safe = scenes["31TCK"][0]
+    stem = NAME.format(tile="31TCK").replace("_20230817T170411", "")
+    names = [f"{stem}_{column:02d}_{row:02d}" for column, row in ((0, 0), (1, 1), (2, 0), (9, 9))]
+    (tmp_path / "list.txt").write_text("\n".join([*names, names[0].replace("31TCK", "33UUP")]))
+    (tmp_path / "snow.csv").write_text(f"{names[1]}\n")
+    # The product's corner is made up, and not that of its tile.
+    options = {
+        "products": safe,
+        "patches": tmp_path / "list.txt",
+        "exclude": [tmp_path / "snow.csv"],
+        "workers": 1,
+    }
+    output = tmp_path / "some.h5"
+    with pytest.raises(PatchError, match=r"3 patches cannot be cut; the first, S2A_.*off the pix"):
+        api.extract_patches(output=output, **options)
+    assert not output.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(PatchError, match=r"no patch is left .*1 elsewhere, 1 listed, 3 misfit"):
+        api.extract_patches(output=output, skip_misfits=True, **options)
+
+
+def test_bigearthnets_names_and_lists(tmp_path):
+    safe, _ = made_product(tmp_path, tile="33UUP", crs="EPSG:32633", left=300000, top=5400000)
+    stem = "S2A_MSIL2A_20230817T105031_N9999_R051_T33UUP"
+    names = [f"{stem}_{number}" for number in ("00_00", "01_01", "02_00", "09_09")]
+    (tmp_path / "list.txt").write_text("\n".join([*names, f"{stem[:-5]}34VER_00_00"]))
+    (tmp_path / "snow.csv").write_text(f"{names[1]}\n")
+    result = api.extract_patches(
+        safe,
+        tmp_path / "some.h5",
+        patches=tmp_path / "list.txt",
+        exclude=[tmp_path / "snow.csv"],
+        skip_misfits=True,
+        workers=2,
+    )
+    assert result.left_out == {"elsewhere": 1, "listed": 1, "misfit": 1}
+    assert sorted(PatchStore(tmp_path / "some.h5").names) == [names[0], names[2]]
+
+
+def test_labels_of_43_classes_become_19(sample_item, tmp_path):
+    import rasterio
+
+    codes = np.full((60, 60), 124, np.int16)  # airports: none of the 19
+    codes[:, 30:] = 231
+    with rasterio.open(
+        tmp_path / "clc.tif",
+        "w",
+        driver="GTiff",
+        width=60,
+        height=60,
+        count=1,
+        dtype="int16",
+        crs="EPSG:32633",
+        transform=rasterio.Affine(100, 0, 300000, 0, -100, 6200040),
+    ) as raster:
+        raster.write(codes, 1)
+    output = tmp_path / "43.h5"
+    api.extract_patches(sample_item, output, labels=tmp_path / "clc.tif", workers=1)
+    store = PatchStore(output)
+    assert store.nomenclature.name == "corine43"
+    found = [store.nomenclature.labels(row) for row in store.labels]
+    assert (found[0], found[2]) == (("Airports",), ("Airports", "Pastures"))
+
+    output = tmp_path / "19.h5"
+    result = api.extract_patches(
+        sample_item, output, labels=tmp_path / "clc.tif", classes=19, workers=1
+    )
+    assert result.left_out == {"none of the 19 classes": 10}
+    store = PatchStore(output)
+    assert store.nomenclature.name == "bigearthnet19"
+    assert {store.nomenclature.labels(row) for row in store.labels} == {("Pastures",)}
+    assert len(store) == 15
+
+
+def test_a_misfit_on_an_exclusion_list_is_no_mistake(sample_item, tmp_path):
+    grid = geopandas.GeoDataFrame(
+        {"name": ["a", "b"]},
+        geometry=[box(301200, 6197640, 302400, 6198840), box(303630, 6194040, 304830, 6195240)],
+        crs="EPSG:32633",
+    )
+    grid.to_parquet(tmp_path / "grid.parquet")
+    (tmp_path / "b.txt").write_text("b\n")
+    options = {"patches": tmp_path / "grid.parquet", "workers": 1}
+    with pytest.raises(PatchError, match=r"1 patches cannot be cut; the first, b, begins at"):
+        api.extract_patches(sample_item, tmp_path / "a.h5", **options)
+    api.extract_patches(sample_item, tmp_path / "a.h5", exclude=[tmp_path / "b.txt"], **options)
+    assert PatchStore(tmp_path / "a.h5").names == ["dsen2_T33UUB_a"]
+
+
+# Killed ------------------------------------------------------------------------------------------
+
+
+def killed_after(folder, shard, patches):
+    """A process of its own that writes a shard and is killed after so many patches."""
+
+    def report(at, done):
+        if done >= patches:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    extraction_worker._BATCH = 1
+    extraction_worker.write_shard(Job.load(Path(folder)), shard, report)
+
+
+@pytest.fixture
+def unfinished(scenes, monkeypatch):
+    """Makes extractions that have been decided upon, and not begun."""
+
+    def make(output):
+        with monkeypatch.context() as patched:
+            patched.setattr(extraction, "write_shards", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                api.extract_patches(output=output, workers=2, **sources(scenes))
+        return output.parent / f".{output.name}.extraction"
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    return make
+
+
+def command(scenes, output, workers):
+    safes, _, tiles, _ = zip(*scenes.values(), strict=True)
+    words = [sys.executable, "-m", "decametre", "patches", "extract", *map(str, safes), str(output)]
+    words += [word for tile in tiles for word in ("--sharpened", str(tile))]
+    return [*words, "--workers", str(workers)]
+
+
+def test_killed_workers_go_on(scenes, unfinished, tmp_path):
+    output = tmp_path / "all.h5"
+    folder = unfinished(output)
+    context = multiprocessing.get_context("fork")
+    for shard, patches in ((0, 10), (1, 1), (0, 25), (1, 17), (0, 26)):
+        process = context.Process(target=killed_after, args=(str(folder), shard, patches))
+        process.start()
+        process.join(60)
+        assert process.exitcode in (-signal.SIGKILL, 0)
+    assert (folder / "all.shards" / ".0000.h5.partial").exists() or (
+        folder / "all.shards" / "0000.h5"
+    ).exists()
+    seen = []
+    api.extract_patches(
+        output=output,
+        workers=2,
+        progress=lambda done, total, count: seen.append((done, total, count)),
+        **sources(scenes),
+    )
+    check(PatchStore(output), scenes)
+    assert seen[-1][:2] == (63, 63)
+    assert seen[-1][2] < 63 - 35  # what had been done was not done again
+    assert not folder.exists()
+
+
+def children(pid):
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+
+
+@needs_proc
+def test_a_killed_worker_ends_the_run_with_one_line(scenes, tmp_path):
+    output = tmp_path / "all.h5"
+    process = subprocess.Popen(
+        command(scenes, output, 2), stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+    )
+    while len(children(process.pid)) < 2:
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(children(process.pid)[0], signal.SIGKILL)
+    _, text = process.communicate(timeout=120)
+    assert process.returncode == 2, text
+    (line,) = [line for line in text.splitlines() if line.startswith("decametre: error")]
+    assert "was killed by signal 9" in line
+    assert "the same command goes on" in line
+    assert not output.exists()
+    result = subprocess.run(command(scenes, output, 2), capture_output=True, text=True, check=True)
+    assert "going on where an earlier run was ended" in result.stderr
+    check(PatchStore(output), scenes)
+
+
+@needs_proc
+@pytest.mark.parametrize("delay", [0.0, 0.4, 0.8])
+def test_all_killed_at_any_time(scenes, tmp_path, delay):
+    output = tmp_path / "all.h5"
+    process = subprocess.Popen(
+        command(scenes, output, 2), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while process.poll() is None and not children(process.pid):
+        time.sleep(0.005)
+    time.sleep(delay)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if not output.exists():
+        api.extract_patches(output=output, workers=2, **sources(scenes))
+    check(PatchStore(output), scenes)
+    assert {path.name for path in tmp_path.iterdir()} == {"all.h5", "all.shards"}
+
+
+@needs_proc
+def test_orphans_end_and_are_waited_for(scenes, tmp_path):
+    output = tmp_path / "all.h5"
+    process = subprocess.Popen(command(scenes, output, 2), stderr=subprocess.DEVNULL)
+    while len(children(process.pid)) < 2:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)  # its workers live on
+    process.wait()
+    api.extract_patches(output=output, workers=2, **sources(scenes))
+    check(PatchStore(output), scenes)
+
+
+def test_killed_while_moving_into_place(scenes, unfinished, tmp_path):
+    output = tmp_path / "all.h5"
+    api.extract_patches(output=output, workers=2, **sources(scenes))
+    # As it is between the two moves.
+    folder = unfinished(tmp_path / "other.h5")
+    folder = folder.rename(tmp_path / ".all.h5.extraction")
+    shutil.rmtree(folder / "other.shards")
+    facts = json.loads((folder / "job.json").read_text()) | {"shards": "all.shards"}
+    (folder / "job.json").write_text(json.dumps(facts))
+    output.rename(folder / "all.h5")
+    result = api.extract_patches(output=output, workers=2, **sources(scenes))
+    assert (result.patches, result.shards) == (63, 2)
+    check(PatchStore(output), scenes)
+
+
+# Mistakes ----------------------------------------------------------------------------------------
+
+
+def test_another_request_does_not_go_on(scenes, unfinished, tmp_path):
+    output = tmp_path / "all.h5"
+    unfinished(output)
+    options = sources(scenes) | {"native": False}
+    with pytest.raises(OutputError, match=r"an unfinished run in .* had other native"):
+        api.extract_patches(output=output, **options)
+    api.extract_patches(output=output, overwrite=True, workers=1, **options)
+    assert PatchStore(output).keys == ("data_super",)
+
+
+def test_an_existing_store_is_kept(scenes, tmp_path):
+    output = tmp_path / "all.h5"
+    safe = scenes["31TCK"][0]
+    api.extract_patches(safe, output, workers=2)
+    with pytest.raises(OutputError, match="exists already; use --overwrite"):
+        api.extract_patches(safe, output)
+    assert len(PatchStore(output)) == 9
+    # A store of one file replaces one of two, whose shards go.
+    api.extract_patches(safe, output, workers=1, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"all.h5"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"output": "store.tif"}, "give the name of a file that ends in .h5"),
+        ({"output": "none/store.h5"}, "does not exist; make it first"),
+        ({"products": 2}, "is given twice"),
+        ({"native": False}, "patches hold nothing"),
+        ({"sharpened": "other"}, "which is none of the products given"),
+        ({"patches": "none.txt"}, "no such file"),
+        ({"no_cloud": True}, "has no scene classification|cannot be read"),
+        ({"classes": 43}, "of which the 43 cannot be made"),
+    ],
+)
+def test_mistakes_leave_nothing(scenes, tmp_path, change, message):
+    safe = scenes["31TCK"][0]
+    options = {"products": [safe], "output": tmp_path / "store.h5", "workers": 1}
+    if "output" in change:
+        options["output"] = tmp_path / change["output"]
+    elif "products" in change:
+        options["products"] = [safe, safe]
+    elif "sharpened" in change:
+        options |= {"products": [safe], "sharpened": [scenes["31TCJ"][2]]}
+    elif "patches" in change:
+        options["patches"] = tmp_path / change["patches"]
+    else:
+        options |= change
+    with pytest.raises(DecametreError, match=message) as caught:
+        api.extract_patches(**options)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tiles_sharpened_by_several_models(scenes, tmp_path):
+    tiles = []
+    for tile, (safe, bands, _, _) in scenes.items():
+        tiles.append(tmp_path / f"{tile}.tif")
+        made_tile(tiles[-1], safe, bands, model=f"model_{tile}")
+    with pytest.raises(PatchError, match="sharpen all by the same"):
+        api.extract_patches(
+            sources(scenes)["products"], tmp_path / "all.h5", sharpened=tiles, workers=1
+        )
+    with pytest.raises(PatchError, match="no sharpened tile is given; sharpen it"):
+        api.extract_patches(
+            sources(scenes)["products"], tmp_path / "all.h5", sharpened=tiles[:1], workers=1
+        )

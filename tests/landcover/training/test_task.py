@@ -1,0 +1,309 @@
+"""Training on patches: any division of a batch is the same, and it learns."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from decametre import api
+from decametre.errors import ModelError, PatchError, TrainingError
+from decametre.landcover.models.card import load_land_cover
+from decametre.landcover.patches.file_format import Header
+from decametre.landcover.patches.images import chosen_images
+from decametre.landcover.patches.nomenclature import Nomenclature
+from decametre.landcover.patches.patch import LAYOUTS
+from decametre.landcover.patches.store import PatchStore, PatchWriter
+from decametre.landcover.training.task import LandCover, band_statistics
+from decametre.recipes.reading import read_recipe
+from decametre.sentinel2.bands import BAND_NAMES
+from decametre.training.batch_norm import synchronised
+from decametre.training.gradient import Gradient
+from decametre.training.loop import start, step_once
+from decametre.training.order import micro_batches
+from decametre.training.ranks import ALONE
+from decametre.training.running_statistics import RunningStatistics
+from tests.landcover.patches.synthetic_patches import HEADER, made
+from tests.training.team import together
+
+CLASSES = Nomenclature("made", ("bright", "dark", "striped"))
+BATCH, STEPS = 8, 4
+
+TINY = {
+    "network.backbone": "test_resnet",
+    "optimization.batch": BATCH,
+    "optimization.micro_batch": 2,
+    "optimization.epochs": 2,
+    "data.workers": 0,
+    "distribution.balance": "equal",
+}
+
+
+def patch(number):
+    """Of two classes or one, which its pixels show."""
+    random = np.random.default_rng(number)
+    bright, striped = bool(number % 2), bool(number // 2 % 2)
+    labels = ("bright" if bright else "dark", *(("striped",) if striped else ()))
+    fresh = made(f"patch{number}", labels=(), split=("train", "train", "validation")[number % 3])
+    data = {}
+    for key, image in fresh.data.items():
+        level = 6000 if bright else 1500
+        noise = random.integers(0, 400, image.shape)
+        stripes = 1000 * (np.arange(image.shape[1]) % 4 < 2)[:, None] if striped else 0
+        data[key] = (level + noise + stripes).astype(np.uint16)
+    offset = np.full(12, -1000, np.int32)
+    return made(fresh.name, labels=labels, split=fresh.split, data=data, offset=offset)
+
+
+def make_store(path, count=30):
+    header = Header(CLASSES, ("data_10m", "data_20m", "data_60m"), attribution="made")
+    with PatchWriter(path, header, count) as writer:
+        writer.append([patch(number) for number in range(count)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("patches") / "patches.h5")
+
+
+def recipe_of(store, **changes):
+    paths = [str(store)]
+    return read_recipe("landcover_resnet50", TINY | changes, paths, paths)
+
+
+def task_of(store, **changes):
+    return LandCover(recipe_of(store, **changes), None, torch.device("cpu"), torch.float32)
+
+
+def weights_after(ranks, shares, store, changes):
+    """Train some steps, the last one short; all weights and statistics, flat."""
+    task = task_of(store, **changes)
+    task.network.double()
+    recipe = task.recipe
+    state = start(task.network, recipe.optimization)
+    gradient = Gradient(task, state.network, ranks)
+    unit = recipe.optimization.micro_batch
+
+    def parts(step):
+        samples = task.order.samples(step)
+        return micro_batches(samples, shares, ranks.rank, unit)
+
+    assert len(task.order.samples(2)) == 4  # 20 patches to train on
+    for mine in task.batches(0, STEPS, parts):
+        (count,) = ranks.sums([sum(task.count(batch) for batch in mine)])
+        step_once(state, 10, recipe.optimization, gradient, mine, ALONE.exchange([count]).first)
+    held = [t.double().flatten() for t in state.network.state_dict().values()]
+    return torch.cat(held).detach()
+
+
+def weights_of_cases(ranks, store, cases):
+    return [weights_after(ranks, shares, store, changes) for shares, changes in cases]
+
+
+SYNCHRONISED = {"network.norm": "synchronised", "optimization.micro_batch": None}
+EXACT = [
+    ([6, 2], {}),
+    ([0, 8], {}),
+    ([4, 4], {"optimization.clip": 0.1, "optimization.loss": "asymmetric"}),
+    ([2, 2, 4], {"optimization.class_weights": "inverse"}),
+    ([7, 1], SYNCHRONISED),
+    ([8, 0], SYNCHRONISED),
+    ([5, 2, 1], SYNCHRONISED | {"optimization.optimizer": "lamb", "optimization.momentum": 0.0,
+                                "optimization.nesterov": False}),
+    ([7, 1], {"network.norm": "group", "optimization.micro_batch": None}),
+    ([6, 2], {"network.norm": "frozen"}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory, store):
+    """For each case the weights that each rank ends with."""
+    weights = {}
+    for size in {len(shares) for shares, _ in EXACT}:
+        cases = [case for case in EXACT if len(case[0]) == size]
+        folder = tmp_path_factory.mktemp(f"ranks{size}")
+        of_ranks = together(weights_of_cases, size, folder, store=store, cases=cases)
+        for case, *ends in zip(cases, *of_ranks, strict=True):
+            weights[str(case)] = ends
+    return weights
+
+
+@pytest.mark.parametrize("case", EXACT, ids=str)
+def test_any_division_gives_the_weights_and_statistics_of_one_process(case, found, store):
+    shares, changes = case
+    whole = weights_after(ALONE, [BATCH], store, changes)
+    assert len(found[str(case)]) == len(shares)
+    for weights in found[str(case)]:
+        torch.testing.assert_close(weights, whole, rtol=0, atol=1e-12)
+
+
+def test_batch_norm_by_each_ranks_share_is_another_network(store, monkeypatch):
+    """The test above can fail: this is what it would catch."""
+    whole = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 8})
+    shared = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 4})
+    assert float((whole - shared).abs().max()) > 1e-4
+    monkeypatch.setattr(RunningStatistics, "merge", lambda *_: None)
+    unmerged = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 4})
+    assert float((unmerged - shared).abs().max()) > 1e-4
+
+
+def test_a_step_that_is_skipped_leaves_the_statistics_alone(store):
+    task = task_of(store)
+    state = start(task.network, task.recipe.optimization)
+    gradient = Gradient(task, state.network, ALONE)
+    (mine,) = task.batches(0, 1, lambda step: [range(2), range(2, 4)])
+    before = {name: t.clone() for name, t in state.network.state_dict().items()}
+    spoilt = mine[1]
+    spoilt.parts = torch.full_like(spoilt.parts, float("nan"))
+    assert step_once(state, 10, task.recipe.optimization, gradient, mine, lambda: 12) is None
+    for name, tensor in state.network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_it_learns_and_a_killed_run_ends_with_the_weights_of_one_left_alone(store, tmp_path):
+    settings = TINY | {
+        "optimization.epochs": 20,
+        "optimization.schedule.rate": 1.0,
+        "network.dropout": 0.0,
+        "data.mixup": None,
+    }
+    paths = [str(store)]
+    whole = api.train(
+        "landcover_resnet50", tmp_path / "whole", train=paths, validation=paths, settings=settings
+    )
+    assert whole.card.scores["micro_f1"] > 0.9
+    assert "micro F1" in whole.summary()
+
+    def stop_at(done, total, samples):
+        assert (total, samples) == (60, 20 * (done // 3) + 8 * (done % 3))
+        if done == 20:
+            raise RuntimeError("killed")
+
+    part = {"train": paths, "validation": paths, "settings": settings}
+    with pytest.raises(RuntimeError, match="killed"):
+        api.train("landcover_resnet50", tmp_path / "part", **part, progress=stop_at)
+    again = api.train("landcover_resnet50", tmp_path / "part", **part)
+    assert again.card.checksum == whole.card.checksum
+    with pytest.raises(TrainingError, match="micro_batch"):
+        api.train(
+            "landcover_resnet50",
+            tmp_path / "part",
+            **part | {"settings": settings | {"optimization.micro_batch": 4}},
+        )
+    model = load_land_cover(tmp_path / "part")
+    assert model.card.classes == CLASSES.classes
+    assert model.card.attribution == "made"
+
+
+def test_training_may_begin_with_a_models_weights(store, tmp_path):
+    paths = [str(store)]
+    few = TINY | {"optimization.epochs": 1}
+    first = api.train(
+        "landcover_resnet50", tmp_path / "first", train=paths, validation=paths, settings=few
+    )
+    task = LandCover(recipe_of(store), str(first.folder), torch.device("cpu"), torch.float32)
+    kept = load_land_cover(first.folder).network.state_dict()
+    assert all(torch.equal(t, kept[n]) for n, t in task.network.state_dict().items())
+    with pytest.raises(ModelError, match="bands_in"):
+        LandCover(
+            recipe_of(store, **{"network.bands": ["B02"]}),
+            str(first.folder),
+            torch.device("cpu"),
+            torch.float32,
+        )
+
+
+def test_bands_of_several_grids_go_by_wavelength_and_come_out_as_standard_numbers(store):
+    task = task_of(store, **{"network.bands": ["B8A", "B04", "B01"]})
+    assert task.card.bands_in == {10: ("B04",), 20: ("B8A",), 60: ("B01",)}
+    seen = []
+    task.network.body.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    (mine,) = task.batches(0, 1, lambda step: [range(20)])
+    mine[0].parts = None
+    mine[0].classes = mine[0].classes[:20]
+    for gsd in mine[0].dn:
+        mine[0].dn[gsd], mine[0].offset[gsd] = mine[0].dn[gsd][:20], mine[0].offset[gsd][:20]
+    mine[0].turns = None
+    task.loss(task.network, mine[0])
+    (x,) = seen
+    assert x.shape == (20, 3, 120, 120)
+    assert x.mean((0, 2, 3)).abs().max() < 0.1
+    # Bilinear up-sampling smooths the coarse bands' noise.
+    assert (x.std((0, 2, 3)) - 1).abs().max() < 0.2
+
+
+def test_mean_and_deviation_are_of_pixels_with_data(tmp_path):
+    patches = [made("a"), made("b")]
+    for patch in patches:
+        patch.data["data_20m"][:, :45] = 0
+    with PatchWriter(tmp_path / "gaps.h5", HEADER, 2) as writer:
+        writer.append(patches)
+    gaps = PatchStore(tmp_path / "gaps.h5")
+    chosen = chosen_images(["B8A"], gaps, sharpened=False)
+    mean, deviation = band_statistics(gaps, np.arange(2), chosen)
+    channel = LAYOUTS["data_20m"].bands.index("B8A")
+    column = BAND_NAMES.index("B8A")
+    measured = np.concatenate(
+        [
+            (image[image > 0].astype(float) + patch.offset[column]) / 10000
+            for patch in patches
+            for image in [patch.data["data_20m"][channel]]
+        ]
+    )
+    assert mean.item() == pytest.approx(measured.mean(), rel=1e-6)
+    assert deviation.item() == pytest.approx(measured.std(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"network.backbone": "resnet5"}, ModelError, "resnet5"),
+        ({"network.upsampling": "super-resolution"}, PatchError, "no data_super"),
+        ({"network.config": {"depths": 3}}, ModelError, "depths"),
+    ],
+)
+def test_mistakes(store, changes, error, said):
+    with pytest.raises(error, match=said):
+        task_of(store, **changes)
+
+
+def test_stores_that_do_not_go_together(store, tmp_path):
+    with pytest.raises(TrainingError, match="names 2 stores"):
+        LandCover(
+            read_recipe("landcover_resnet50", TINY, [str(store)] * 2, [str(store)]),
+            None,
+            torch.device("cpu"),
+            torch.float32,
+        )
+    other = tmp_path / "other.h5"
+    header = Header(CLASSES, ("data_10m", "data_20m", "data_60m"), attribution="made")
+    fresh = patch(2)
+    with PatchWriter(other, header, 1) as writer:
+        writer.append([made("patch0", labels=("dark",), split="", data=fresh.data)])
+    recipe = read_recipe("landcover_resnet50", TINY, [str(store)], [str(other)])
+    with pytest.raises(TrainingError, match=r"patch0.*trained and validated on"):
+        LandCover(recipe, None, torch.device("cpu"), torch.float32)
+
+
+def test_synchronised_norms_take_the_place_of_batch_norms(store):
+    task = task_of(store, **SYNCHRONISED)
+    assert len(synchronised(task.network)) > 3
+    assert not any(type(module) is nn.BatchNorm2d for module in task.network.modules())
+
+
+def validated(ranks, path):
+    """What each rank finds of an untrained network."""
+    task = task_of(path, **{"data.mixup": None})
+    task.network.eval()
+    found = task.validate(task.network, ranks)
+    return found.score, found.record
+
+
+def test_a_validation_is_the_same_on_any_number_of_ranks(tmp_path):
+    path = make_store(tmp_path / "patches.h5", 600)  # 200 of them to validate on: 4 batches
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the ranks have; sums of other parts have other last bits
+    alone = validated(ALONE, path)
+    torch.set_num_threads(threads)
+    assert 0 < alone[0] < 1
+    assert together(validated, 3, tmp_path, path=path) == [alone] * 3

@@ -1,0 +1,100 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from decametre.errors import GridError, NotAProductError
+from decametre.sentinel2.bands import ALL_BANDS
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.raster import BandGrid, BandReader, StripReader, common_grid, driver_of
+from decametre.sentinel2.tiling import split
+
+NAMES = ("B02", "B05", "B01")
+
+
+@pytest.mark.parametrize("size", [60, 132, 300])
+def test_strips_give_what_plain_reading_gives(sample, size):
+    extent = Window(60, 120, 480, 420)
+    with BandReader(sample, NAMES) as reader:
+        strips = StripReader(reader, extent)
+        for core in split(extent, size, 6):
+            window = core.padded(24).intersection(extent)
+            for name in NAMES:
+                np.testing.assert_array_equal(strips.read(name, window), reader.read(name, window))
+
+
+def test_bands_are_read_side_by_side(sample):
+    window = Window(60, 120, 120, 60)
+    with BandReader(sample, NAMES) as reader:
+        strips = StripReader(reader, sample.grid.window)
+        one, other = reader.read_all(NAMES, window), strips.read_all(NAMES, window)
+        assert list(one) == list(NAMES)
+        for name in NAMES:
+            np.testing.assert_array_equal(one[name], reader.read(name, window))
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_strips_read_every_row_once(sample, monkeypatch):
+    rows = []
+    with BandReader(sample, ["B02"]) as reader:
+        plain = reader.read_native
+        monkeypatch.setattr(
+            reader,
+            "read_native",
+            lambda name, at: rows.append((at.row, at.bottom)) or plain(name, at),
+        )
+        strips = StripReader(reader, sample.grid.window)
+        for core in split(sample.grid.window, 120, 6):
+            strips.read("B02", core.padded(24).intersection(sample.grid.window))
+    assert rows[0][0] == 0
+    assert rows[-1][1] == 600
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(rows))
+
+
+def test_going_back_starts_anew(sample):
+    with BandReader(sample, ["B05"]) as reader:
+        strips = StripReader(reader, sample.grid.window)
+        for row in (300, 0, 120):
+            window = Window(60, row, 120, 120)
+            np.testing.assert_array_equal(strips.read("B05", window), reader.read("B05", window))
+
+
+def test_drivers_are_named():
+    assert driver_of("x/T31TCJ_B02.jp2") == "JP2OpenJPEG"
+    assert driver_of("/vsicurl/https://host/B02.jp2?sig=a") == "JP2OpenJPEG"
+    assert driver_of("B02.tif") == "GTiff"
+
+
+def grids(**changes):
+    found = {}
+    for name in ("B02", "B05", "B01"):
+        gsd = ALL_BANDS[name].gsd
+        transform = (gsd, 0.0, 300000.0, 0.0, -gsd, 4900020.0)
+        found[name] = BandGrid("EPSG:32631", transform, 120 * 10 // gsd, 180 * 10 // gsd)
+    for name, change in changes.items():
+        found[name] = BandGrid(**{**vars(found[name]), **change})
+    return found
+
+
+def test_the_common_grid():
+    grid = common_grid("x", grids())
+    assert (grid.width, grid.height, grid.left, grid.top) == (120, 180, 300000.0, 4900020.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("B05", {"crs": "EPSG:32632"}, "band B05 is in EPSG:32632, but B02 is in EPSG:32631"),
+        ("B05", {"transform": (20, 0, 300010, 0, -20, 4900020)}, "band B05 has transform"),
+        ("B01", {"transform": (20, 0, 300000, 0, -20, 4900020)}, "native 60 m grid"),
+        ("B01", {"width": 19}, "band B01 covers 1140 x 1800 m, but B02 covers 1200 x 1800 m"),
+    ],
+)
+def test_grids_that_do_not_fit_are_refused(name, change, words):
+    with pytest.raises(GridError, match=words):
+        common_grid("x", grids(**{name: change}))
+
+
+def test_no_band_no_product():
+    with pytest.raises(NotAProductError, match="no Sentinel-2 band"):
+        common_grid("x", {})

@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from decametre.errors import ModelError
+from decametre.superres.models.card import Card, read_card
+from decametre.superres.models.registry import BANDS_FOR_SCALE
+
+CARD = Card(
+    name="mine_2x",
+    network="native",
+    config={"width": 8, "blocks": 1},
+    bands_in=BANDS_FOR_SCALE[2],
+    margin=4,
+    projection="mtf",
+    training={"kernel": "dsen2"},
+    scores={"ratio": 0.3},
+    parameters=7,
+    checksum="ab" * 32,
+)
+
+
+def test_a_card_comes_back_as_it_was_written():
+    assert Card.from_stac(json.loads(json.dumps(CARD.to_stac())), "here") == CARD
+
+
+def test_what_follows_from_the_bands():
+    assert CARD.scale == 2
+    assert CARD.bands_out == ("B05", "B06", "B07", "B8A", "B11", "B12")
+    assert CARD.bands[:2] == ("B02", "B03")
+
+
+def test_it_is_a_stac_item_of_the_mlm_extension():
+    item = CARD.to_stac()
+    assert item["type"] == "Feature"
+    assert any("/mlm/" in url for url in item["stac_extensions"])
+    assert item["properties"]["mlm:input"][0]["input"]["shape"] == [-1, 4, -1, -1]
+    assert item["assets"]["weights"]["file:checksum"] == "1220" + "ab" * 32
+    assert "Copernicus" in item["properties"]["attribution"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"decametre:margin": None}, "not a decametre model card"),
+        ({"decametre:margin": -1}, "margin -1"),
+        ({"decametre:alignment": 0}, "alignment 0"),
+        ({"decametre:bands_in": {"10": ["B05"]}}, "no band 'B05' at 10 m"),
+        ({"decametre:bands_in": {"20": ["B99"]}}, "no band 'B99' at 20 m"),
+    ],
+)
+def test_a_bad_card_is_refused_in_one_line(change, words):
+    item = CARD.to_stac()
+    item["properties"] |= change
+    with pytest.raises(ModelError, match=words) as error:
+        Card.from_stac(item, "somewhere/card.json")
+    assert str(error.value).startswith("somewhere/card.json")
+
+
+def test_no_card_and_no_json(tmp_path):
+    with pytest.raises(ModelError, match=r"no card.json there"):
+        read_card(tmp_path / "card.json")
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(ModelError, match="not readable as JSON"):
+        read_card(tmp_path / "card.json")

@@ -1,0 +1,362 @@
+"""One product in, one complete result out, or nothing."""
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from rasterio.enums import ColorInterp
+from rio_cogeo.cogeo import cog_validate
+
+import decametre
+from decametre.errors import (
+    DecametreError,
+    GridError,
+    MissingBandError,
+    OutputError,
+    UnknownNameError,
+)
+from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES
+from decametre.sentinel2.grid import Window
+from tests.support import processes
+
+WINDOW = (120, 60, 180, 120)
+
+
+@pytest.fixture(scope="module")
+def result(sample, tmp_path_factory):
+    output = tmp_path_factory.mktemp("result") / "sharp.tif"
+    return decametre.sharpen(sample, output, window=WINDOW, quicklook=True)
+
+
+def test_the_output_is_a_valid_cog(result):
+    valid, errors, warnings = cog_validate(result.path, strict=True)
+    assert valid, errors + warnings
+    with rasterio.open(result.path) as cog:
+        assert cog.profile["compress"] == "deflate"
+        assert cog.tags(ns="IMAGE_STRUCTURE")["PREDICTOR"] == "2"
+        assert cog.block_shapes[0] == (512, 512)
+
+
+def test_bands_are_described(result):
+    with rasterio.open(result.path) as cog:
+        assert cog.descriptions == BAND_NAMES
+        assert cog.dtypes == ("uint16",) * 12
+        assert cog.nodata == 0
+        assert cog.scales == (1e-4,) * 12
+        assert cog.offsets == (0.0,) * 12
+        natural = [cog.colorinterp[BAND_NAMES.index(name)] for name in ("B04", "B03", "B02")]
+        assert natural == [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
+        for index, name in enumerate(BAND_NAMES, start=1):
+            imagery = cog.tags(index, ns="IMAGERY")
+            assert float(imagery["CENTRAL_WAVELENGTH_UM"]) == ALL_BANDS[name].wavelength
+            image = cog.read(index).astype(float)
+            tags = cog.tags(index)
+            assert float(tags["STATISTICS_MINIMUM"]) == image.min()
+            assert float(tags["STATISTICS_MAXIMUM"]) == image.max()
+            assert float(tags["STATISTICS_MEAN"]) == pytest.approx(image.mean())
+            assert float(tags["STATISTICS_STDDEV"]) == pytest.approx(image.std())
+
+
+def test_ten_metre_bands_and_grid_pass_through(sample, result):
+    col, row, width, height = WINDOW
+    with rasterio.open(result.path) as cog:
+        assert cog.crs == rasterio.CRS.from_string(sample.grid.crs)
+        assert tuple(cog.transform)[:6] == (10, 0, 301200, 0, -10, 6199440)
+        for name in ("B02", "B03", "B04", "B08"):
+            with rasterio.open(sample.bands[name].path) as source:
+                expected = source.read(1)[row : row + height, col : col + width]
+            np.testing.assert_array_equal(cog.read(BAND_NAMES.index(name) + 1), expected)
+
+
+def test_the_item_is_valid_and_complete(sample, result):
+    item = pystac.Item.from_file(str(result.item_path))
+    assert item.properties["proj:code"] == "EPSG:32633"
+    assert item.properties["proj:shape"] == [120, 180]
+    assert item.properties["gsd"] == 10
+    assert item.properties["decametre:quality"] == result.quality
+    assert item.datetime.isoformat() == "2017-05-27T00:00:00+00:00"
+    bands = item.assets["data"].extra_fields["bands"]
+    assert [band["name"] for band in bands] == list(BAND_NAMES)
+    assert bands[0]["raster:scale"] == 1e-4
+    for asset in item.assets.values():
+        assert (result.path.parent / asset.href).is_file()
+    derived = item.get_single_link("derived_from").get_absolute_href()
+    assert Path(derived).samefile(sample.source)
+    west, south, east, north = item.bbox
+    assert 11.8 < west < east < 11.9
+    assert 55.85 < south < north < 55.91
+
+
+def test_the_quality_card_says_what_was_done(result):
+    card = json.loads(result.quality_path.read_text())
+    assert card == result.quality
+    assert card["product"]["offset"]
+    assert set(card["models"]) == {"native_2x", "native_6x"}
+    for name, band in card["bands"].items():
+        assert band["valid_percent"] == 100
+        if ALL_BANDS[name].gsd == 10:
+            assert band["model"] is None
+        else:
+            factor = ALL_BANDS[name].gsd // 10
+            assert band["consistency"]["pixels"] == 180 * 120 // factor**2
+            assert 0 < band["consistency"]["relative"] < 0.2
+
+
+def test_the_consistency_figure_is_that_of_the_file(sample, tmp_path):
+    """Recomputed from the written GeoTIFF with the kernel alone."""
+    import torch
+
+    from decametre.superres.degradation.kernels import degrade, kernel_taps
+
+    result = decametre.sharpen(sample, tmp_path / "all.tif")
+    for name in ("B05", "B12", "B01"):
+        factor = ALL_BANDS[name].gsd // 10
+        with rasterio.open(result.path) as cog, rasterio.open(sample.bands[name].path) as source:
+            fine = torch.from_numpy(cog.read(BAND_NAMES.index(name) + 1).astype(np.float64))
+            measured = source.read(1).astype(float)
+        seen = degrade(fine[None, None], kernel_taps("mtf", [name], factor), factor)[0, 0].numpy()
+        inner = (slice(4, -4), slice(4, -4))
+        rmse = np.sqrt(((seen - measured)[inner] ** 2).mean())
+        assert result.quality["bands"][name]["consistency"]["rmse_dn"] == pytest.approx(
+            rmse, rel=0.1
+        )
+
+
+def test_the_picture_shows_before_and_after(result):
+    with rasterio.open(result.quicklook_path) as picture:
+        assert picture.shape == (2 * 240 + 6, 2 * 360 + 6)
+        panels = picture.read()
+    left, right = panels[:, :240, :360], panels[:, :240, 366:]
+    # Two picture pixels are 10 m, four are 20 m.
+    assert (left[:, ::4, ::4] == left[:, 2::4, 2::4]).all()
+    assert (right[:, ::2, ::2] == right[:, 1::2, 1::2]).all()
+    assert (right[:, ::4, ::4] != right[:, 2::4, 2::4]).any()
+
+
+def test_reflectance(sample, tmp_path):
+    result = decametre.sharpen(
+        sample, tmp_path / "r.tif", window=WINDOW, encoding="reflectance", bands=["B04", "B8A"]
+    )
+    with rasterio.open(result.path) as cog:
+        assert cog.dtypes == ("float32", "float32")
+        assert np.isnan(cog.nodata)
+        assert cog.scales == (1.0, 1.0)
+        assert 0 < cog.read(1).mean() < 0.2
+        assert 0.1 < cog.read(2).mean() < 0.6
+
+
+def test_the_same_input_gives_the_same_bytes(sample, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one, other = (
+        decametre.sharpen(sample, tmp_path / name / "sharp.tif", window=WINDOW) for name in "ab"
+    )
+    for attribute in ("path", "item_path", "quality_path"):
+        assert getattr(one, attribute).read_bytes() == getattr(other, attribute).read_bytes()
+
+
+def test_a_subset_asks_only_for_what_it_needs(sample, tmp_path):
+    import dataclasses
+
+    few = {name: file for name, file in sample.bands.items() if ALL_BANDS[name].gsd < 60}
+    product = dataclasses.replace(sample, bands=few, missing={"B01": "nowhere", "B09": "nowhere"})
+    result = decametre.sharpen(product, tmp_path / "b.tif", window=WINDOW, bands=["b11", "B5"])
+    with rasterio.open(result.path) as cog:
+        assert cog.descriptions == ("B05", "B11")
+    with pytest.raises(MissingBandError, match="band B01 is missing: nowhere"):
+        decametre.sharpen(product, tmp_path / "c.tif", window=WINDOW)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.json", "b.quality.json", "b.tif"]
+
+
+def test_a_bbox_selects_the_same_ground(sample, tmp_path):
+    result = decametre.sharpen(
+        sample, tmp_path / "box.tif", bbox=(11.83, 55.87, 11.85, 55.88), bands=["B02", "B05"]
+    )
+    with rasterio.open(result.path) as cog:
+        west, south, east, north = rasterio.warp.transform_bounds(cog.crs, 4326, *cog.bounds)
+    assert west <= 11.83 < 11.85 <= east
+    assert south <= 55.87 < 55.88 <= north
+    assert east - west < 0.03
+
+
+BAD = [
+    ({"bands": ["B05", "B10"]}, UnknownNameError, "unknown band 'B10'"),
+    ({"model": ["natve"]}, UnknownNameError, "did you mean native"),
+    ({"window": (500, 500, 200, 10)}, GridError, "outside the product"),
+    ({"bbox": (0, 0, 1, 1)}, GridError, "outside the product"),
+    ({"bbox": (2, 0, 1, 1)}, GridError, "is empty"),
+    ({"bbox": (11.83, 55.87, 11.85, 55.88), "window": WINDOW}, GridError, "not both"),
+    ({"bands": ["B02"], "model": ["nonsense"]}, UnknownNameError, "unknown model 'nonsense'"),
+    ({"bands": []}, UnknownNameError, "unknown band ''"),
+    ({"compression": "lzma"}, UnknownNameError, "unknown compression 'lzma'"),
+    ({"encoding": "float"}, UnknownNameError, "unknown encoding 'float'"),
+    ({"device": "cuda:99"}, DecametreError, "cuda:99"),
+    ({"precision": "half"}, UnknownNameError, "unknown precision 'half'"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "words"), BAD)
+def test_bad_input_gets_one_line_and_leaves_nothing(sample, tmp_path, options, kind, words):
+    with pytest.raises(kind, match=words) as error:
+        decametre.sharpen(sample, tmp_path / "x.tif", **options)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_the_output_cannot_go(sample, tmp_path):
+    (tmp_path / "there.tif").write_text("mine")
+    with pytest.raises(OutputError, match="exists already; use --overwrite"):
+        decametre.sharpen(sample, tmp_path / "there.tif", window=WINDOW)
+    assert (tmp_path / "there.tif").read_text() == "mine"
+    with pytest.raises(OutputError, match="does not exist"):
+        decametre.sharpen(sample, tmp_path / "no" / "x.tif", window=WINDOW)
+    with pytest.raises(OutputError, match="is a folder"):
+        decametre.sharpen(sample, tmp_path, window=WINDOW)
+    assert [p.name for p in tmp_path.iterdir()] == ["there.tif"]
+    decametre.sharpen(sample, tmp_path / "there.tif", window=WINDOW, bands=["B05"], overwrite=True)
+    with rasterio.open(tmp_path / "there.tif") as cog:
+        assert cog.count == 1
+
+
+def test_the_input_is_not_overwritten(sample, sample_item):
+    for name in ("B05.tif", "item.tif"):  # item.tif would put its item over the input's
+        with pytest.raises(OutputError, match="would overwrite the input"):
+            decametre.sharpen(sample, Path(sample_item).with_name(name), overwrite=True)
+
+
+def test_the_input_s_folder_is_not_written_into(sample, tmp_path):
+    from decametre.bench.synthetic_safe import make_safe
+    from decametre.sentinel2.raster import BandReader
+
+    with BandReader(sample, BAND_NAMES) as reader:
+        window = Window(0, 0, 120, 120)
+        bands = reader.read_all(BAND_NAMES, window)
+    safe = make_safe(tmp_path, bands)
+    before = sorted(safe.rglob("*"))
+    with pytest.raises(OutputError, match="lies inside the input"):
+        decametre.sharpen(safe, safe / "GRANULE" / "sharp.tif")
+    assert sorted(safe.rglob("*")) == before
+    decametre.sharpen(safe, tmp_path / "beside.tif")
+    with rasterio.open(tmp_path / "beside.tif") as cog:
+        assert cog.offsets == (-0.1,) * 12
+        np.testing.assert_array_equal(cog.read(2), bands["B02"])
+
+
+def test_a_full_disk_gets_one_line(sample, tmp_path, monkeypatch):
+    from collections import namedtuple
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(1, 1, 1_000_000))
+    with pytest.raises(OutputError, match=r": 1 MB free .* up to \d+ MB needed"):
+        decametre.sharpen(sample, tmp_path / "x.tif", window=WINDOW)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("limit", [300_000, 8_800_000, 10_000_000])
+def test_a_disk_that_fills_up_half_way(tmp_path, limit):
+    """A limit on the size of files stands in for the disk: every write beyond it fails.
+
+    Noise does not compress, so the COG with its overviews (11 MB) is larger than the scratch file
+    (8.64 MB): the first limit stops the scratch file, the others the COG, of which libtiff tells
+    nobody.
+    """
+    from decametre.bench.synthetic_safe import make_safe
+
+    rng = np.random.default_rng(0)
+    bands = {
+        name: rng.integers(1, 65535, (6000 // band.gsd, 6000 // band.gsd), np.uint16)
+        for name, band in ALL_BANDS.items()
+    }
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    source = make_safe(tmp_path / "in", bands)
+    code = (
+        "import resource, signal, sys, decametre\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "try:\n"
+        "    decametre.sharpen(sys.argv[1], sys.argv[2], model=['bicubic'])\n"
+        "except decametre.errors.OutputError as error:\n"
+        "    sys.exit(f'one line: {error}')\n"
+    )
+    output = tmp_path / "out" / "x.tif"
+    words = [sys.executable, "-c", "import decametre.errors\n" + code, source, output]
+    done = processes.run(words)
+    assert done.returncode == 1
+    assert "one line: cannot write x.tif" in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_neighbours_are_not_replaced(sample, tmp_path):
+    (tmp_path / "x.json").write_text("mine")
+    with pytest.raises(OutputError, match=r"x.json exists already; use --overwrite"):
+        decametre.sharpen(sample, tmp_path / "x.tif", window=WINDOW)
+    assert (tmp_path / "x.json").read_text() == "mine"
+    with pytest.raises(OutputError, match=r"ends in .tif"):
+        decametre.sharpen(sample, tmp_path / "y.json", window=WINDOW)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_an_old_picture_does_not_stay_beside_a_new_result(sample, tmp_path):
+    options = {"window": WINDOW, "model": "bicubic", "overwrite": True}
+    decametre.sharpen(sample, tmp_path / "x.tif", quicklook=True, **options)
+    decametre.sharpen(sample, tmp_path / "x.tif", **options)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x.json", "x.quality.json", "x.tif"]
+
+
+def start(sample, output, *options):
+    command = [sys.executable, "-m", "decametre", "sharpen", sample.source, str(output)]
+    return processes.Process([*command, "--tile", "60", "--model", "bicubic", *options])
+
+
+def wait_for(path):
+    for _ in range(600):
+        if path.exists() and any(p.suffix == ".tif" for p in path.iterdir()):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def test_a_killed_run_leaves_no_output_and_the_next_one_says_so(sample, tmp_path):
+    output = tmp_path / "x.tif"
+    partial = tmp_path / ".x.tif.partial"
+    process = start(sample, output)
+    wait_for(partial)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not output.exists()
+    assert partial.exists()
+    again = start(sample, output)
+    _, said = again.communicate()
+    assert again.returncode == 0
+    assert "an earlier run for" in said
+    assert not partial.exists()
+    assert output.exists()
+
+
+def test_a_terminated_run_cleans_up(sample, tmp_path):
+    process = start(sample, tmp_path / "x.tif")
+    wait_for(tmp_path / ".x.tif.partial")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; no result was left half-written" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_runs_do_not_write_one_output(sample, tmp_path):
+    first = start(sample, tmp_path / "x.tif")
+    wait_for(tmp_path / ".x.tif.partial")
+    second = start(sample, tmp_path / "x.tif")
+    _, said = second.communicate()
+    first.communicate()
+    assert first.returncode == 0
+    assert second.returncode == 2
+    assert said.count("\n") <= 2
+    assert "another run is writing it" in said or "exists already" in said

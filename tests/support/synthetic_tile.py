@@ -1,0 +1,68 @@
+"""A sharpened tile made from arrays, as `decametre sharpen` would have written it.
+
+Tests and the speed benchmark of patches need such tiles of known content and any size, at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from decametre.io.cog import BLOCK
+from decametre.io.stac_item import result_item
+from decametre.sentinel2.bands import BAND_NAMES
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.product import Product
+from decametre.superres.sharpening.image_writer import CogWriter
+from decametre.superres.sharpening.sharpening_job import dump
+
+Rows = Callable[[str, slice], np.ndarray]
+"""Gives rows of a band at 10 m: uint16, (rows, columns)."""
+
+
+def make_sharpened(
+    path: Path, product: Product, rows: Rows, *, window: Window | None = None, model: str = "made"
+) -> Path:
+    """Write a tile of all twelve bands, with its item beside it.
+
+    Args:
+        path: The GeoTIFF.
+        product: What it is made from.
+        rows: Asked for by band and rows of the product, some hundred rows at a time.
+        window: Part of the product in 10 m pixels; all of it without.
+        model: Name of what sharpened it.
+
+    Returns:
+        The GeoTIFF.
+    """
+    part = window or product.grid.window
+    grid = product.grid.crop(part)
+    radiometry = {name: product.bands[name].radiometry for name in BAND_NAMES}
+    with CogWriter(path, grid, radiometry) as writer:
+        for top in range(0, part.height, BLOCK):
+            height = min(BLOCK, part.height - top)
+            at = slice(part.row + top, part.row + top + height)
+            images = {name: rows(name, at)[:, part.col : part.right] for name in BAND_NAMES}
+            writer.write(Window(0, top, part.width, height), images)
+        writer.finish({})
+    quality = {
+        "product": {"id": product.id},
+        "models": {model: {"checksum_sha256": "0" * 64}},
+        "bands": {name: {"offset_dn": radiometry[name].offset_dn} for name in BAND_NAMES},
+    }
+    tags = {name: statistics.tags for name, statistics in writer.statistics.items()}
+    item = result_item(
+        product,
+        grid,
+        path,
+        radiometry,
+        tags,
+        quality,
+        {},
+        {"quality": f"{path.stem}.quality.json"},
+        "uint16",
+    )
+    dump(path.with_suffix(".json"), item.to_dict(include_self_link=False))
+    return path
