@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # with short ones.
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint types clean
+.PHONY: demo test test-all lint types clean
 
 demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a picture in demo/
 	mkdir -p demo
@@ -16,7 +16,10 @@ demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a 
 	$(BIN)/decametre sharpen sample/T33UUB/item.json demo/T33UUB.tif --quicklook --overwrite
 	@echo "Open demo/T33UUB.tif in QGIS; demo/T33UUB.quicklook.png shows before and after."
 
-test: $(READY)  ## all tests; no network, no GPU
+test: $(READY)  ## all tests but the slow ones; no network, no GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-all: $(READY)  ## all tests, as CI runs them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(READY)
