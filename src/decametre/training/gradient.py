@@ -18,7 +18,7 @@ from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
 from decametre.training import batch_norm
@@ -26,12 +26,6 @@ from decametre.training.ranks import Ranks
 from decametre.training.recipe import Compression
 from decametre.training.running_statistics import RunningStatistics
 from decametre.training.task import Batch, Task
-
-POWERSGD_RANK = 4
-"""Columns of the thin matrices; gradients of 96 channels then are some 12 times shorter."""
-
-POWERSGD_START = 100
-"""Steps with whole gradients before, in which they are largest and turn fastest."""
 
 BUCKETS = 8
 """In about so many parts the gradient travels, each as soon as it is there. The last one is full
@@ -42,6 +36,12 @@ LEAST_BUCKET, LARGEST_BUCKET = 0.25, 25.0
 """MiB: each part costs a latency too, and larger ones than torch's are no faster."""
 
 
+COMPRESSION_HOOKS: dict[Compression, Callable[[Any, Any], Any]] = {
+    "fp16": default_hooks.fp16_compress_hook,
+    "bf16": default_hooks.bf16_compress_hook,
+}
+
+
 class Gradient(Generic[Batch]):
     """Makes the gradient of a step, together with the other ranks.
 
@@ -49,8 +49,8 @@ class Gradient(Generic[Batch]):
         task: Sums losses.
         network: The task's network, which gets the gradients.
         ranks: Those who train together.
-        compression: How gradients travel: `none`, as halves (`fp16`, `bf16`), or as products of
-            thin matrices (`powersgd`, Vogels et al. 2019).
+        compression: Number format in which gradients travel: `none` (as they are), `fp16` or
+            `bf16`.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class Gradient(Generic[Batch]):
             norm.group = ranks.gradients
         self.loss: nn.Module = _Loss(task, network)
         self.clock = Clock(network, ranks.device)
-        self.compressed: powerSGD_hook.PowerSGDState | None = None
         if ranks.size > 1:
             with warnings.catch_warnings():
                 # Newer versions of torch ask for a name that older ones do not know.
@@ -78,7 +77,8 @@ class Gradient(Generic[Batch]):
                     gradient_as_bucket_view=True,
                     bucket_cap_mb=bucket_size(network),
                 )
-            self.compressed = _compress(ddp, compression, ranks)
+            if compression != "none":
+                ddp.register_comm_hook(ranks.gradients, COMPRESSION_HOOKS[compression])
             self.loss = ddp
 
     def taken(self, count: float) -> None:
@@ -88,12 +88,6 @@ class Gradient(Generic[Batch]):
             count: How many losses the global batch sums.
         """
         self.statistics.merge(count)
-
-    def skipped(self) -> None:
-        """The gradient was not finite: drop what compression keeps from step to step."""
-        if self.compressed is not None:
-            for kept in ("error_dict", "p_memory_dict", "q_memory_dict"):
-                getattr(self.compressed, kept).clear()
 
     def __call__(self, batches: Sequence[Batch], counted: Callable[[], float]) -> Tensor:
         """Add to every weight the gradient of the mean loss over the global batch.
@@ -171,24 +165,6 @@ class _Loss(nn.Module):
             ]
             return torch.stack(every).sum() * 0
         return self.task.loss(self.network, batch)
-
-
-def _compress(
-    ddp: DistributedDataParallel, compression: Compression, ranks: Ranks
-) -> powerSGD_hook.PowerSGDState | None:
-    if compression == "fp16":
-        ddp.register_comm_hook(ranks.gradients, default_hooks.fp16_compress_hook)
-    elif compression == "bf16":
-        ddp.register_comm_hook(ranks.gradients, default_hooks.bf16_compress_hook)
-    elif compression == "powersgd":
-        state = powerSGD_hook.PowerSGDState(
-            ranks.gradients,
-            matrix_approximation_rank=POWERSGD_RANK,
-            start_powerSGD_iter=POWERSGD_START,
-        )
-        ddp.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
-        return state
-    return None
 
 
 class Clock:

@@ -241,7 +241,6 @@ def step_once(
     state.step += 1
     # Every rank has the same gradient by now, and comes to the same end.
     if not math.isfinite(float(norm)):
-        gradient.skipped()
         return None
     if recipe.clip is not None:
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)

@@ -13,7 +13,6 @@ import gc
 import logging
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,9 +39,6 @@ process that ends is noticed at once, since its connections close."""
 
 GRADIENT_PATIENCE = timedelta(minutes=2)
 """The same for gradients, before which the ranks have just met."""
-
-LETTING_GO = 0.5
-"""Seconds that a group of ranks which is no longer needed is waited for."""
 
 MEETING = "decametre"
 """The key of torchrun's store under which rank 0 says where it listens."""
@@ -253,13 +249,11 @@ def _met(place: Place, device: str) -> Iterator[Ranks]:
         )
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"rank 0 cannot be reached at {place.address} ({error})") from error
-    gradients: dist.ProcessGroup | None = None
     try:
         seats: list[Any] = [None] * place.size
         dist.all_gather_object(seats, seat_of(device))
         gpus = [gpu_of(seats, rank) for rank in range(place.size)]
         ranks = _seated(place, device, seats, gpus)
-        gradients = ranks.gradients
         try:
             yield ranks
         finally:
@@ -275,21 +269,6 @@ def _met(place: Place, device: str) -> Iterator[Ranks]:
         # What still holds a group (DDP does, in cycles) would end its threads amid the exit.
         gc.collect()
         dist.destroy_process_group()
-        if gradients is not None:
-            _let_others_go_first(gradients)
-
-
-def _let_others_go_first(group: dist.ProcessGroup) -> None:
-    """Wait until nobody but the caller holds a group.
-
-    PowerSGD computes on a thread of the group, which holds the group a moment longer than it takes
-    the gradients to be there. If it were the last to hold it, the thread would wait for its own
-    end, and the process be aborted. After an error, whose traceback holds all, do not wait for
-    long.
-    """
-    last = time.monotonic() + LETTING_GO
-    while sys.getrefcount(group) > 3 and time.monotonic() < last:  # here, the caller, the count
-        time.sleep(1e-3)
 
 
 def _seated(place: Place, device: str, seats: Sequence[Seat], gpus: Sequence[int | None]) -> Ranks:

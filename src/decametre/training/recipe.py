@@ -188,7 +188,7 @@ class OptimizationRecipe(Section):
         return value
 
 
-Compression = Literal["none", "fp16", "bf16", "powersgd"]
+Compression = Literal["none", "fp16", "bf16"]
 
 
 class DistributionRecipe(Section):
@@ -197,8 +197,8 @@ class DistributionRecipe(Section):
     Attributes:
         balance: Shares of the global batch: `auto` (by the ranks' measured speeds, corrected while
             they train), `equal`, or a weight for each rank.
-        compression: How gradients travel between ranks: `none`, `fp16`, `bf16`, or `powersgd`
-            (Vogels et al. 2019).
+        compression: Number format in which gradients travel between ranks: `none` (as they are),
+            `fp16` or `bf16`.
     """
 
     balance: Literal["auto", "equal"] | tuple[Real, ...] = "auto"
