@@ -3,7 +3,7 @@
 import json
 
 from tests.cli.test_cli import decametre
-from tests.landcover.patches.archives import DATA, V1_NAMES
+from tests.landcover.bigearthnet.archives import DATA, V1_NAMES
 
 
 def test_import_merge_and_info(tmp_path):

@@ -2,14 +2,12 @@
 
 import inspect
 import json
-from pathlib import Path
 
 from decametre import api
 from decametre.cli.main import cli
 from decametre.landcover.patches.store import PatchStore
 from tests.cli.test_cli import decametre
-
-DATA = Path(__file__).parents[1] / "patches" / "data"
+from tests.landcover.bigearthnet.archives import DATA
 
 
 def test_extract(sample_item, tmp_path):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decametre.api.arguments import PathLike, Progress, located
-from decametre.landcover.patches.extraction import Extraction, extract
-from decametre.landcover.patches.extraction_plan import Request
-from decametre.landcover.patches.worker_pool import available_cores
+from decametre.landcover.extraction.extraction_job import Extraction, extract
+from decametre.landcover.extraction.planning import Request
+from decametre.landcover.extraction.worker_pool import available_cores
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from decametre.api.arguments import PathLike, Progress
-from decametre.landcover.patches import importing
+from decametre.landcover.bigearthnet import importing
 
 
 def import_patches(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from decametre.api.arguments import PathLike, Progress
 from decametre.api.opening import opened
-from decametre.landcover.patches import labelling
+from decametre.landcover.extraction import labelling
 from decametre.sentinel2.product import Product
 
 

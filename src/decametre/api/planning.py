@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from decametre.api.arguments import PathLike
-from decametre.landcover.patches.patch_lists import read_patch_list
-from decametre.landcover.patches.screening import read_exclusions
-from decametre.landcover.patches.work_distribution import Plan, plans
+from decametre.landcover.extraction.patch_lists import read_patch_list
+from decametre.landcover.extraction.screening import read_exclusions
+from decametre.landcover.extraction.work_distribution import Plan, plans
 
 
 def plan_patches(

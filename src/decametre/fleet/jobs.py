@@ -13,12 +13,12 @@ from decametre.device import choose_devices
 from decametre.errors import FleetError, NoPatchError
 from decametre.fleet.events import events_path, read_events
 from decametre.io.staging import Staging
+from decametre.landcover.extraction.extraction_job import extract
+from decametre.landcover.extraction.planning import Request, check_request
+from decametre.landcover.extraction.stac_item import store_item
 from decametre.landcover.mapping import mapping_job
 from decametre.landcover.mapping.pixel_source import sharpening_models
 from decametre.landcover.models.card import LandCoverModel, load_land_cover
-from decametre.landcover.patches.extraction import extract
-from decametre.landcover.patches.extraction_plan import Request, check_request
-from decametre.landcover.patches.stac_item import store_item
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.local_copy import copied
 from decametre.sentinel2.opening import open_product, parse_offset

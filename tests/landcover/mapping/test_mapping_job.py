@@ -20,8 +20,8 @@ from decametre.landcover.models.classifier import predicted
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
 from decametre.landcover.patches.store import PatchStore
+from tests.landcover.extraction.scenes import made_product, pixels
 from tests.landcover.models.tiny_model import NATIVE, SHARPENED, tiny_model
-from tests.landcover.patches.scenes import made_product, pixels
 
 NAMES = BIGEARTHNET19.classes
 CPU = torch.device("cpu")

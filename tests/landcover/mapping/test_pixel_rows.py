@@ -19,7 +19,7 @@ from decametre.sentinel2.raster import BandReader
 from decametre.superres.models.registry import models_for
 from decametre.superres.sharpening.sharpened_tile import open_sharpened
 from decametre.superres.sharpening.sharpener import Sharpener
-from tests.landcover.patches.scenes import made_product, made_tile
+from tests.landcover.extraction.scenes import made_product, made_tile
 
 NATIVE = ("B02", "B8A", "B01")
 

@@ -16,13 +16,12 @@ from decametre.landcover.patches.nomenclature import (
     Nomenclature,
     to_nineteen,
 )
-
-DATA = Path(__file__).parent / "data"
+from tests.landcover.bigearthnet.archives import DATA
 
 
 @pytest.fixture(scope="module")
 def published():
-    with (DATA / "classes.csv").open() as file:
+    with (Path(__file__).parent / "data" / "classes.csv").open() as file:
         return list(csv.DictReader(file))
 
 
@@ -97,7 +96,7 @@ def test_an_own_nomenclature_is_free_but_names_each_class_once():
 
 
 def test_the_documented_table_is_the_mapping(published):
-    docs = (Path(__file__).parents[2] / "docs" / "patches.md").read_text()
+    docs = (Path(__file__).parents[3] / "docs" / "patches.md").read_text()
     for place, row in enumerate(published):
         old, new = row["class of 43"], row["class of 19"]
         at = BIGEARTHNET19.classes.index(new) if new else ""

@@ -201,7 +201,7 @@ with PatchWriter(Path(sys.argv[1]), HEADER, 3000) as writer:
 
 def test_killed_at_any_moment_no_patch_is_lost_or_doubled(tmp_path):
     path = tmp_path / "a.h5"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     random = np.random.default_rng(0)
     held = []
     for _ in range(8):
@@ -265,7 +265,7 @@ def test_two_writers_of_one_store(tmp_path):
     with PatchWriter(tmp_path / "a.h5", HEADER, 10) as writer:
         second = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path / "a.h5")],
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             capture_output=True,
             text=True,
         )

@@ -13,11 +13,11 @@ import numpy as np
 
 from decametre.choices import DEFAULT_TILE
 from decametre.errors import GridError
+from decametre.landcover.extraction.placing import COARSEST, EDGE
 from decametre.landcover.mapping.geojson import Box
 from decametre.landcover.mapping.geotiff import MapGrid
 from decametre.landcover.patches.images import Dn
 from decametre.landcover.patches.patch import PATCH_METRES
-from decametre.landcover.patches.placing import COARSEST, EDGE
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.product import Product

@@ -11,6 +11,7 @@ import torch
 
 from decametre.device import choose_precision
 from decametre.errors import GridError, ModelError, UnknownNameError
+from decametre.landcover.extraction.cutting import Source, check_scale
 from decametre.landcover.mapping.pixel_rows import (
     PatchGrid,
     Planes,
@@ -19,7 +20,6 @@ from decametre.landcover.mapping.pixel_rows import (
     tile_rows,
 )
 from decametre.landcover.models.card import LandCoverCard
-from decametre.landcover.patches.cutting import Source, check_scale
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.product import Product
 from decametre.superres.models.registry import Model, models_for

@@ -1,1 +1,1 @@
-"""Patches of 1200 m with land-cover labels: their format, their stores, their sources."""
+"""Labelled patches of 1200 m and the HDF5 stores that hold them."""

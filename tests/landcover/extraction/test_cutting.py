@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from decametre.errors import CorruptDataError, GridError, PatchError, RadiometryError
-from decametre.landcover.patches.cutting import Source, cut_patches
+from decametre.landcover.extraction.cutting import Source, cut_patches
+from decametre.landcover.extraction.placing import PlacedPatch, WholeGrid
 from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS
-from decametre.landcover.patches.placing import PlacedPatch, WholeGrid
 from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.radiometry import Radiometry
 from decametre.superres.sharpening.sharpened_tile import open_sharpened
-from tests.landcover.patches.scenes import FINE, made_product, made_tile
+from tests.landcover.extraction.scenes import FINE, made_product, made_tile
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_bands_of_10_m_are_the_products_own_in_a_real_tile(sample, tmp_path):
 
 def test_patches_without_data_are_left_out(tmp_path):
     from decametre.bench.synthetic_safe import make_safe
-    from tests.landcover.patches.scenes import pixels
+    from tests.landcover.extraction.scenes import pixels
 
     bands = pixels(360, 120)
     for name, image in bands.items():

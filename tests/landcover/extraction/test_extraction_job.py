@@ -17,11 +17,11 @@ from shapely.geometry import box
 
 from decametre import api
 from decametre.errors import DecametreError, OutputError, PatchError
-from decametre.landcover.patches import extraction, extraction_worker
-from decametre.landcover.patches.extraction_job import Job
+from decametre.landcover.extraction import extraction_job, shard_worker
+from decametre.landcover.extraction.plan import Job
 from decametre.landcover.patches.store import PatchStore
 from decametre.sentinel2.bands import BAND_NAMES
-from tests.landcover.patches.scenes import made_product, made_tile
+from tests.landcover.extraction.scenes import made_product, made_tile
 
 NAME = "S2A_MSIL2A_20230817T105031_N0509_R051_T{tile}_20230817T170411"
 
@@ -236,8 +236,8 @@ def killed_after(folder, shard, patches):
         if done >= patches:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    extraction_worker._BATCH = 1
-    extraction_worker.write_shard(Job.load(Path(folder)), shard, report)
+    shard_worker._BATCH = 1
+    shard_worker.write_shard(Job.load(Path(folder)), shard, report)
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def unfinished(scenes, monkeypatch):
 
     def make(output):
         with monkeypatch.context() as patched:
-            patched.setattr(extraction, "write_shards", stopped)
+            patched.setattr(extraction_job, "write_shards", stopped)
             with pytest.raises(KeyboardInterrupt):
                 api.extract_patches(output=output, workers=2, **sources(scenes))
         return output.parent / f".{output.name}.extraction"

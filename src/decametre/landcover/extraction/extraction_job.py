@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decametre.errors import BusyError, NoPatchError, OutputError
-from decametre.landcover.patches.extraction_job import Job
-from decametre.landcover.patches.extraction_plan import (
+from decametre.landcover.extraction.plan import Job
+from decametre.landcover.extraction.planning import (
     TILES,
     Request,
     Sharpen,
     decide,
     shards_folder,
 )
+from decametre.landcover.extraction.worker_pool import Progress, wait_for_orphans, write_shards
 from decametre.landcover.patches.merge import merge_patches
 from decametre.landcover.patches.store import PatchStore
-from decametre.landcover.patches.worker_pool import Progress, wait_for_orphans, write_shards
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,18 @@ import rasterio
 from decametre import api
 from decametre.bench.synthetic_safe import make_safe
 from decametre.errors import DecametreError, OutputError, PatchError
-from decametre.landcover.patches import labelling
-from decametre.landcover.patches.label_raster import NAMES_TAG, read_label_raster
+from decametre.landcover.extraction import labelling
+from decametre.landcover.extraction.label_raster import NAMES_TAG, read_label_raster
+from decametre.landcover.extraction.placing import WholeGrid
+from decametre.landcover.extraction.spectral_rules import (
+    CLASSES,
+    NOT_MEASURED,
+    UNCLASSIFIED,
+    classify,
+)
 from decametre.landcover.patches.patch import LAYOUTS
-from decametre.landcover.patches.placing import WholeGrid
-from decametre.landcover.patches.spectral_rules import CLASSES, NOT_MEASURED, UNCLASSIFIED, classify
 from decametre.landcover.patches.store import PatchStore
-from tests.landcover.patches.scenes import pixels, product_of
+from tests.landcover.extraction.scenes import pixels, product_of
 
 
 def read(path):

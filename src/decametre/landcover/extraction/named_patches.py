@@ -9,15 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from decametre.errors import PatchError
-from decametre.landcover.patches.bigearthnet_names import (
+from decametre.landcover.bigearthnet.names import (
     Acquisition,
     parse_acquisition,
     split_name,
     tile_corner,
 )
+from decametre.landcover.extraction.placing import Placed, PlacedPatch, place
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
 from decametre.landcover.patches.patch import PATCH_METRES
-from decametre.landcover.patches.placing import Placed, PlacedPatch, place
 from decametre.sentinel2.product import Product
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import PatchError
-from decametre.landcover.patches.extraction_job import Job
-from decametre.landcover.patches.extraction_worker import write_shard
+from decametre.landcover.extraction.plan import Job
+from decametre.landcover.extraction.shard_worker import write_shard
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ def _work(job: Job, crew: int, tally: _Tally, lock: int) -> None:
             command = [
                 sys.executable,
                 "-m",
-                "decametre.landcover.patches.extraction_worker",
+                "decametre.landcover.extraction.shard_worker",
                 str(job.folder),
                 *own,
             ]

@@ -1,7 +1,6 @@
 """Lists of patches, and where they lie in a product."""
 
 import json
-from pathlib import Path
 
 import geopandas
 import pytest
@@ -9,12 +8,12 @@ from shapely.affinity import rotate
 from shapely.geometry import box
 
 from decametre.errors import PatchError
+from decametre.landcover.extraction.patch_lists import read_names, read_patch_list
+from decametre.landcover.extraction.placing import WholeGrid, nomenclature_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, CORINE43
-from decametre.landcover.patches.patch_lists import read_names, read_patch_list
-from decametre.landcover.patches.placing import WholeGrid, nomenclature_of
-from tests.landcover.patches.scenes import product_of
+from tests.landcover.bigearthnet.archives import DATA
+from tests.landcover.extraction.scenes import product_of
 
-DATA = Path(__file__).parent / "data"
 STEM = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
 
 

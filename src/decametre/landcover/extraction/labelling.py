@@ -13,8 +13,8 @@ from rasterio.errors import RasterioError
 
 from decametre.errors import OutputError
 from decametre.io.staging import Staging
-from decametre.landcover.patches.label_raster import NAMES_TAG
-from decametre.landcover.patches.spectral_rules import (
+from decametre.landcover.extraction.label_raster import NAMES_TAG
+from decametre.landcover.extraction.spectral_rules import (
     BANDS,
     CLASSES,
     COLOURS,

@@ -1,19 +1,19 @@
 """Every patch goes to one worker, and shares are as alike as the method can make them."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from decametre.errors import PatchError
-from decametre.landcover.patches.work_distribution import (
+from decametre.landcover.extraction.work_distribution import (
     Piece,
     back_and_forth,
     longest_first,
     plans,
 )
+from tests.landcover.bigearthnet.archives import DATA
 
 COUNTS = st.dictionaries(st.text("abcdef", min_size=1), st.integers(0, 500), min_size=1)
 
@@ -80,7 +80,7 @@ def test_one_product_is_cut_for_several_workers():
 
 
 # Patches of each of the 115 products of BigEarthNet v2, from its metadata.parquet.
-BIGEARTHNET = json.loads((Path(__file__).parent / "data" / "v2_counts.json").read_text())
+BIGEARTHNET = json.loads((DATA / "v2_counts.json").read_text())
 
 
 @pytest.mark.parametrize(

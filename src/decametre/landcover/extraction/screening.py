@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from decametre.errors import PatchError
+from decametre.landcover.extraction.patch_lists import read_names
+from decametre.landcover.extraction.placing import PlacedPatch
 from decametre.landcover.patches.patch import PATCH_METRES
-from decametre.landcover.patches.patch_lists import read_names
-from decametre.landcover.patches.placing import PlacedPatch
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.scene_classification import CLASSES, GSD, read_scene_classification
 

@@ -10,8 +10,8 @@ from itertools import groupby
 import numpy as np
 
 from decametre.errors import GridError, PatchError, RadiometryError
+from decametre.landcover.extraction.placing import EDGE, PlacedPatch
 from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS, Patch
-from decametre.landcover.patches.placing import EDGE, PlacedPatch
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product

@@ -16,8 +16,8 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from decametre.errors import CorruptDataError, PatchError
+from decametre.landcover.extraction.placing import PlacedPatch, nomenclature_of
 from decametre.landcover.patches.nomenclature import CORINE43, Nomenclature
-from decametre.landcover.patches.placing import PlacedPatch, nomenclature_of
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.raster import GDAL_OPTIONS
 

@@ -6,10 +6,10 @@ import rasterio
 from rasterio.warp import transform_bounds
 
 from decametre.errors import CorruptDataError, PatchError
-from decametre.landcover.patches.label_raster import CORINE_CODES, read_label_raster
+from decametre.landcover.extraction.label_raster import CORINE_CODES, read_label_raster
+from decametre.landcover.extraction.placing import WholeGrid
 from decametre.landcover.patches.nomenclature import CORINE43
-from decametre.landcover.patches.placing import WholeGrid
-from tests.landcover.patches.scenes import product_of
+from tests.landcover.extraction.scenes import product_of
 
 
 def raster(path, codes, left=300000, top=5400000, edge=100.0, crs="EPSG:32633"):

@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import NoPatchError, OutputError, PatchError
-from decametre.landcover.patches.cutting import Source
-from decametre.landcover.patches.extraction_job import Job, Origin
+from decametre.landcover.extraction.cutting import Source
+from decametre.landcover.extraction.label_raster import LabelRaster, read_label_raster
+from decametre.landcover.extraction.patch_lists import read_patch_list
+from decametre.landcover.extraction.placing import COARSEST, PatchList, PlacedPatch, WholeGrid
+from decametre.landcover.extraction.plan import Job, Origin
+from decametre.landcover.extraction.screening import (
+    leave_out_listed,
+    leave_out_spoiled,
+    read_exclusions,
+)
+from decametre.landcover.extraction.work_distribution import plans
 from decametre.landcover.patches.file_format import Header
-from decametre.landcover.patches.label_raster import LabelRaster, read_label_raster
 from decametre.landcover.patches.nomenclature import (
     BIGEARTHNET19,
     CORINE43,
@@ -24,14 +32,6 @@ from decametre.landcover.patches.nomenclature import (
     to_nineteen,
 )
 from decametre.landcover.patches.patch import NATIVE_KEYS, PATCH_METRES
-from decametre.landcover.patches.patch_lists import read_patch_list
-from decametre.landcover.patches.placing import COARSEST, PatchList, PlacedPatch, WholeGrid
-from decametre.landcover.patches.screening import (
-    leave_out_listed,
-    leave_out_spoiled,
-    read_exclusions,
-)
-from decametre.landcover.patches.work_distribution import plans
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.opening import open_product

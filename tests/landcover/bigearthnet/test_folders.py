@@ -11,9 +11,9 @@ import pytest
 import rasterio
 
 from decametre.errors import CorruptDataError, GridError, MissingBandError, PatchError
-from decametre.landcover.patches.bigearthnet import FolderV1, FolderV2, Metadata, open_folder
+from decametre.landcover.bigearthnet.folders import FolderV1, FolderV2, Metadata, open_folder
 from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS
-from tests.landcover.patches.archives import DATA, TILE, V1_NAMES, V2_NAMES, folder_of, pixels
+from tests.landcover.bigearthnet.archives import DATA, TILE, V1_NAMES, V2_NAMES, folder_of, pixels
 
 TABLE = DATA / "v2" / "metadata.parquet"
 SNOW = DATA / "v2" / "metadata_for_patches_with_snow_cloud_or_shadow.parquet"

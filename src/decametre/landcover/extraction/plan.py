@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from decametre.landcover.extraction.placing import PlacedPatch
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import Nomenclature
-from decametre.landcover.patches.placing import PlacedPatch
 
 _FACTS, _PATCHES = "job.json", "patches.parquet"
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from decametre.landcover.patches.spectral_rules import (
+from decametre.landcover.extraction.spectral_rules import (
     BANDS,
     CLASSES,
     COLOURS,

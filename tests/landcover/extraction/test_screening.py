@@ -5,14 +5,14 @@ import pytest
 import rasterio
 
 from decametre.errors import MissingBandError, PatchError
-from decametre.landcover.patches.placing import PlacedPatch, WholeGrid
-from decametre.landcover.patches.screening import (
+from decametre.landcover.extraction.placing import PlacedPatch, WholeGrid
+from decametre.landcover.extraction.screening import (
     leave_out_listed,
     leave_out_spoiled,
     read_exclusions,
 )
 from decametre.sentinel2.opening import open_product
-from tests.landcover.patches.scenes import made_product
+from tests.landcover.extraction.scenes import made_product
 
 
 @pytest.fixture(scope="module")

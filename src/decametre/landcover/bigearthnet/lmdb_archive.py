@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from decametre.errors import CorruptDataError, GridError, MissingBandError, PatchError
-from decametre.landcover.patches.bigearthnet import NO_OFFSET, Metadata, find_tables, stacked
-from decametre.landcover.patches.bigearthnet_names import corner_of, parse_acquisition, split_name
+from decametre.landcover.bigearthnet.folders import NO_OFFSET, Metadata, find_tables, stacked
+from decametre.landcover.bigearthnet.names import corner_of, parse_acquisition, split_name
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
 from decametre.landcover.patches.patch import PATCH_METRES, Patch
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES

@@ -11,15 +11,15 @@ import geopandas
 from rasterio.warp import transform_bounds
 
 from decametre.errors import PatchError
-from decametre.landcover.patches.bigearthnet_names import parse_acquisition
-from decametre.landcover.patches.patch import PATCH_METRES
-from decametre.landcover.patches.placing import (
+from decametre.landcover.bigearthnet.names import parse_acquisition
+from decametre.landcover.extraction.placing import (
     TOLERANCE,
     Placed,
     PlacedPatch,
     nomenclature_of,
     place,
 )
+from decametre.landcover.patches.patch import PATCH_METRES
 from decametre.sentinel2.product import Product
 
 

@@ -5,10 +5,10 @@ import pytest
 from safetensors.numpy import save
 
 from decametre.errors import CorruptDataError, GridError, MissingBandError, PatchError
-from decametre.landcover.patches.bigearthnet import open_folder
-from decametre.landcover.patches.bigearthnet_lmdb import open_encoded
+from decametre.landcover.bigearthnet.folders import open_folder
+from decametre.landcover.bigearthnet.lmdb_archive import open_encoded
 from decametre.landcover.patches.patch import NATIVE_KEYS
-from tests.landcover.patches.archives import DATA, RICO_ORDER, V2_NAMES, encoded, write_lmdb
+from tests.landcover.bigearthnet.archives import DATA, RICO_ORDER, V2_NAMES, encoded, write_lmdb
 
 TABLE = DATA / "v2" / "metadata.parquet"
 

@@ -16,12 +16,12 @@ from typing import Protocol
 import rasterio
 
 from decametre.errors import DecametreError, PatchError
-from decametre.landcover.patches.bigearthnet import Metadata, open_folder
-from decametre.landcover.patches.bigearthnet_lmdb import open_encoded
+from decametre.landcover.bigearthnet.folders import Metadata, open_folder
+from decametre.landcover.bigearthnet.lmdb_archive import open_encoded
+from decametre.landcover.extraction.patch_lists import read_names
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature, to_nineteen
 from decametre.landcover.patches.patch import NATIVE_KEYS, SPLITS, Patch
-from decametre.landcover.patches.patch_lists import read_names
 from decametre.landcover.patches.store import PatchWriter
 from decametre.sentinel2.raster import GDAL_OPTIONS
 

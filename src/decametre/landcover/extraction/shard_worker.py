@@ -1,6 +1,6 @@
 """A worker of an extraction: writes shards one after the other, and resumes those begun.
 
-It is a process of its own, `python -m decametre.landcover.patches.extraction_worker FOLDER
+It is a process of its own, `python -m decametre.landcover.extraction.shard_worker FOLDER
 SHARD...`, and reports its progress on standard output, one JSON document a line. When the process
 that reads them has died, writing the next line ends the worker, too.
 """
@@ -16,10 +16,10 @@ from itertools import groupby
 from pathlib import Path
 
 from decametre.errors import DecametreError
-from decametre.landcover.patches.cutting import Source, cut_patches
-from decametre.landcover.patches.extraction_job import Job
+from decametre.landcover.extraction.cutting import Source, cut_patches
+from decametre.landcover.extraction.placing import PlacedPatch
+from decametre.landcover.extraction.plan import Job
 from decametre.landcover.patches.patch import Patch
-from decametre.landcover.patches.placing import PlacedPatch
 from decametre.landcover.patches.store import PatchWriter
 from decametre.sentinel2.opening import open_product
 from decametre.superres.sharpening.sharpened_tile import open_sharpened

@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from decametre.errors import PatchError
-from decametre.landcover.patches.bigearthnet_names import parse_acquisition
-from decametre.landcover.patches.mapped_patches import MappedPatches
-from decametre.landcover.patches.named_patches import NamedPatches, column_of
+from decametre.landcover.bigearthnet.names import parse_acquisition
+from decametre.landcover.extraction.mapped_patches import MappedPatches
+from decametre.landcover.extraction.named_patches import NamedPatches, column_of
+from decametre.landcover.extraction.placing import PatchList, nomenclature_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, CORINE43
-from decametre.landcover.patches.placing import PatchList, nomenclature_of
 
 V1_LABELS = "_labels_metadata.json"
 

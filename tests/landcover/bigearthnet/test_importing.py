@@ -10,10 +10,10 @@ import pytest
 
 from decametre import api
 from decametre.errors import CorruptDataError, MissingBandError, OutputError, PatchError
-from decametre.landcover.patches import importing
+from decametre.landcover.bigearthnet import importing
 from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS
 from decametre.landcover.patches.store import PatchStore
-from tests.landcover.patches.archives import (
+from tests.landcover.bigearthnet.archives import (
     DATA,
     V1_NAMES,
     V2_NAMES,

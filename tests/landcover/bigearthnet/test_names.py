@@ -2,22 +2,20 @@
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 import rasterio
 
 from decametre.errors import NotAProductError
-from decametre.landcover.patches.bigearthnet_names import (
+from decametre.landcover.bigearthnet.names import (
     Acquisition,
     corner_of,
     parse_acquisition,
     split_name,
     tile_corner,
 )
-from tests.landcover.patches.scenes import product_of
-
-DATA = Path(__file__).parent / "data"
+from tests.landcover.bigearthnet.archives import DATA
+from tests.landcover.extraction.scenes import product_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pystac
 
 from decametre import __version__
 from decametre.io.stac_item import SETTINGS
-from decametre.landcover.patches.stac_item import store_item
+from decametre.landcover.extraction.stac_item import store_item
 
 
 def test_an_item_says_what_the_store_holds_and_of_what(sample, tmp_path):

@@ -1,0 +1,1 @@
+"""Cutting patches from products: which patches, which labels, and the worker processes."""
