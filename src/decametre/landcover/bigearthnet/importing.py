@@ -18,7 +18,7 @@ import rasterio
 from decametre.errors import DecametreError, PatchError
 from decametre.landcover.bigearthnet.folders import Metadata, open_folder
 from decametre.landcover.bigearthnet.lmdb_archive import open_encoded
-from decametre.landcover.extraction.patch_lists import read_names
+from decametre.landcover.bigearthnet.names import read_names
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature, to_nineteen
 from decametre.landcover.patches.patch import NATIVE_KEYS, SPLITS, Patch

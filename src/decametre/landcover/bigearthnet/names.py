@@ -12,10 +12,16 @@ one was changed so. It is also written without a leading zero (`T94033`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
-from decametre.errors import NotAProductError
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from decametre.errors import NotAProductError, PatchError
 from decametre.sentinel2.product import Product
 
 _NAME = re.compile(
@@ -127,3 +133,35 @@ def corner_of(tile: str, near: float | None = None) -> tuple[float, float]:
     northing = (letter % len(_ROW_LETTERS) + 1) * _SQUARE
     northing += round((near - northing) / _CYCLE) * _CYCLE
     return easting // 60 * 60, -(-northing // 60) * 60
+
+
+def read_names(path: Path) -> Iterator[tuple[str, str]]:
+    """Names of patches in a file, each with a second name or nothing.
+
+    Args:
+        path: `.parquet` with columns `patch_id` and maybe `s2v1_name`, as BigEarthNet's tables; or
+            text, the first entry of each line.
+
+    Raises:
+        PatchError: It cannot be read.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            table = pq.read_table(path)
+            names = table["patch_id"].to_pylist()
+            aliases = column_of(table, "s2v1_name", "")
+            yield from zip(names, aliases, strict=True)
+            return
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name = line.split(",")[0].strip().strip('"')
+            if name and not name.startswith("#") and name != "patch_id":
+                yield name, ""
+    except (OSError, ValueError, KeyError) as error:
+        raise PatchError(f"{path}: no list of names that can be read ({error})") from error
+
+
+def column_of(table: pa.Table, name: str, otherwise: Any) -> list[Any]:
+    """A column as a list, with something else where it is missing or null."""
+    if name not in table.column_names:
+        return [otherwise] * len(table)
+    return [otherwise if value is None else value for value in table[name].to_pylist()]

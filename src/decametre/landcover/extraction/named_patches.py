@@ -11,6 +11,7 @@ import pyarrow as pa
 from decametre.errors import PatchError
 from decametre.landcover.bigearthnet.names import (
     Acquisition,
+    column_of,
     parse_acquisition,
     split_name,
     tile_corner,
@@ -111,10 +112,3 @@ class NamedPatches:
             table = self._table.take(pa.array(rows, pa.int64()))
         columns = {"labels": (), "split": "", "s2v1_name": "", "country": ""}
         return zip(*(column_of(table, *each) for each in columns.items()), strict=True)
-
-
-def column_of(table: pa.Table, name: str, otherwise: Any) -> list[Any]:
-    """A column as a list, with something else where it is missing or null."""
-    if name not in table.column_names:
-        return [otherwise] * len(table)
-    return [otherwise if value is None else value for value in table[name].to_pylist()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import geopandas
@@ -12,9 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from decametre.errors import PatchError
-from decametre.landcover.bigearthnet.names import parse_acquisition
+from decametre.landcover.bigearthnet.names import parse_acquisition, read_names
 from decametre.landcover.extraction.mapped_patches import MappedPatches
-from decametre.landcover.extraction.named_patches import NamedPatches, column_of
+from decametre.landcover.extraction.named_patches import NamedPatches
 from decametre.landcover.extraction.placing import PatchList, nomenclature_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, CORINE43
 
@@ -50,31 +49,6 @@ def read_patch_list(path: Path, label_column: str = "labels") -> PatchList:
             f"{path}: no list of patches that can be read ({error}); give BigEarthNet's "
             "metadata.parquet, names in a .txt or .csv, or a grid as GeoJSON or GeoParquet"
         ) from error
-
-
-def read_names(path: Path) -> Iterator[tuple[str, str]]:
-    """Names of patches in a file, each with a second name or nothing.
-
-    Args:
-        path: `.parquet` with columns `patch_id` and maybe `s2v1_name`, as BigEarthNet's tables; or
-            text, the first entry of each line.
-
-    Raises:
-        PatchError: It cannot be read.
-    """
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path)
-            names = table["patch_id"].to_pylist()
-            aliases = column_of(table, "s2v1_name", "")
-            yield from zip(names, aliases, strict=True)
-            return
-        for line in path.read_text(encoding="utf-8").splitlines():
-            name = line.split(",")[0].strip().strip('"')
-            if name and not name.startswith("#") and name != "patch_id":
-                yield name, ""
-    except (OSError, ValueError, KeyError) as error:
-        raise PatchError(f"{path}: no list of names that can be read ({error})") from error
 
 
 def _read_metadata(path: Path) -> NamedPatches:

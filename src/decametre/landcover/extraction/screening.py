@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from decametre.errors import PatchError
-from decametre.landcover.extraction.patch_lists import read_names
+from decametre.landcover.bigearthnet.names import read_names
 from decametre.landcover.extraction.placing import PlacedPatch
 from decametre.landcover.patches.patch import PATCH_METRES
 from decametre.sentinel2.product import Product
