@@ -18,9 +18,10 @@ from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
 from decametre.landcover.patches.patch import NATIVE_KEYS
-from decametre.landcover.patches.store import PatchStore, PatchWriter
+from decametre.landcover.patches.store import PatchStore
+from decametre.landcover.patches.store_writer import PatchWriter
 from tests.landcover.models.tiny_model import SHARPENED, tiny_model
-from tests.landcover.patches.synthetic_patches import made
+from tests.landcover.patches.synthetic_patches import synthetic_patch
 from tests.training.team import finish, start
 
 COUNTS = {"train": 3, "validation": 40, "test": 2 * AT_ONCE + 9}
@@ -32,11 +33,11 @@ def make_store(path, counts, nomenclature=BIGEARTHNET19, prefix="patch"):
     for split, count in counts.items():
         for number in range(count):
             name = f"{prefix}{split}{number}"
-            fresh = made(name)
+            fresh = synthetic_patch(name)
             dimmed = {key: image // (2 + number % 20) for key, image in fresh.data.items()}
             labels = nomenclature.classes[number % 3 : number % 3 + 1]
             labels = fresh.labels if nomenclature == BIGEARTHNET19 else labels
-            patches.append(made(name, split=split, data=dimmed, labels=labels))
+            patches.append(synthetic_patch(name, split=split, data=dimmed, labels=labels))
     header = Header(nomenclature, NATIVE_KEYS, attribution="made")
     with PatchWriter(path, header, len(patches)) as writer:
         writer.append(patches)
@@ -61,7 +62,7 @@ def model(folder):
 def said_by(model, path, split):
     loaded, store = load_land_cover(model), PatchStore(path)
     images = images_of(loaded.card.bands_in, store, sharpened=False)
-    places = store.places(split)
+    places = store.indices(split)
     return predicted(loaded.network, store, places, images, torch.device("cpu"))
 
 

@@ -15,9 +15,10 @@ from decametre.landcover.models.classifier import (
 )
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19
-from decametre.landcover.patches.store import PatchStore, PatchWriter
+from decametre.landcover.patches.store import PatchStore
+from decametre.landcover.patches.store_writer import PatchWriter
 from tests.landcover.models.tiny_model import tiny_model
-from tests.landcover.patches.synthetic_patches import HEADER, made
+from tests.landcover.patches.synthetic_patches import HEADER, synthetic_patch
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
@@ -61,7 +62,7 @@ def test_a_gap_is_filled_alike_in_any_company():
 def test_patches_come_in_the_order_of_places(tmp_path):
     count = AT_ONCE + 3
     with PatchWriter(tmp_path / "patches.h5", HEADER, count) as writer:
-        writer.append([made(f"patch{number}") for number in range(count)])
+        writer.append([synthetic_patch(f"patch{number}") for number in range(count)])
     store = PatchStore(tmp_path / "patches.h5")
     model = load_land_cover(tiny_model(tmp_path / "tiny"))
     images = images_of(model.card.bands_in, store, sharpened=False)

@@ -11,7 +11,7 @@ from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS, Patch
 HEADER = Header(BIGEARTHNET19, NATIVE_KEYS, attribution="nobody")
 
 
-def made(name, keys=NATIVE_KEYS, **fields):
+def synthetic_patch(name, keys=NATIVE_KEYS, **fields):
     """A patch whose pixels and labels follow from its name."""
     random = np.random.default_rng(zlib.crc32(name.encode()))
     count = int(random.integers(1, 4))

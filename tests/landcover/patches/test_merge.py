@@ -11,10 +11,11 @@ import pytest
 from decametre import api
 from decametre.errors import OutputError, PatchError
 from decametre.landcover.patches.nomenclature import CORINE43
-from decametre.landcover.patches.store import PatchStore, PatchWriter
-from tests.landcover.patches.synthetic_patches import HEADER, assert_holds, made
+from decametre.landcover.patches.store import PatchStore
+from decametre.landcover.patches.store_writer import PatchWriter
+from tests.landcover.patches.synthetic_patches import HEADER, assert_holds, synthetic_patch
 
-PATCHES = [made(f"patch_{number}") for number in range(9)]
+PATCHES = [synthetic_patch(f"patch_{number}") for number in range(9)]
 
 
 def write(path, patches, header=HEADER):
@@ -82,18 +83,18 @@ def test_a_missing_shard_is_no_zeros(tmp_path, shards):
         PatchStore(tmp_path / "all.h5")
 
 
-@pytest.mark.parametrize("patches", [[made("other")], PATCHES[4:6]])
+@pytest.mark.parametrize("patches", [[synthetic_patch("other")], PATCHES[4:6]])
 def test_a_shard_that_was_replaced_is_refused(tmp_path, shards, patches):
     api.merge_patches(shards, tmp_path / "all.h5")
     shards[1].unlink()
     write(shards[1], patches)
     store = PatchStore(tmp_path / "all.h5")
-    with pytest.raises(PatchError, match=r"1\.h5 is another file than when .* merge again"):
+    with pytest.raises(PatchError, match=r"1\.h5 has changed since .* merge again"):
         store.read([4], ["data_10m"])
 
 
 def test_doubled_patches_are_refused(tmp_path, shards):
-    shards.append(write(tmp_path / "more.h5", [made("new"), PATCHES[5]]))
+    shards.append(write(tmp_path / "more.h5", [synthetic_patch("new"), PATCHES[5]]))
     with pytest.raises(PatchError, match=r"patch_5 is in .*2\.h5 and in .*more\.h5"):
         api.merge_patches(shards, tmp_path / "all.h5")
     assert not (tmp_path / "all.h5").exists()
@@ -102,7 +103,9 @@ def test_doubled_patches_are_refused(tmp_path, shards):
 def test_all_whose_data_it_is_are_named(tmp_path, shards):
     for year in (2016, 2018, 2016):
         header = replace(HEADER, attribution=f"contains data {year}")
-        shards.append(write(tmp_path / f"{len(shards)}.h5", [made(f"new{len(shards)}")], header))
+        shards.append(
+            write(tmp_path / f"{len(shards)}.h5", [synthetic_patch(f"new{len(shards)}")], header)
+        )
     api.merge_patches(shards[3:], tmp_path / "all.h5")
     found = PatchStore(tmp_path / "all.h5").header.attribution
     assert found == "contains data 2016; contains data 2018"
@@ -117,7 +120,7 @@ def test_all_whose_data_it_is_are_named(tmp_path, shards):
     ],
 )
 def test_shards_that_do_not_fit_one_another(tmp_path, shards, changes, keys, said):
-    patch = made("new", keys or HEADER.keys, labels=("Pastures",))
+    patch = synthetic_patch("new", keys or HEADER.keys, labels=("Pastures",))
     shards.append(write(tmp_path / "more.h5", [patch], replace(HEADER, **changes)))
     with pytest.raises(PatchError, match=rf"more\.h5 does not fit .*0\.h5: {said}"):
         api.merge_patches(shards, tmp_path / "all.h5")

@@ -5,7 +5,7 @@ import pytest
 
 from decametre.errors import PatchError
 from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS
-from tests.landcover.patches.synthetic_patches import made
+from tests.landcover.patches.synthetic_patches import synthetic_patch
 
 
 def test_the_layouts_are_those_of_bigearthnet():
@@ -29,24 +29,24 @@ def test_the_order_of_bands_is_a_contract():
 
 @pytest.mark.parametrize("keys", [NATIVE_KEYS, ("data_super",), tuple(LAYOUTS)])
 def test_a_patch_is_native_or_sharpened_or_both(keys):
-    assert set(made("a", keys).data) == set(keys)
+    assert set(synthetic_patch("a", keys).data) == set(keys)
 
 
 @pytest.mark.parametrize("keys", [(), ("data_10m",), (*NATIVE_KEYS[:2], "data_super")])
 def test_a_patch_with_other_images_is_refused(keys):
     with pytest.raises(PatchError, match="data_super, or all"):
-        made("a", keys)
+        synthetic_patch("a", keys)
 
 
 def test_an_image_of_another_size_or_type_is_refused():
-    whole = made("a").data
+    whole = synthetic_patch("a").data
     for image in (whole["data_60m"][:, 1:], whole["data_60m"].astype(np.float32)):
         with pytest.raises(PatchError, match="patch a: data_60m"):
-            made("a", data={**whole, "data_60m": image})
+            synthetic_patch("a", data={**whole, "data_60m": image})
 
 
 def test_a_split_or_offset_that_is_none_is_refused():
-    with pytest.raises(PatchError, match="split 'val' is none of train"):
-        made("a", split="val")
+    with pytest.raises(PatchError, match="split 'val' is not one of train"):
+        synthetic_patch("a", split="val")
     with pytest.raises(PatchError, match="offsets"):
-        made("a", offset=np.zeros(13, np.int32))
+        synthetic_patch("a", offset=np.zeros(13, np.int32))

@@ -12,7 +12,8 @@ from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.images import chosen_images
 from decametre.landcover.patches.nomenclature import Nomenclature
 from decametre.landcover.patches.patch import LAYOUTS
-from decametre.landcover.patches.store import PatchStore, PatchWriter
+from decametre.landcover.patches.store import PatchStore
+from decametre.landcover.patches.store_writer import PatchWriter
 from decametre.landcover.training.task import LandCover, band_statistics
 from decametre.recipes.reading import read_recipe
 from decametre.sentinel2.bands import BAND_NAMES
@@ -22,7 +23,7 @@ from decametre.training.loop import start, step_once
 from decametre.training.order import micro_batches
 from decametre.training.ranks import ALONE
 from decametre.training.running_statistics import RunningStatistics
-from tests.landcover.patches.synthetic_patches import HEADER, made
+from tests.landcover.patches.synthetic_patches import HEADER, synthetic_patch
 from tests.training.team import together
 
 CLASSES = Nomenclature("made", ("bright", "dark", "striped"))
@@ -43,7 +44,9 @@ def patch(number):
     random = np.random.default_rng(number)
     bright, striped = bool(number % 2), bool(number // 2 % 2)
     labels = ("bright" if bright else "dark", *(("striped",) if striped else ()))
-    fresh = made(f"patch{number}", labels=(), split=("train", "train", "validation")[number % 3])
+    fresh = synthetic_patch(
+        f"patch{number}", labels=(), split=("train", "train", "validation")[number % 3]
+    )
     data = {}
     for key, image in fresh.data.items():
         level = 6000 if bright else 1500
@@ -51,7 +54,7 @@ def patch(number):
         stripes = 1000 * (np.arange(image.shape[1]) % 4 < 2)[:, None] if striped else 0
         data[key] = (level + noise + stripes).astype(np.uint16)
     offset = np.full(12, -1000, np.int32)
-    return made(fresh.name, labels=labels, split=fresh.split, data=data, offset=offset)
+    return synthetic_patch(fresh.name, labels=labels, split=fresh.split, data=data, offset=offset)
 
 
 def make_store(path, count=30):
@@ -233,7 +236,7 @@ def test_bands_of_several_grids_go_by_wavelength_and_come_out_as_standard_number
 
 
 def test_mean_and_deviation_are_of_pixels_with_data(tmp_path):
-    patches = [made("a"), made("b")]
+    patches = [synthetic_patch("a"), synthetic_patch("b")]
     for patch in patches:
         patch.data["data_20m"][:, :45] = 0
     with PatchWriter(tmp_path / "gaps.h5", HEADER, 2) as writer:
@@ -279,7 +282,7 @@ def test_stores_that_do_not_go_together(store, tmp_path):
     header = Header(CLASSES, ("data_10m", "data_20m", "data_60m"), attribution="made")
     fresh = patch(2)
     with PatchWriter(other, header, 1) as writer:
-        writer.append([made("patch0", labels=("dark",), split="", data=fresh.data)])
+        writer.append([synthetic_patch("patch0", labels=("dark",), split="", data=fresh.data)])
     recipe = read_recipe("landcover_resnet50", TINY, [str(store)], [str(other)])
     with pytest.raises(TrainingError, match=r"patch0.*trained and validated on"):
         LandCover(recipe, None, torch.device("cpu"), torch.float32)

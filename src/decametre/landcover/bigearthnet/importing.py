@@ -22,7 +22,7 @@ from decametre.landcover.bigearthnet.names import read_names
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature, to_nineteen
 from decametre.landcover.patches.patch import NATIVE_KEYS, SPLITS, Patch
-from decametre.landcover.patches.store import PatchWriter
+from decametre.landcover.patches.store_writer import PatchWriter
 from decametre.sentinel2.raster import GDAL_OPTIONS
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def import_patches(
         return replace(patch, labels=labels, split=split_of.get(name, patch.split))
 
     with PatchWriter(output, header, len(names), overwrite=overwrite) as writer:
-        begun, skipped = writer.done, Counter[str]()
+        begun, skipped = writer.length, Counter[str]()
         missing = (name for name in names if name not in writer.names)
         # GDAL's settings hold for a thread.
         with ThreadPoolExecutor(
@@ -153,11 +153,11 @@ def import_patches(
                 found = list(pool.map(read, batch))
                 skipped.update(reason for reason in found if isinstance(reason, str))
                 writer.append([patch for patch in found if isinstance(patch, Patch)])
-                done = writer.done + skipped.total()
+                done = writer.length + skipped.total()
                 progress(done, len(names), done - begun)
         for reason, count in skipped.items():
             log.info("%d left out: %s", count, reason)
-        patches = writer.done
+        patches = writer.length
     return ImportResult(output, patches, dict(left_out + skipped))
 
 

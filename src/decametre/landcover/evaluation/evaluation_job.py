@@ -186,7 +186,7 @@ def places_of(store: PatchStore, split: str) -> np.ndarray:
         raise UnknownNameError("split", split, (*SPLITS, ALL))
     if split == ALL or not any(store.splits):
         return np.arange(len(store))
-    return store.places(split)
+    return store.indices(split)
 
 
 def check_apart(

@@ -20,7 +20,7 @@ from decametre.landcover.extraction.cutting import Source, cut_patches
 from decametre.landcover.extraction.placing import PlacedPatch
 from decametre.landcover.extraction.plan import Job
 from decametre.landcover.patches.patch import Patch
-from decametre.landcover.patches.store import PatchWriter
+from decametre.landcover.patches.store_writer import PatchWriter
 from decametre.sentinel2.opening import open_product
 from decametre.superres.sharpening.sharpened_tile import open_sharpened
 
@@ -53,7 +53,7 @@ def write_shard(job: Job, shard: int, report: Report) -> None:
                 for done, patches in _batches(_rows(job, share[first:])):
                     writer.append(patches)
                     report(shard, first + done)
-                if not writer.done:
+                if not writer.length:
                     raise _NoDataError
         except _NoDataError:
             job.empty_path(shard).touch()

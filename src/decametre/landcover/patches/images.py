@@ -1,4 +1,4 @@
-"""Which images of a store hold the bands that a network sees, and reading them."""
+"""Select and read the stored images that hold the input bands of a network."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from decametre.landcover.patches.store import PatchStore
 from decametre.sentinel2.bands import BAND_NAMES
 
 Dn = dict[int, np.ndarray]
-"""uint16 DN, (patches, bands, rows, columns) for each GSD in metres; 0 is nodata."""
+"""uint16 DN, (patches, bands, rows, columns), for each GSD in metres; 0 is nodata."""
 
 Offset = dict[int, np.ndarray]
-"""float32 DN to add, (patches, bands) for each GSD."""
+"""float32 radiometric offset in DN, (patches, bands), for each GSD."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """The stored images of some patches.
+    """Input bands of a network that one image of a store holds.
 
     Attributes:
-        gsd: Size of their pixels in metres.
-        key: In the store.
-        channels: Which of the stored bands are taken.
-        columns: The same, as columns of the store's offsets.
+        gsd: Pixel size in metres.
+        key: Key of the image in the store.
+        channels: Positions of the bands in the stored image.
+        columns: Positions of the bands in the store's offsets.
     """
 
     gsd: int
@@ -37,15 +37,15 @@ class Images:
 
 
 def chosen_images(bands: Sequence[str], store: PatchStore, *, sharpened: bool) -> list[Images]:
-    """Which stored images hold some bands.
+    """Select the stored images that hold some bands.
 
     Args:
-        bands: That the network sees.
+        bands: Input bands of the network.
         store: The patches.
-        sharpened: All at 10 m; else each on its native grid.
+        sharpened: Take all bands at 10 m, rather than each on its native grid.
 
     Raises:
-        PatchError: The store has no such images.
+        PatchError: The store lacks an image.
     """
     keys = ("data_super",) if sharpened else NATIVE_KEYS
     held = {key: [name for name in LAYOUTS[key].bands if name in bands] for key in keys}
@@ -55,7 +55,7 @@ def chosen_images(bands: Sequence[str], store: PatchStore, *, sharpened: bool) -
 def images_of(
     bands_in: Mapping[int, Sequence[str]], store: PatchStore, *, sharpened: bool
 ) -> list[Images]:
-    """Which stored images a network's card speaks of, in the card's order.
+    """Select the stored images that a network's card names, in the card's order.
 
     Args:
         bands_in: Band names for each GSD.
@@ -63,7 +63,7 @@ def images_of(
         sharpened: See `chosen_images`.
 
     Raises:
-        PatchError: The store has no such images.
+        PatchError: The store lacks an image.
     """
     return [
         _images("data_super" if sharpened else f"data_{gsd}m", names, store)
@@ -74,8 +74,8 @@ def images_of(
 def _images(key: str, names: Sequence[str], store: PatchStore) -> Images:
     if key not in store.keys:
         raise PatchError(
-            f"{store.path} has no {key}, which the network looks at, but {', '.join(store.keys)}; "
-            "make a store with it (`decametre patches extract`), or take another network "
+            f"{store.path} has no {key}, which the network needs, only {', '.join(store.keys)}; "
+            "make a store with it (`decametre patches extract`), or choose another network "
             "(network.upsampling)"
         )
     held = LAYOUTS[key].bands
@@ -93,17 +93,17 @@ def bands_of(images: Sequence[Images]) -> Mapping[int, tuple[str, ...]]:
 
 
 def read_images(
-    store: PatchStore, places: Sequence[int] | np.ndarray, images: Sequence[Images]
+    store: PatchStore, indices: Sequence[int] | np.ndarray, images: Sequence[Images]
 ) -> tuple[Dn, Offset]:
-    """Patches as they are stored.
+    """Read images and offsets of patches.
 
     Args:
         store: The patches.
-        places: In the store; there may be none.
-        images: Which images and bands.
+        indices: Indices in the store; may be empty.
+        images: Images and bands to read.
     """
     keys = [*(image.key for image in images), "offset"]
-    found = store.read(np.asarray(places, np.int64).tolist(), keys)
+    found = store.read(np.asarray(indices, np.int64).tolist(), keys)
     return (
         {image.gsd: _columns(found[image.key], image.channels) for image in images},
         {image.gsd: found["offset"][:, image.columns].astype(np.float32) for image in images},
@@ -111,5 +111,5 @@ def read_images(
 
 
 def _columns(images: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
-    """Some bands of images; no copy where these are all."""
+    """Select bands; without a copy if all are selected."""
     return images if channels == tuple(range(images.shape[1])) else images[:, list(channels)]

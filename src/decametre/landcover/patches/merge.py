@@ -1,8 +1,7 @@
-"""Shards become one store: a small file that presents them as one, or one plain file."""
+"""Merge shards into one store: a small file that refers to them, or one plain file."""
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,14 +11,13 @@ import h5py
 
 from decametre.errors import PatchError
 from decametre.io.staging import Staging
-from decametre.landcover.patches.file_format import COLUMNS, TEXTS, Header
+from decametre.landcover.patches.file_format import COLUMNS, TEXT_BYTES, Header
 from decametre.landcover.patches.patch import LAYOUTS
-from decametre.landcover.patches.store import PatchStore, PatchWriter
-
-log = logging.getLogger(__name__)
+from decametre.landcover.patches.store import PatchStore
+from decametre.landcover.patches.store_writer import PatchWriter
 
 BATCH = 128
-"""Patches that are copied at once."""
+"""Patches that are copied together."""
 
 
 def merge_patches(
@@ -30,44 +28,44 @@ def merge_patches(
     overwrite: bool = False,
     progress: Callable[[int, int, int], None] = lambda done, total, count: None,
 ) -> int:
-    """Merge stores; see `api.merge_patches`. Returns the number of patches."""
+    """Merge stores and return the number of patches; see `api.merge_patches`."""
     stores = [PatchStore(path) for path in shards]
     if not stores:
         raise PatchError(f"{output}: no shard to merge")
     if any(output.resolve() == path.resolve() for path in shards):
         raise PatchError(f"{output} is one of the shards; give another output")
     header = _common_header(stores)
-    _refuse_doubled(stores)
+    _refuse_duplicates(stores)
     count = sum(map(len, stores))
     if consolidate:
         _copy(stores, output, header, count, overwrite, progress)
     else:
-        _present(stores, output, header, count, overwrite)
+        _refer(stores, output, header, count, overwrite)
     return count
 
 
 def _common_header(stores: Sequence[PatchStore]) -> Header:
-    """What is true of all stores; of their jobs and whose data they are, each is told once."""
+    """Header of the merged store, with each distinct job and attribution once."""
     first = replace(stores[0].header, job="", attribution="")
     for store in stores[1:]:
-        differs = replace(store.header, job="", attribution="").difference(first)
-        if differs:
-            raise PatchError(f"{store.path} does not fit {stores[0].path}: {differs}")
+        difference = replace(store.header, job="", attribution="").difference(first)
+        if difference:
+            raise PatchError(f"{store.path} does not fit {stores[0].path}: {difference}")
     headers = [store.header for store in stores]
     jobs = dict.fromkeys(header.job for header in headers if header.job)
-    owners = dict.fromkeys(header.attribution for header in headers if header.attribution)
-    return replace(first, job="; ".join(jobs), attribution="; ".join(owners))
+    attributions = dict.fromkeys(header.attribution for header in headers if header.attribution)
+    return replace(first, job="; ".join(jobs), attribution="; ".join(attributions))
 
 
-def _refuse_doubled(stores: Sequence[PatchStore]) -> None:
-    holder: dict[str, PatchStore] = {}
+def _refuse_duplicates(stores: Sequence[PatchStore]) -> None:
+    owners: dict[str, PatchStore] = {}
     for store in stores:
         for name in store.names:
-            if name in holder:
+            if name in owners:
                 raise PatchError(
-                    f"patch {name} is in {holder[name].path} and in {store.path}; leave one out"
+                    f"patch {name} is in {owners[name].path} and in {store.path}; exclude one"
                 )
-            holder[name] = store
+            owners[name] = store
 
 
 def _copy(
@@ -78,42 +76,45 @@ def _copy(
     overwrite: bool,
     progress: Callable[[int, int, int], None],
 ) -> None:
+    """Copy all patches into one plain file, or resume such a copy."""
     with PatchWriter(output, header, count, overwrite=overwrite) as writer:
-        begun = writer.done
-        progress(begun, count, 0)
+        resumed = writer.length
+        progress(resumed, count, 0)
         for store in stores:
-            places = [at for at, name in enumerate(store.names) if name not in writer.names]
-            for start in range(0, len(places), BATCH):
-                writer.append(store.patches(places[start : start + BATCH]))
-                progress(writer.done, count, writer.done - begun)
+            missing = [at for at, name in enumerate(store.names) if name not in writer.names]
+            for start in range(0, len(missing), BATCH):
+                writer.append(store.patches(missing[start : start + BATCH]))
+                progress(writer.length, count, writer.length - resumed)
 
 
-def _present(
+def _refer(
     stores: Sequence[PatchStore], output: Path, header: Header, count: int, overwrite: bool
 ) -> None:
+    """Write a file that copies the columns and refers to the shards for the images."""
     for store in stores:
         if store.shards[0].path != store.path:
             raise PatchError(
                 f"{store.path} was merged itself; give its shards, or --consolidate to copy it"
             )
-    needed = count * (sum(TEXTS.values()) + 256)
+    needed = count * (sum(TEXT_BYTES.values()) + 256)
     with Staging(output, overwrite=overwrite, needed=needed) as staging:
         with h5py.File(staging.path(output.name), "w") as file:
-            header.describe(file)
-            for key in header.keys:
-                layout = h5py.VirtualLayout((count, *LAYOUTS[key].shape), "<u2")
-                start = 0
-                for store in stores:
-                    path = os.path.relpath(store.path.resolve(), output.parent.resolve())
-                    source = h5py.VirtualSource(path, key, (len(store), *LAYOUTS[key].shape))
-                    layout[start : start + len(store)] = source
-                    start += len(store)
-                dataset = file.create_virtual_dataset(key, layout)
-                dataset.attrs["bands"] = list(LAYOUTS[key].bands)
-            header.allot_columns(file, count)
+            header.write_attributes(file)
+            header.allocate_columns(file, count)
+            layouts = {
+                key: h5py.VirtualLayout((count, *LAYOUTS[key].shape), "<u2") for key in header.keys
+            }
             start = 0
             for store in stores:
+                rows = slice(start, start + len(store))
+                start = rows.stop
                 for key in COLUMNS:
-                    file[key][start : start + len(store)] = store.column(key)
-                start += len(store)
+                    file[key][rows] = store.column(key)
+                path = os.path.relpath(store.path.resolve(), output.parent.resolve())
+                for key, layout in layouts.items():
+                    shape = (len(store), *LAYOUTS[key].shape)
+                    layout[rows] = h5py.VirtualSource(path, key, shape)
+            for key, layout in layouts.items():
+                dataset = file.create_virtual_dataset(key, layout)
+                dataset.attrs["bands"] = list(LAYOUTS[key].bands)
         staging.commit(output.name)

@@ -1,4 +1,4 @@
-"""The classes of land cover: BigEarthNet's 43, its 19, and how the first become the second.
+"""Land-cover classes: BigEarthNet's 43, its 19, and the mapping from the 43 to the 19.
 
 The orders and the mapping are those of `label_indices.json`, which BigEarthNet's authors publish
 with their 19-class models (Sumbul et al. 2021). Names are spelled as in the label files of
@@ -61,7 +61,7 @@ CORINE43_TO_19: dict[str, str | None] = {
     "Estuaries": "Marine waters",
     "Sea and ocean": "Marine waters",
 }
-"""What becomes of each of the 43 classes, in CORINE's order; None: it has no class in the 19."""
+"""Class of the 19 for each of the 43, in CORINE's order; None if there is none."""
 
 CLASSES = {
     "corine43": tuple(CORINE43_TO_19),
@@ -87,19 +87,19 @@ CLASSES = {
         "Marine waters",
     ),
 }
-"""The published nomenclatures by name, their classes in the official order."""
+"""Classes of the published nomenclatures, in the official order."""
 
 
 @dataclass(frozen=True)
 class Nomenclature:
-    """A list of classes, of which a patch may have several.
+    """An ordered list of classes. A patch may have several of them.
 
     Attributes:
-        name: `corine43`, `bigearthnet19`, or another for another list.
-        classes: Names of the classes; their order is the order of columns everywhere.
+        name: `corine43`, `bigearthnet19`, or another name for any other list.
+        classes: Class names, in the order of label columns.
 
     Raises:
-        PatchError: A class is named twice, or a published name goes with other classes.
+        PatchError: A class appears twice, or a published name is used for other classes.
     """
 
     name: str
@@ -108,33 +108,33 @@ class Nomenclature:
     def __post_init__(self) -> None:
         if not self.classes or len(set(self.classes)) < len(self.classes):
             raise PatchError(
-                f"nomenclature '{self.name}' has no class, or one twice: {self.classes}"
+                f"nomenclature '{self.name}' has no class, or the same one twice: {self.classes}"
             )
         official = CLASSES.get(self.name, self.classes)
         if self.classes != official:
-            place, given, right = next(
-                (place, *pair)
-                for place, pair in enumerate(
+            index, given, expected = next(
+                (index, *pair)
+                for index, pair in enumerate(
                     zip((*self.classes, "none"), (*official, "none"), strict=False)
                 )
                 if pair[0] != pair[1]
             )
             raise PatchError(
-                f"nomenclature '{self.name}': class {place} is '{given}', not '{right}'; give "
-                "another list another name"
+                f"nomenclature '{self.name}': class {index} is '{given}', not '{expected}'; "
+                "give another list another name"
             )
 
     def row(self, labels: Iterable[str]) -> np.ndarray:
-        """Labels as a row of a binary matrix.
+        """Encode labels as a row of a binary matrix.
 
         Args:
-            labels: Names of classes, in any order.
+            labels: Class names, in any order.
 
         Returns:
             uint8, (classes,): 1 where a class is among the labels.
 
         Raises:
-            UnknownNameError: A label is none of the classes; names the nearest.
+            UnknownNameError: A label is unknown; the message proposes the nearest class.
         """
         row = np.zeros(len(self.classes), np.uint8)
         for label in labels:
@@ -144,8 +144,8 @@ class Nomenclature:
         return row
 
     def labels(self, row: np.ndarray) -> tuple[str, ...]:
-        """The labels of a row, in the order of the classes."""
-        return tuple(name for name, given in zip(self.classes, row, strict=True) if given)
+        """Decode a row into labels, in the order of the classes."""
+        return tuple(name for name, present in zip(self.classes, row, strict=True) if present)
 
 
 CORINE43 = Nomenclature("corine43", CLASSES["corine43"])
@@ -153,16 +153,16 @@ BIGEARTHNET19 = Nomenclature("bigearthnet19", CLASSES["bigearthnet19"])
 
 
 def to_nineteen(labels: Iterable[str]) -> tuple[str, ...]:
-    """What labels of the 43 classes become in the 19.
+    """Convert labels of the 43 classes to the 19.
 
     Args:
-        labels: Of the 43 classes.
+        labels: Names among the 43 classes.
 
     Returns:
-        Of the 19 classes, in their order, each once; maybe none.
+        Names among the 19 classes, in their order, each once; may be empty.
 
     Raises:
-        UnknownNameError: A label is none of the 43; names the nearest.
+        UnknownNameError: A label is unknown; the message proposes the nearest class.
     """
     given = CORINE43.labels(CORINE43.row(labels))
     found = {CORINE43_TO_19[label] for label in given}

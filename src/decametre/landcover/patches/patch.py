@@ -1,4 +1,4 @@
-"""What a patch is: 1200 m of ground with its labels, on native grids, sharpened, or both."""
+"""A patch: a square of 1200 m with labels, its bands on native grids, sharpened, or both."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD, bands_at
 PATCH_METRES = 1200
 """Edge of a patch on the ground."""
 
+PATCH_PIXELS = PATCH_METRES // FINEST_GSD
+"""Edge of a patch in 10 m pixels."""
+
+POSITION_STEP = 60
+"""Metres: patches begin on pixels of the 60 m grid, which are whole pixels in every band."""
+
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
 class ImageLayout:
-    """What one image of a patch holds.
+    """Bands and pixel size of one image of a patch.
 
     Attributes:
-        bands: The order of its bands.
-        gsd: Size of its pixels in metres.
+        bands: Band names, in the order of the planes.
+        gsd: Pixel size in metres.
     """
 
     bands: tuple[str, ...]
@@ -45,20 +51,20 @@ NATIVE_KEYS = ("data_10m", "data_20m", "data_60m")
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """A square of ground with labels.
+    """A square of ground with its pixels and labels.
 
     Attributes:
-        name: Unlike that of all others.
+        name: Unique in a store.
         product: Id of the product that it was cut from.
         crs: Such as `EPSG:32633`.
         origin: x and y of the upper left corner in metres.
-        split: `train`, `validation`, `test`, or empty where it has none.
-        labels: Names of its classes.
+        split: `train`, `validation`, `test`, or empty for none.
+        labels: Class names.
         data: uint16 DN, (bands, rows, columns) as in `LAYOUTS`; 0 is nodata. All native images, or
             `data_super`, or all four.
-        offset: int32, (12,): DN to add, a band, in the order of `BAND_NAMES`. Reflectance is
+        offset: int32, (12,): radiometric offset in DN of each of `BAND_NAMES`. Reflectance is
             (DN + offset) / 10000.
-        country: Where the patch is; empty where not known.
+        country: Country of the patch; empty if unknown.
 
     Raises:
         PatchError: An image has another shape or type, or keys are missing.
@@ -88,19 +94,19 @@ class Patch:
             )
         if self.split and self.split not in SPLITS:
             raise PatchError(
-                f"patch {self.name}: split '{self.split}' is none of {', '.join(SPLITS)}"
+                f"patch {self.name}: split '{self.split}' is not one of {', '.join(SPLITS)}"
             )
 
 
 def check_keys(what: str, keys: tuple[str, ...]) -> None:
-    """Make sure that images make a patch: all native ones, or the sharpened one, or all.
+    """Make sure that a patch has all native images, the sharpened one, or all four.
 
     Args:
         what: The patch or file, for the message.
-        keys: Of its images.
+        keys: Keys of its images.
 
     Raises:
-        PatchError: They do not.
+        PatchError: It has another set of images.
     """
     if set(keys) not in ({*NATIVE_KEYS}, {"data_super"}, {*LAYOUTS}):
         raise PatchError(
