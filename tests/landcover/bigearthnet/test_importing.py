@@ -211,7 +211,7 @@ def test_a_run_with_other_settings_does_not_go_on(tmp_path, half_broken):
     with pytest.raises(MissingBandError):
         api.import_patches(root, tmp_path / "a.h5")
     with pytest.raises(
-        OutputError, match="an earlier run left a part with nomenclature 'corine43'"
+        OutputError, match="the partial file of an earlier run has nomenclature 'corine43'"
     ):
         api.import_patches(root, tmp_path / "a.h5", classes=19)
 
