@@ -5,7 +5,7 @@ from decametre.errors import RecipeError, UnknownNameError
 from decametre.landcover.models.network import LandCoverNetwork
 from decametre.recipes.reading import LandCoverRecipe, check_recipe, read_recipe, shipped_recipes
 from decametre.superres.models.registry import shipped_cards
-from decametre.superres.training.task import card_of
+from decametre.superres.training.task import build_card
 
 RECIPES = shipped_recipes()
 
@@ -22,13 +22,13 @@ def test_a_shipped_recipe_is_valid_and_builds_its_network(name):
         network = LandCoverNetwork(recipe.network.backbone, {10: recipe.network.bands}, 43)
         assert network.features == 2048
         return
-    card = card_of(recipe)
+    card = build_card(recipe)
     assert recipe.data.patch % card.alignment == 0
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name in shipped_cards()])
 def test_the_shipped_weights_are_of_the_shipped_recipe(name):
-    card, shipped = card_of(read_recipe(name)), shipped_cards()[name]
+    card, shipped = build_card(read_recipe(name)), shipped_cards()[name]
     for part in ("network", "config", "bands_in", "margin", "alignment", "projection"):
         assert getattr(card, part) == getattr(shipped, part)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from decametre.training.checkpoint import read_newest
-from decametre.training.stopping import PATIENCE
+from decametre.training.checkpoint import read_newest_checkpoint
+from decametre.training.stopping import HANG_TIMEOUT
 from tests.training.team import LIMIT, finish, start, start_each
 
 SETTINGS = {
@@ -121,11 +121,11 @@ def test_asked_to_stop_it_does_not_wait_for_a_rank_that_hangs(sample_item, tmp_p
     ranks[1].kill()
     finish(ranks[1:])
     assert first[0] == 130, first
-    assert PATIENCE - 5 < taken < PATIENCE + 10
+    assert HANG_TIMEOUT - 5 < taken < HANG_TIMEOUT + 10
     *_, line = first[2].splitlines()
     assert "rank 0 of 2 on " in line
-    assert "the others have not answered" in line
-    assert read_newest(folder).step >= 15
+    assert "the other ranks have not responded" in line
+    assert read_newest_checkpoint(folder).step >= 15
 
 
 def test_a_run_stopped_right_before_a_validation_goes_on(alone, sample_item, tmp_path):

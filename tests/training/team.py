@@ -77,12 +77,12 @@ def together(function, size, folder, **arguments):
 def main(job):
     import importlib
 
-    from decametre.training.launcher import place_of
-    from decametre.training.ranks import joined
+    from decametre.training.launcher import read_rank_info
+    from decametre.training.ranks import join_ranks
 
     module, name, arguments = pickle.loads(job.read_bytes())  # our own
-    place = place_of()
-    with joined(place, "cpu") as ranks:
+    place = read_rank_info()
+    with join_ranks(place, "cpu") as ranks:
         result = getattr(importlib.import_module(module), name)(ranks, **arguments)
     job.with_suffix(f".{place.rank}").write_bytes(pickle.dumps(result))
 

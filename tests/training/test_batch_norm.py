@@ -3,13 +3,18 @@ import torch
 from timm import create_model
 from torch import nn
 
-from decametre.training.batch_norm import SynchronisedBatchNorm, alone, synchronised, with_norm
+from decametre.training.batch_norm import (
+    SynchronisedBatchNorm,
+    replace_norms,
+    synchronised_norms,
+    without_exchange,
+)
 from tests.training.team import together
 
 
 def network(norm, name="test_resnet"):
     torch.manual_seed(0)
-    return with_norm(create_model(name, num_classes=3), norm)
+    return replace_norms(create_model(name, num_classes=3), norm)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
@@ -36,13 +41,13 @@ def by_ranks(ranks, shares):
     x = torch.rand(6, 4, 5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     norm = SynchronisedBatchNorm(4).double()
     nn.init.uniform_(norm.weight, generator=torch.Generator().manual_seed(2))
-    norm.group = ranks.gradients
+    norm.group = ranks.gradient_group
     begin = sum(shares[: ranks.rank])
     mine = x[begin : begin + shares[ranks.rank]].requires_grad_()
     result = norm(mine)
     (result**3).sum().backward()
-    with alone(norm):
-        assert [n.group for n in synchronised(norm)] == [None]
+    with without_exchange(norm):
+        assert [n.group for n in synchronised_norms(norm)] == [None]
     assert norm.group is not None
     statistics = torch.stack([norm.running_mean, norm.running_var])
     return result.detach(), mine.grad, norm.weight.grad, statistics

@@ -6,10 +6,10 @@ from torch import nn
 
 from decametre.errors import TrainingError
 from decametre.recipes.reading import read_recipe
-from decametre.training.batch_sharing import Sharing, ring, speed_of, trial_sizes
+from decametre.training.batch_sharing import BatchSharing, measure_speed, ring_seconds, trial_sizes
 from decametre.training.gradient import Gradient
-from decametre.training.order import Endless
-from decametre.training.ranks import ALONE
+from decametre.training.order import EndlessOrder
+from decametre.training.ranks import SINGLE_PROCESS
 from tests.training.team import together
 
 
@@ -45,27 +45,27 @@ def shares_of(ranks, balance, seconds, steps=0, later=None):
     """Shares before the first step, and after some in which the speeds are others."""
     task = Slow(seconds[ranks.rank])
     gradient = Gradient(task, task.network, ranks)
-    sharing = Sharing(recipe(balance), ranks, Endless(16))
-    sharing.measure(task, gradient)
+    sharing = BatchSharing(recipe(balance), ranks, EndlessOrder(16))
+    sharing.measure_speeds(task, gradient)
     first = sharing.shares
     task.seconds = (later or seconds)[ranks.rank]
     for step in range(steps):
-        (batches,) = task.batches(step, step + 1, sharing.parts)
+        (batches,) = task.batches(step, step + 1, sharing.rank_samples)
         counted = sum(task.count(batch) for batch in batches)
-        exchange = ranks.exchange([counted, *ranks.placed(gradient.clock.read())])
+        exchange = ranks.start_sum([counted, *ranks.at_own_index(gradient.timer.read())])
         gradient(batches, exchange.first)
-        _, *taken = exchange.sums()
+        _, *taken = exchange.wait()
         sharing.observe(taken, step - 1)
     return first, sharing.shares
 
 
 def test_shares_without_measuring():
-    assert Sharing(recipe("equal"), ALONE, Endless(16)).shares == [16]
-    assert Sharing(recipe("auto"), ALONE, Endless(16)).shares == [16]
+    assert BatchSharing(recipe("equal"), SINGLE_PROCESS, EndlessOrder(16)).shares == [16]
+    assert BatchSharing(recipe("auto"), SINGLE_PROCESS, EndlessOrder(16)).shares == [16]
     with pytest.raises(TrainingError, match="2 weights for 1 ranks"):
-        Sharing(recipe([1, 1]), ALONE, Endless(16))
+        BatchSharing(recipe([1, 1]), SINGLE_PROCESS, EndlessOrder(16))
     with pytest.raises(TrainingError, match="16"):
-        Sharing(recipe("equal", micro_batch=3), ALONE, Endless(16))
+        BatchSharing(recipe("equal", micro_batch=3), SINGLE_PROCESS, EndlessOrder(16))
 
 
 def test_a_slower_rank_gets_less_from_the_first_step_on(tmp_path):
@@ -101,7 +101,7 @@ def test_equal_shares_stay_equal(tmp_path):
 def test_timing_leaves_the_network_as_it_was():
     task = Slow(0.0)
     before = {name: value.clone() for name, value in task.network.state_dict().items()}
-    speed_of(task, Gradient(task, task.network, ALONE), [2, 4], None)
+    measure_speed(task, Gradient(task, task.network, SINGLE_PROCESS), [2, 4], None)
     for name, value in task.network.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(weights.grad is None for weights in task.network.parameters())
@@ -115,6 +115,6 @@ def test_trial_batches_go_beyond_the_share_and_are_whole_micro_batches():
 
 def test_a_ring_takes_longer_the_more_there_are():
     """Each rank sends (n - 1) / n of the gradient twice."""
-    assert ring(1.0, 2, 2) == 1.0
-    assert ring(1.0, 2, 4) == pytest.approx(1.5)
-    assert ring(1.0, 2, 1) == 0.0
+    assert ring_seconds(1.0, 2, 2) == 1.0
+    assert ring_seconds(1.0, 2, 4) == pytest.approx(1.5)
+    assert ring_seconds(1.0, 2, 1) == 0.0

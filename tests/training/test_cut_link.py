@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from decametre.training.checkpoint import checksum_of, read_checkpoint, read_newest
+from decametre.training.checkpoint import checksum_of, read_checkpoint, read_newest_checkpoint
 from tests.recipes.test_training_job import command, wait_for
 from tests.support.processes import REPOSITORY, Process
 from tests.training.team import finish, variables
@@ -148,7 +148,7 @@ def test_a_cut_link_ends_both_ranks_and_they_go_on_when_it_is_mended(
         assert f"decametre: error: rank {rank} of 2 on " in line
         assert "another rank ended, or the network to it broke" in line
         assert "Traceback" not in err
-    assert 0 < read_newest(folder).step < STEPS
+    assert 0 < read_newest_checkpoint(folder).step < STEPS
     with running(hosts, folder, sample_item) as ranks:
         ended = finish(ranks)
     assert [status for status, _, _ in ended] == [0, 0], ended

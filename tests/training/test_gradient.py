@@ -6,9 +6,9 @@ from torch import nn
 
 from decametre.recipes.reading import read_recipe
 from decametre.training.gradient import Gradient, bucket_size
-from decametre.training.loop import start, step_once
-from decametre.training.order import Endless, micro_batches
-from decametre.training.ranks import ALONE
+from decametre.training.loop import initial_state, train_step
+from decametre.training.order import EndlessOrder, micro_batches
+from decametre.training.ranks import SINGLE_PROCESS
 from tests.training.team import together
 
 BATCH, STEPS = 8, 4
@@ -52,19 +52,19 @@ def weights_after(
     }
     recipe = read_recipe("native_2x", changes).optimization
     task = Masked()
-    state = start(task.network, recipe)
+    state = initial_state(task.network, recipe)
     gradient = Gradient(task, state.network, ranks, compression)
-    order = Endless(BATCH)
+    order = EndlessOrder(BATCH)
     for step in range(STEPS):
         # The last batch is short, as at an epoch's end.
         samples = order.samples(step)[: BATCH if step < STEPS - 1 else 5]
         parts = micro_batches(samples, shares, ranks.rank, micro_batch)
         batches = [task.batch(part) for part in parts]
         mine = sum(task.count(batch) for batch in batches)
-        (count,) = ranks.sums([mine])
+        (count,) = ranks.sum([mine])
         if wrong:  # each rank divides by its own count, and DDP averages: the usual mistake
             count = mine * ranks.size
-        step_once(state, STEPS, recipe, gradient, batches, ALONE.exchange([count]).first)
+        train_step(state, STEPS, recipe, gradient, batches, SINGLE_PROCESS.start_sum([count]).first)
     return torch.cat([weights.detach().flatten() for weights in task.network.parameters()])
 
 
@@ -104,7 +104,7 @@ def found(tmp_path_factory):
 @pytest.mark.parametrize("case", EXACT, ids=str)
 def test_any_division_gives_the_weights_of_the_undivided_batch(case, found):
     shares, options = case
-    whole = weights_after(ALONE, [BATCH], **options)
+    whole = weights_after(SINGLE_PROCESS, [BATCH], **options)
     assert len(found[str(case)]) == len(shares)
     for weights in found[str(case)]:
         torch.testing.assert_close(weights, whole, rtol=0, atol=1e-12)
@@ -112,14 +112,14 @@ def test_any_division_gives_the_weights_of_the_undivided_batch(case, found):
 
 def test_the_mean_of_the_ranks_means_is_another_gradient(found):
     """The test above can fail: this is what it would catch."""
-    whole = weights_after(ALONE, [BATCH])
+    whole = weights_after(SINGLE_PROCESS, [BATCH])
     wrong, _ = found[str(WRONG)]
     assert float((wrong - whole).abs().max()) > 1e-3
 
 
 @pytest.mark.parametrize("case", COMPRESSED, ids=str)
 def test_compressed_gradients_come_close_and_are_the_same_on_every_rank(case, found):
-    whole = weights_after(ALONE, [BATCH])
+    whole = weights_after(SINGLE_PROCESS, [BATCH])
     first, second = found[str(case)]
     torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
     assert 0 < float((first - whole).abs().max()) < 0.05  # four steps of 0.05

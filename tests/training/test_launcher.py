@@ -1,7 +1,7 @@
 import pytest
 
 from decametre.errors import TrainingError
-from decametre.training.launcher import Place, first_host, place_of
+from decametre.training.launcher import RankInfo, first_host, read_rank_info
 
 TORCHRUN = {
     "RANK": "3",
@@ -18,26 +18,29 @@ SRUN = {
 
 
 def test_a_process_on_its_own():
-    assert place_of({}) == Place(0, 1, "")
+    assert read_rank_info({}) == RankInfo(0, 1, "")
     # A batch script has the job's variables, and is no task of srun.
-    assert place_of({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"}) == Place()
+    assert (
+        read_rank_info({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "8", "SLURM_PROCID": "0"})
+        == RankInfo()
+    )
 
 
 def test_torchrun_says_it_all():
-    assert place_of(TORCHRUN) == Place(3, 8, "gpu1:2000")
-    assert place_of(SRUN | TORCHRUN) == Place(3, 8, "gpu1:2000")
+    assert read_rank_info(TORCHRUN) == RankInfo(3, 8, "gpu1:2000")
+    assert read_rank_info(SRUN | TORCHRUN) == RankInfo(3, 8, "gpu1:2000")
 
 
 def test_srun_says_it_in_its_own_words():
-    assert place_of(SRUN) == Place(5, 9, "gpu03:29634")
+    assert read_rank_info(SRUN) == RankInfo(5, 9, "gpu03:29634")
 
 
 def test_two_steps_of_a_job_do_not_meet():
-    assert place_of(SRUN | {"SLURM_STEP_ID": "1"}).address == "gpu03:29635"
+    assert read_rank_info(SRUN | {"SLURM_STEP_ID": "1"}).address == "gpu03:29635"
 
 
 def test_a_heterogeneous_job_gives_size_and_host_itself():
-    place = place_of(SRUN | {"WORLD_SIZE": "12", "RANK": "10", "MASTER_ADDR": "gpu00"})
+    place = read_rank_info(SRUN | {"WORLD_SIZE": "12", "RANK": "10", "MASTER_ADDR": "gpu00"})
     assert (place.rank, place.size, place.address) == (10, 12, "gpu00:29634")
 
 
@@ -59,11 +62,11 @@ def test_the_first_of_slurms_nodes(nodes, host):
     ("variables", "said"),
     [
         ({"RANK": "1"}, "WORLD_SIZE is not set"),
-        ({**TORCHRUN, "RANK": "one"}, "RANK=one is no number"),
+        ({**TORCHRUN, "RANK": "one"}, "RANK=one is not a number"),
         ({**SRUN, "SLURM_STEP_NODELIST": ""}, "MASTER_ADDR"),
         ({**SRUN, "SLURM_STEP_NODELIST": "rack[1-2]n[1-4]"}, "MASTER_ADDR"),
     ],
 )
 def test_what_is_missing_is_named(variables, said):
     with pytest.raises(TrainingError, match=said):
-        place_of(variables)
+        read_rank_info(variables)

@@ -9,17 +9,17 @@ from scipy.optimize import lsq_linear
 
 from decametre.errors import TrainingError
 from decametre.training.load_balancing import (
-    BAND,
-    FLAT,
-    WINDOW,
-    Balancer,
+    DEAD_BAND,
+    MIN_SLOPE_SHARE,
+    WINDOW_STEPS,
+    LoadBalancer,
     Speed,
-    better_without,
     efficiency,
     equal_shares,
     fit_speed,
     ideal_throughput,
-    shares_for,
+    optimal_shares,
+    ranks_to_exclude,
     weighted_shares,
 )
 
@@ -69,7 +69,7 @@ def test_one_share_alone_counts_as_proportional():
 def test_a_device_that_is_not_full_does_not_work_for_nothing():
     fitted = fit_speed([1, 4, 8], [2.0, 2.0, 1.9])
     assert fitted.seconds(8) == pytest.approx(2.0, rel=0.1)
-    assert fitted.slope == pytest.approx(FLAT * 1.9 / 8)
+    assert fitted.slope == pytest.approx(MIN_SLOPE_SHARE * 1.9 / 8)
 
 
 @settings(max_examples=50)
@@ -78,7 +78,7 @@ def test_the_fit_is_the_bounded_least_squares(seconds):
     shares, times = np.array([1, 3, 4, 9]), np.array(seconds)
     fitted = fit_speed(shares.tolist(), seconds)
     columns = np.stack([1 / times, shares / times], 1)
-    floor = FLAT * times[-1] / 9
+    floor = MIN_SLOPE_SHARE * times[-1] / 9
     best = lsq_linear(columns, np.ones(4), ([0, floor], [math.inf, math.inf]), method="bvls")
     error = columns @ (fitted.fixed, fitted.slope) - 1
     assert fitted.fixed >= 0 < fitted.slope
@@ -142,8 +142,8 @@ def test_weights_that_divide_nothing_are_refused(weights):
     "divide",
     [
         lambda: equal_shares(2, 9, 2),
-        lambda: shares_for([Speed(0, 1)], 9, 2),
-        lambda: better_without([Speed(0, 1), Speed(0, 1)], 9, lambda world: 0.0, 2),
+        lambda: optimal_shares([Speed(0, 1)], 9, 2),
+        lambda: ranks_to_exclude([Speed(0, 1), Speed(0, 1)], 9, lambda world: 0.0, 2),
     ],
 )
 def test_a_batch_is_whole_micro_batches(divide):
@@ -157,23 +157,23 @@ def test_no_other_shares_are_faster(speeds, units, unit):
     batch = units * unit
     if not held(speeds, batch, unit):
         with pytest.raises(TrainingError, match="memory holds"):
-            shares_for(speeds, batch, unit)
+            optimal_shares(speeds, batch, unit)
         return
-    shares = shares_for(speeds, batch, unit)
+    shares = optimal_shares(speeds, batch, unit)
     choices = set(every_choice(speeds, batch, unit))
     assert tuple(shares) in choices
     assert slowest(speeds, shares) == min(slowest(speeds, choice) for choice in choices)
 
 
 def test_a_rank_whose_fixed_cost_is_too_long_gets_none():
-    assert shares_for([Speed(0, 1), Speed(9, 0.1)], 8) == [8, 0]
-    assert shares_for([Speed(0, 1), Speed(9, 0.1)], 12) == [9, 3]
+    assert optimal_shares([Speed(0, 1), Speed(9, 0.1)], 8) == [8, 0]
+    assert optimal_shares([Speed(0, 1), Speed(9, 0.1)], 12) == [9, 3]
 
 
 def test_memory_is_not_exceeded():
-    assert shares_for([Speed(0, 1, 7), Speed(0, 100)], 12, 2) == [6, 6]
+    assert optimal_shares([Speed(0, 1, 7), Speed(0, 100)], 12, 2) == [6, 6]
     with pytest.raises(TrainingError, match="holds 10 samples of a batch of 12; accumulate"):
-        shares_for([Speed(0, 1, 7), Speed(0, 100, 5)], 12, 2)
+        optimal_shares([Speed(0, 1, 7), Speed(0, 100, 5)], 12, 2)
 
 
 # Leaving ranks out.
@@ -190,7 +190,7 @@ def test_no_other_team_is_faster(speeds, units, unit, cost):
     batch = units * unit
     if not held(speeds, batch, unit):
         with pytest.raises(TrainingError, match="memory holds"):
-            better_without(speeds, batch, lambda world: 0.0, unit)
+            ranks_to_exclude(speeds, batch, lambda world: 0.0, unit)
         return
 
     def exchange(world):
@@ -198,12 +198,12 @@ def test_no_other_team_is_faster(speeds, units, unit, cost):
 
     def step(team):
         members = [speeds[rank] for rank in team]
-        return slowest(members, shares_for(members, batch, unit)) + exchange(len(team))
+        return slowest(members, optimal_shares(members, batch, unit)) + exchange(len(team))
 
     everyone = range(len(speeds))
     teams = [t for n in everyone for t in itertools.combinations(everyone, n + 1)]
     best = min(step(t) for t in teams if held([speeds[rank] for rank in t], batch, unit))
-    left_out, faster = better_without(speeds, batch, exchange, unit)
+    left_out, faster = ranks_to_exclude(speeds, batch, exchange, unit)
     assert step([rank for rank in everyone if rank not in left_out]) == pytest.approx(best)
     assert faster == pytest.approx(step(everyone) / best)
 
@@ -216,13 +216,13 @@ def test_half_as_fast_a_device_helps_in_proportion_only():
 
     alone = slowest([fast], [96])
     assert slowest([fast, half], equal_shares(2, 96)) + exchange(2) > alone
-    together = slowest([fast, half], shares_for([fast, half], 96)) + exchange(2)
+    together = slowest([fast, half], optimal_shares([fast, half], 96)) + exchange(2)
     assert alone / together == pytest.approx(1.5, rel=0.02)
-    assert better_without([fast, half], 96, exchange) == ((), 1.0)
+    assert ranks_to_exclude([fast, half], 96, exchange) == ((), 1.0)
 
 
 def test_a_processor_beside_a_fast_device_costs_more_than_it_brings():
-    left_out, faster = better_without(
+    left_out, faster = ranks_to_exclude(
         [Speed(0.01, 1e-3), Speed(0, 0.05), Speed(0.01, 1e-3)], 64, lambda world: 0.002 * world
     )
     assert left_out == (1,)
@@ -230,7 +230,7 @@ def test_a_processor_beside_a_fast_device_costs_more_than_it_brings():
 
 
 def test_ranks_that_all_help_stay():
-    assert better_without([Speed(0, 1)] * 4, 8, lambda world: 0.1 * world) == ((), 1.0)
+    assert ranks_to_exclude([Speed(0, 1)] * 4, 8, lambda world: 0.1 * world) == ((), 1.0)
 
 
 # Correcting shares in training.
@@ -240,7 +240,7 @@ class Job:
     """Steps of a training run, of which only the times are made up."""
 
     def __init__(self, speeds, batch, unit=1, noise=0.0, shares=None, seed=0):
-        self.balancer = Balancer(shares or equal_shares(len(speeds), batch, unit), speeds, unit)
+        self.balancer = LoadBalancer(shares or equal_shares(len(speeds), batch, unit), speeds, unit)
         self.noise, self.random = noise, np.random.default_rng(seed)
         self.changes, self.seconds = 0, 0.0
 
@@ -279,10 +279,10 @@ class Job:
 )
 def test_whatever_devices_do_shares_stay_within_bounds(speeds, units, unit, truths):
     if held(speeds, units * unit, unit):
-        shares = shares_for(speeds, units * unit, unit)
+        shares = optimal_shares(speeds, units * unit, unit)
         job = Job(speeds, units * unit, unit, shares=shares)
         for truth in truths:
-            job.run(truth[: len(speeds)], WINDOW)
+            job.run(truth[: len(speeds)], WINDOW_STEPS)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
@@ -295,14 +295,16 @@ def test_shares_come_near_the_ideal(ratio, fixed, noise):
     shares = job.run(speeds, 200)
     times = [speed.seconds(share) for speed, share in zip(speeds, shares, strict=True)]
     assert efficiency(shares, times, max(times)) >= 0.92
-    assert max(times) <= slowest(speeds, shares_for(speeds, 64)) * 1.08
+    assert max(times) <= slowest(speeds, optimal_shares(speeds, 64)) * 1.08
 
 
 def test_a_fit_that_was_all_wrong_is_outlived():
     wrong, truth = [Speed(0.5, 0.001)] * 2, [Speed(0, 0.01), Speed(0, 0.02)]
     job = Job(wrong, 128)
     shares = job.run(truth, 300)
-    assert slowest(truth, shares) <= slowest(truth, shares_for(truth, 128)) * (1 + 2 * BAND)
+    assert slowest(truth, shares) <= slowest(truth, optimal_shares(truth, 128)) * (
+        1 + 2 * DEAD_BAND
+    )
     assert job.changes <= 5
 
 
@@ -317,16 +319,16 @@ def test_noise_moves_nothing(world, noise):
 def test_a_small_difference_is_no_reason(slower, changes):
     speeds = [Speed(0, 0.01), Speed(0, 0.01 * slower)]
     job = Job(speeds, 128, shares=[64, 64])
-    job.run(speeds, 2 * WINDOW)
+    job.run(speeds, 2 * WINDOW_STEPS)
     assert job.changes == changes
 
 
-@pytest.mark.parametrize("steps_before", [0, 2, 5, WINDOW])
+@pytest.mark.parametrize("steps_before", [0, 2, 5, WINDOW_STEPS])
 def test_a_single_delay_moves_nothing(steps_before):
     speeds = [Speed(0, 0.01)] * 2
     job = Job(speeds, 64, noise=0.02)
     job.run(speeds, steps_before)
-    job.run(speeds, WINDOW, factors=(1, 10))
+    job.run(speeds, WINDOW_STEPS, factors=(1, 10))
     assert job.changes == 0
 
 
@@ -338,7 +340,7 @@ def test_a_device_that_slows_down_gets_less_and_more_when_it_recovers(factor, wo
     ill = [*well[:-1], Speed(0.02 * factor, 0.01 * factor)]
     job = Job(well, batch, unit, noise)
     assert job.run(well, 100)[-1] == 32
-    best = shares_for(ill, batch, unit)[-1]
+    best = optimal_shares(ill, batch, unit)[-1]
     assert best <= job.run(ill, 50)[-1] + unit <= 1.25 * best + 2 * unit
     assert job.run(well, 50)[-1] >= 28
     assert job.changes <= 8

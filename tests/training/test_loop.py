@@ -13,16 +13,22 @@ from decametre.errors import TrainingError
 from decametre.recipes.reading import read_recipe
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,
-    Origin,
+    RunInputs,
+    checkpoint_names,
     first_difference,
-    names,
     read_checkpoint,
-    read_newest,
+    read_newest_checkpoint,
 )
 from decametre.training.gradient import Gradient
-from decametre.training.loop import MOST_SKIPPED, check_alike, fit, start, step_once
-from decametre.training.order import Endless
-from decametre.training.ranks import ALONE
+from decametre.training.loop import (
+    MAX_SKIPPED_STEPS,
+    check_ranks_agree,
+    fit,
+    initial_state,
+    train_step,
+)
+from decametre.training.order import EndlessOrder
+from decametre.training.ranks import SINGLE_PROCESS
 from decametre.training.task import Validation
 
 
@@ -44,7 +50,7 @@ class Line:
     """Fits a line to points: small enough to follow by hand."""
 
     def __init__(self, stop_at=None, scores=None, spoilt=(), **beside):
-        self.beside = beside
+        self.extra_inputs = beside
         torch.manual_seed(0)
         self.network = nn.Linear(1, 1)
         self.stop_at, self.scores, self.spoilt, self.saved = stop_at, scores, spoilt, []
@@ -84,19 +90,24 @@ def silent(done, total, samples):
 def run(task, recipe, folder):
     """As a job does: from the newest checkpoint on."""
     follow(task, recipe)
-    fit(task, recipe, folder, silent, saved=read_newest(folder))
+    fit(task, recipe, folder, silent, saved=read_newest_checkpoint(folder))
 
 
 def follow(task, recipe):
-    task.order = Endless(recipe.optimization.batch)
+    task.order = EndlessOrder(recipe.optimization.batch)
     task.steps, task.validate_every = recipe.optimization.steps, recipe.validate_every
 
 
 def steps(task, state, recipe, *batches):
-    gradient = Gradient(task, state.network, ALONE)
+    gradient = Gradient(task, state.network, SINGLE_PROCESS)
     for batch in batches:
-        step_once(
-            state, 12, recipe.optimization, gradient, [batch], ALONE.exchange([len(batch)]).first
+        train_step(
+            state,
+            12,
+            recipe.optimization,
+            gradient,
+            [batch],
+            SINGLE_PROCESS.start_sum([len(batch)]).first,
         )
 
 
@@ -162,7 +173,7 @@ def test_another_recipe_in_the_folder_is_refused(tmp_path):
 def test_a_damaged_checkpoint_is_one_line(tmp_path):
     (tmp_path / CHECKPOINT_NAME).write_bytes(b"not a checkpoint")
     with pytest.raises(TrainingError, match="not a checkpoint"):
-        read_newest(tmp_path)
+        read_newest_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"recipe": None}, {"scores": None}, {"recipe": 1}])
@@ -171,7 +182,7 @@ def test_a_checkpoint_of_something_else_is_one_line(tmp_path, changes):
     about = {key: value for key, value in about.items() if value is not None}
     save_file({}, tmp_path / CHECKPOINT_NAME, metadata={"state": json.dumps(about)})
     with pytest.raises(TrainingError, match="not a checkpoint"):
-        read_newest(tmp_path)
+        read_newest_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped"])
@@ -181,13 +192,13 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, dam
     whole = last.read_bytes()
     torn = whole[:-1] if damage == "torn" else whole[:-1] + bytes([whole[-1] ^ 1])
     last.write_bytes(torn)
-    assert read_newest(tmp_path).step == 8
+    assert read_newest_checkpoint(tmp_path).step == 8
     assert str(last) in caplog.text
     # Out of the way of the checkpoints to come, of which one more would replace the good one.
     assert (tmp_path / f"{CHECKPOINT_NAME}.damaged").read_bytes() == torn
     run(Line(), recipe(), tmp_path)
     assert last.read_bytes() == whole
-    assert read_checkpoint(tmp_path / names(2)[1]).step == 8
+    assert read_checkpoint(tmp_path / checkpoint_names(2)[1]).step == 8
 
 
 def test_a_checkpoint_whose_step_was_changed_is_damaged(tmp_path):
@@ -204,19 +215,19 @@ def test_fewer_checkpoints_may_be_kept_later(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(Line(stop_at=11), recipe(checkpoints=4, validate_every=2), tmp_path)
     run(Line(), recipe(checkpoints=2, validate_every=2), tmp_path)
-    assert {path.name for path in tmp_path.glob("last*")} == set(names(2))
+    assert {path.name for path in tmp_path.glob("last*")} == set(checkpoint_names(2))
 
 
 def test_ranks_with_other_recipes_or_products_are_refused():
-    origins = [Origin(recipe().model_dump(mode="json"), {"train": [name]}) for name in "aab"]
-    check_alike(origins[:2])
+    origins = [RunInputs(recipe().model_dump(mode="json"), {"train": [name]}) for name in "aab"]
+    check_ranks_agree(origins[:2])
     with pytest.raises(TrainingError, match=r"rank 2 .* train was \['a'\] and is now \['b'\]"):
-        check_alike(origins)
+        check_ranks_agree(origins)
 
 
 def test_as_many_checkpoints_are_kept_as_the_recipe_says(tmp_path):
     run(Line(), recipe(checkpoints=3, validate_every=2), tmp_path)
-    kept = [read_checkpoint(tmp_path / name).step for name in names(3)]
+    kept = [read_checkpoint(tmp_path / name).step for name in checkpoint_names(3)]
     assert kept == [12, 10, 8]
     assert len(list(tmp_path.glob("last*"))) == 3
 
@@ -232,7 +243,9 @@ def test_a_step_without_a_finite_gradient_is_skipped_and_counted(tmp_path, caplo
 @pytest.mark.parametrize("validate_every", [20, 4])
 def test_too_many_steps_in_a_row_without_a_gradient_end_the_run(tmp_path, validate_every):
     changes = {"optimization.steps": 40, "validate_every": validate_every}
-    with pytest.raises(TrainingError, match=rf"step {MOST_SKIPPED + 2}, .* {MOST_SKIPPED} times"):
+    with pytest.raises(
+        TrainingError, match=rf"step {MAX_SKIPPED_STEPS + 2}, .* {MAX_SKIPPED_STEPS} times"
+    ):
         run(Line(spoilt=range(4, 80)), recipe(**changes), tmp_path)
 
 
@@ -252,7 +265,7 @@ def test_asked_to_stop_it_saves_the_step_and_goes_on_there(tmp_path, number):
     with pytest.raises(KeyboardInterrupt):
         fit(stopped, recipe(), folder, ask)
     assert signal.getsignal(number) == before
-    assert read_newest(folder).step == 7  # the others hear of it in that one
+    assert read_newest_checkpoint(folder).step == 7  # the others hear of it in that one
     run(resumed, recipe(), folder)
     assert torch.equal(whole.network.weight, resumed.network.weight)
     assert (alone / CHECKPOINT_NAME).read_bytes() == (folder / CHECKPOINT_NAME).read_bytes()
@@ -286,7 +299,7 @@ def test_training_that_diverges_is_one_line_and_nothing_is_lost(tmp_path, score)
         run(task, recipe(), tmp_path)
     assert task.saved == [4]
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
-    saved = read_newest(tmp_path)
+    saved = read_newest_checkpoint(tmp_path)
     assert (saved.step, saved.scores) == (4, [0.5])
 
 
@@ -330,10 +343,10 @@ def test_the_gradient_is_of_the_mean_over_what_counts(micro_batch):
 
     network = nn.Linear(1, 1, bias=False)
     values = torch.tensor([[1.0], [2.0], [6.0]])
-    Gradient(Product(), network, ALONE)(values.split(micro_batch or 3), lambda: 3)
+    Gradient(Product(), network, SINGLE_PROCESS)(values.split(micro_batch or 3), lambda: 3)
     assert network.weight.grad == 3
     network.zero_grad()
-    Gradient(Product(), network, ALONE)([], lambda: 0)
+    Gradient(Product(), network, SINGLE_PROCESS)([], lambda: 0)
     assert network.weight.grad == 0
 
 
@@ -342,7 +355,7 @@ def test_a_step_follows_adam_by_hand():
     changed = recipe(**{"optimization.schedule": {"rule": "plateau", "rate": 0.25}})
     task = Line()
     before = task.network.weight.item()
-    state = start(task.network, changed.optimization)
+    state = initial_state(task.network, changed.optimization)
     steps(task, state, changed, torch.tensor([[1.0], [2.0]]))
     assert task.network.weight.item() == pytest.approx(before + 0.25, abs=1e-6)
     assert state.step == 1
@@ -351,7 +364,7 @@ def test_a_step_follows_adam_by_hand():
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
 def test_the_average_follows_the_weights_and_is_short_at_first(decay):
     task, chosen = Line(), recipe(**{"optimization.average": decay})
-    state = start(task.network, chosen.optimization)
+    state = initial_state(task.network, chosen.optimization)
     expected = None
     for done in range(12):
         steps(task, state, chosen, torch.ones(2, 1))
@@ -364,7 +377,7 @@ def test_the_average_follows_the_weights_and_is_short_at_first(decay):
 def test_clipping_bounds_the_step_of_the_moments():
     changed = recipe(**{"optimization.clip": 1e-3})
     task = Line()
-    state = start(task.network, changed.optimization)
+    state = initial_state(task.network, changed.optimization)
     steps(task, state, changed, torch.tensor([[1.0], [2.0]]))
     norm = torch.stack([p.grad.norm() for p in task.network.parameters()]).norm()
     assert norm == pytest.approx(1e-3, rel=1e-3)

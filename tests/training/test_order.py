@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from decametre.training.order import Endless, Epochs, micro_batches
+from decametre.training.order import EndlessOrder, EpochOrder, micro_batches
 
 
 def all_ranks(samples, shares, size=None):
@@ -36,13 +36,13 @@ def test_a_whole_batch_is_shared_as_said(shares):
 
 
 def test_endless_numbers_never_come_again():
-    order = Endless(batch=4)
+    order = EndlessOrder(batch=4)
     assert list(order.samples(0)) == [0, 1, 2, 3]
     assert list(order.samples(5)) == [20, 21, 22, 23]
 
 
 def test_an_epoch_holds_every_sample_once_while_shares_change():
-    order = Epochs(count=23, batch=8, seed=5)
+    order = EpochOrder(count=23, batch=8, seed=5)
     assert order.steps == 3
     seen, epochs = Counter(), []
     for epoch in range(4):
@@ -57,5 +57,5 @@ def test_an_epoch_holds_every_sample_once_while_shares_change():
         epochs.append([sample % 23 for sample in drawn])
     assert seen == Counter(dict.fromkeys(range(23), 4))
     assert len({tuple(drawn) for drawn in epochs}) == 4
-    assert Epochs(23, 8, 5).samples(4) == order.samples(4)
-    assert Epochs(23, 8, 6).samples(4) != order.samples(4)
+    assert EpochOrder(23, 8, 5).samples(4) == order.samples(4)
+    assert EpochOrder(23, 8, 6).samples(4) != order.samples(4)

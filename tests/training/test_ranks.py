@@ -2,14 +2,14 @@ import os
 
 import pytest
 
-from decametre.training.ranks import Gpu, Seat, gpu_of, threads_of
+from decametre.training.ranks import Gpu, HostResources, assign_gpu, count_threads
 from tests.training.team import together
 
 CORES = tuple(range(8))
 
 
 def seats(*found):
-    return [Seat(host, tuple(gpus), cores) for host, gpus, cores in found]
+    return [HostResources(host, tuple(gpus), cores) for host, gpus, cores in found]
 
 
 def test_each_gpu_of_a_machine_goes_to_one_rank():
@@ -17,27 +17,27 @@ def test_each_gpu_of_a_machine_goes_to_one_rank():
     found = seats(
         ("x", every, CORES), ("x", every, CORES), ("x", every, CORES), ("y", every, CORES)
     )
-    assert [gpu_of(found[:3], rank) for rank in range(3)] == [0, 1, None]
+    assert [assign_gpu(found[:3], rank) for rank in range(3)] == [0, 1, None]
 
 
 def test_a_launcher_that_shows_each_rank_its_own_gpu():
     found = seats(*((host, [Gpu(0, uuid)], CORES) for host, uuid in ("xa", "xb", "yc")))
-    assert [gpu_of(found, rank) for rank in range(3)] == [0, 0, 0]
+    assert [assign_gpu(found, rank) for rank in range(3)] == [0, 0, 0]
 
 
 def test_ranks_on_the_processor_divide_the_cores_they_have_in_common():
     found = seats(
         ("x", [], CORES), ("x", [], CORES), ("x", [], (8, 9)), ("y", [], CORES), ("x", [], (10,))
     )
-    assert [threads_of(found, rank) for rank in range(5)] == [4, 4, 2, 8, 1]
+    assert [count_threads(found, rank) for rank in range(5)] == [4, 4, 2, 8, 1]
 
 
 def what_passes(ranks):
     return {
-        "sums": ranks.sums([1.0, ranks.rank]),
-        "placed": ranks.sums(ranks.placed(10.0 + ranks.rank)),
-        "gathered": ranks.gathered(ranks.rank * "x"),
-        "from_first": ranks.from_first(os.getpid()),
+        "sum": ranks.sum([1.0, ranks.rank]),
+        "placed": ranks.sum(ranks.at_own_index(10.0 + ranks.rank)),
+        "gathered": ranks.gather(ranks.rank * "x"),
+        "from_first": ranks.broadcast(os.getpid()),
         "pid": os.getpid(),
         "devices": ranks.devices,
     }
@@ -56,7 +56,7 @@ def test_all_ranks_know_the_same(tmp_path):
 def fail_on_the_last(ranks):
     if ranks.rank == ranks.size - 1:
         raise ValueError("this very rank")
-    return ranks.sums([0.0])
+    return ranks.sum([0.0])
 
 
 def test_the_others_end_when_one_fails(tmp_path):

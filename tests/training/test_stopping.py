@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from decametre.training.stopping import Watch
+from decametre.training.stopping import HangWatchdog
 
 PROGRAM = """
 import ctypes, signal, threading, time
@@ -52,7 +52,7 @@ def test_a_process_that_hangs_is_ended_with_one_line(number):
     assert status == 130
     assert "done" not in out
     (line,) = err.splitlines()
-    assert line.startswith("rank 1 of 2: asked to stop, and the others have not answered")
+    assert line.startswith("rank 1 of 2: stop requested, but the other ranks have not responded")
 
 
 @pytest.mark.parametrize("work", [COMPUTES, WAITS])
@@ -62,7 +62,7 @@ def test_a_process_that_can_answer_is_left_alone(work):
 
 def test_a_watch_leaves_nothing():
     before = threading.active_count(), signal.getsignal(signal.SIGURG)
-    with Watch("rank 0 of 2"):
+    with HangWatchdog("rank 0 of 2"):
         pass
     assert (threading.active_count(), signal.getsignal(signal.SIGURG)) == before
     assert signal.set_wakeup_fd(-1) == -1

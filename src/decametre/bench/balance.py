@@ -32,7 +32,7 @@ import torch
 from decametre.bench.balance_rank import Step, Work, read_steps
 from decametre.bench.scaling import processor_name
 from decametre.errors import DeviceError, TrainingError
-from decametre.training.launcher import place_of
+from decametre.training.launcher import read_rank_info
 from decametre.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -486,7 +486,7 @@ def check_measurable(recipe: Recipe) -> None:
             f"optimization.batch {recipe.optimization.batch} is one sample or micro-batch, which "
             "two ranks cannot share; give more"
         )
-    if place_of().address:
+    if read_rank_info().address:
         raise TrainingError(
             "bench balance starts its two ranks itself; run it without torchrun or srun"
         )

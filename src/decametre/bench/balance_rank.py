@@ -19,8 +19,8 @@ from typing import Any, TextIO
 from decametre.errors import DecametreError
 from decametre.recipes import training_job
 from decametre.recipes.reading import check_recipe
-from decametre.training.batch_sharing import Sharing
-from decametre.training.ranks import Exchange, Ranks
+from decametre.training.batch_sharing import BatchSharing
+from decametre.training.ranks import PendingSums, Ranks
 
 POLL = 0.05
 """Seconds between looks whether to begin."""
@@ -120,19 +120,19 @@ class Notes:
     def taken(self) -> Iterator[None]:
         """A context in which the loop's parts are timed. They do what they did."""
 
-        def exchange(original: Callable[..., Any], ranks: Ranks, numbers: Any) -> Exchange:
+        def exchange(original: Callable[..., Any], ranks: Ranks, numbers: Any) -> PendingSums:
             begun = time.perf_counter()
-            found: Exchange = original(ranks, numbers)
+            found: PendingSums = original(ranks, numbers)
             self.drawing, self.exchange = begun - self.ended, time.perf_counter() - begun
             return found
 
-        def sums(original: Callable[..., Any], begun_exchange: Exchange) -> list[float]:
+        def sums(original: Callable[..., Any], begun_exchange: PendingSums) -> list[float]:
             begun = time.perf_counter()
             found: list[float] = original(begun_exchange)
             self.exchange += time.perf_counter() - begun
             return found
 
-        def measure(original: Callable[..., Any], sharing: Sharing, *args: Any) -> None:
+        def measure(original: Callable[..., Any], sharing: BatchSharing, *args: Any) -> None:
             self.wait()
             begun = time.perf_counter()
             original(sharing, *args)
@@ -140,7 +140,7 @@ class Notes:
             self.next_shares = tuple(sharing.shares)
 
         def observe(
-            original: Callable[..., Any], sharing: Sharing, seconds: Any, *args: Any
+            original: Callable[..., Any], sharing: BatchSharing, seconds: Any, *args: Any
         ) -> bool:
             begun = time.perf_counter()
             changed: bool = original(sharing, seconds, *args)
@@ -150,9 +150,9 @@ class Notes:
 
         with (
             _around(Ranks, "exchange", exchange),
-            _around(Exchange, "sums", sums),
-            _around(Sharing, "measure", measure),
-            _around(Sharing, "observe", observe),
+            _around(PendingSums, "sums", sums),
+            _around(BatchSharing, "measure", measure),
+            _around(BatchSharing, "observe", observe),
         ):
             yield
 

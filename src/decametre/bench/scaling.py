@@ -25,14 +25,14 @@ from decametre.bench.train import synchronize
 from decametre.device import choose_devices, choose_precision
 from decametre.errors import OutputError, TrainingError
 from decametre.recipes.reading import AnyRecipe
-from decametre.recipes.tasks import task_of
+from decametre.recipes.tasks import build_task
 from decametre.training.batch_sharing import trial_sizes
 from decametre.training.gradient import Gradient
-from decametre.training.launcher import Place
+from decametre.training.launcher import RankInfo
 from decametre.training.load_balancing import equal_shares
-from decametre.training.loop import start, step_once
+from decametre.training.loop import initial_state, train_step
 from decametre.training.order import micro_batches
-from decametre.training.ranks import Ranks, joined
+from decametre.training.ranks import Ranks, join_ranks
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ def start_ranks(count: int, words: Iterable[str]) -> None:
 def measure_here(
     recipes: Sequence[AnyRecipe],
     folder: Path,
-    place: Place,
+    place: RankInfo,
     device: str,
     precision: str,
     steps: int,
@@ -218,15 +218,15 @@ def measure_here(
     Raises:
         DecametreError: As in training, or see `check_comparable`.
     """
-    with joined(place, device) as ranks:
-        dtype = ranks.from_first(choose_precision(precision, ranks.device))
-        hardware = " + ".join(sorted(set(ranks.gathered(hardware_of(ranks.device, dtype)))))
-        if ranks.first:
+    with join_ranks(place, device) as ranks:
+        dtype = ranks.broadcast(choose_precision(precision, ranks.device))
+        hardware = " + ".join(sorted(set(ranks.gather(hardware_of(ranks.device, dtype)))))
+        if ranks.is_first:
             check_comparable(folder, recipes, ranks.size, hardware)
             append_measurements(folder, [])  # a folder that cannot be written is known now
         for recipe in recipes:
             found = measure(recipe, ranks, dtype, steps, repeat, hardware)
-            if ranks.first:
+            if ranks.is_first:
                 append_measurements(folder, found)
 
 
@@ -240,8 +240,8 @@ def measure(
 ) -> list[Measurement]:
     """Time a recipe's steps; batches take turns, so that a busy moment does not meet one alone."""
     optimization = recipe.optimization
-    task = task_of(recipe, None, ranks.device, precision)
-    state = start(task.network, optimization)
+    task = build_task(recipe, None, ranks.device, precision)
+    state = initial_state(task.network, optimization)
     gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
     weights = sum(w.numel() for w in task.network.parameters() if w.requires_grad)
 
@@ -258,14 +258,14 @@ def measure(
         begun = 0.0
         for step, mine in enumerate(batches):
             counted = sum(task.count(part) for part in mine)
-            exchange = ranks.exchange([counted, *ranks.placed(gradient.clock.read())])
-            step_once(state, task.steps, optimization, gradient, mine, exchange.first)
+            exchange = ranks.start_sum([counted, *ranks.at_own_index(gradient.timer.read())])
+            train_step(state, task.steps, optimization, gradient, mine, exchange.first)
             if step == WARM_UP - 1:
                 synchronize(ranks.device)
-                ranks.sums([0.0])  # all begin together
+                ranks.sum([0.0])  # all begin together
                 begun = time.perf_counter()
         synchronize(ranks.device)
-        ranks.sums([0.0])  # and end with the last
+        ranks.sum([0.0])  # and end with the last
         return time.perf_counter() - begun
 
     return [
@@ -305,7 +305,7 @@ def hardware_of(device: torch.device, precision: torch.dtype) -> str:
     return ", ".join(words)
 
 
-def settle(precision: str, device: str) -> str:
+def resolve_precision(precision: str, device: str) -> str:
     """The precision that all processes will take: `auto` is found by timing, once for all."""
     return str(choose_precision(precision, choose_devices(device)[0])).removeprefix("torch.")
 

@@ -14,12 +14,12 @@ import torch
 
 from decametre.device import choose_devices, choose_precision
 from decametre.recipes.reading import AnyRecipe
-from decametre.recipes.tasks import task_of
+from decametre.recipes.tasks import build_task
 from decametre.superres.degradation.degraded_scene import Pair
-from decametre.training.batch_sharing import Sharing
+from decametre.training.batch_sharing import BatchSharing
 from decametre.training.gradient import Gradient
-from decametre.training.launcher import Place
-from decametre.training.loop import start, step_once
+from decametre.training.launcher import RankInfo
+from decametre.training.loop import initial_state, train_step
 from decametre.training.ranks import Ranks
 
 Batches = Iterator[list[Pair]]
@@ -88,11 +88,11 @@ def run(recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "a
     """
     chosen = choose_devices(device)[0]
     dtype = choose_precision(precision, chosen)
-    task = task_of(recipe, None, chosen, dtype)
-    state = start(task.network, recipe.optimization)
-    ranks = Ranks(Place(), chosen, None, [str(chosen)])
+    task = build_task(recipe, None, chosen, dtype)
+    state = initial_state(task.network, recipe.optimization)
+    ranks = Ranks(RankInfo(), chosen, None, [str(chosen)])
     gradient = Gradient(task, state.network, ranks)
-    parts = Sharing(recipe, ranks, task.order).parts
+    parts = BatchSharing(recipe, ranks, task.order).rank_samples
     first = next(task.batches(0, 1, parts))
 
     def draw(batches: Batches) -> None:
@@ -103,8 +103,8 @@ def run(recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "a
         for _ in range(steps):
             mine = next(batches)
             count = sum(task.count(batch) for batch in mine)
-            counted = ranks.exchange([count]).first
-            step_once(state, task.steps, recipe.optimization, gradient, mine, counted)
+            counted = ranks.start_sum([count]).first
+            train_step(state, task.steps, recipe.optimization, gradient, mine, counted)
 
     def same() -> Batches:
         while True:

@@ -14,7 +14,7 @@ from decametre.cli.console import progress_of
 from decametre.cli.mapping_options import mapping_options
 from decametre.landcover.patches.patch import SPLITS
 from decametre.sentinel2.grid import Window
-from decametre.training.launcher import place_of
+from decametre.training.launcher import read_rank_info
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def evaluate(
     """
     from decametre.landcover.evaluation import tables
 
-    talks = place_of().rank == 0  # the others only say why they fail
+    talks = read_rank_info().rank == 0  # the others only say why they fail
     if not talks:
         logging.getLogger("decametre").setLevel(logging.ERROR)
     with ExitStack() as shown:

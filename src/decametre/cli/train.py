@@ -13,7 +13,7 @@ from decametre import api
 from decametre.cli.console import progress_of
 from decametre.cli.recipe_arguments import recipe_arguments
 from decametre.recipes.reading import find_recipe
-from decametre.training.launcher import place_of
+from decametre.training.launcher import read_rank_info
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def train(
     if show:
         click.echo(find_recipe(recipe)[1], nl=False)
         return
-    talks = place_of().rank == 0  # the others only say why they fail
+    talks = read_rank_info().rank == 0  # the others only say why they fail
     if not talks:
         logging.getLogger("decametre").setLevel(logging.ERROR)
     with ExitStack() as shown:

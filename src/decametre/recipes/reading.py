@@ -16,14 +16,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 from decametre.errors import RecipeError, UnknownNameError
 from decametre.landcover.training.recipe import LandCoverRecipe
 from decametre.superres.training.recipe import SuperResolutionRecipe
-from decametre.training.recipe import RULES, Section
+from decametre.training.recipe import SCHEDULE_RULES, Section
 
-SHIPPED = Path(__file__).parent
+RECIPE_FOLDER = Path(__file__).parent
 
 
 AnyRecipe = SuperResolutionRecipe | LandCoverRecipe
 
-RECIPES: dict[str, type[AnyRecipe]] = {
+RECIPES_BY_TASK: dict[str, type[AnyRecipe]] = {
     "super-resolution": SuperResolutionRecipe,
     "landcover": LandCoverRecipe,
 }
@@ -34,7 +34,7 @@ _RECIPE: TypeAdapter[AnyRecipe] = TypeAdapter(Annotated[AnyRecipe, Field(discrim
 
 def shipped_recipes() -> dict[str, Path]:
     """The recipes that come with the package, by name."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(RECIPE_FOLDER.glob("*.yaml"))}
 
 
 def find_recipe(source: str) -> tuple[Path, str]:
@@ -95,11 +95,11 @@ def read_recipe(
         if sources:
             changes[f"data.{part}"] = list(sources)
     for key, value in changes.items():
-        _replace(tree, key, value)
+        _set_key(tree, key, value)
     recipe = check_recipe(tree, str(path))
     data = recipe.data.model_copy(
         update={
-            part: tuple(_beside(path, source) for source in getattr(recipe.data, part))
+            part: tuple(_resolve_path(path, source) for source in getattr(recipe.data, part))
             for part in ("train", "validation")
             if f"data.{part}" not in changes
         }
@@ -121,17 +121,21 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> AnyRecipe:
     try:
         return _RECIPE.validate_python(tree)
     except ValidationError as error:
-        if "task" in tree and tree["task"] not in RECIPES:
-            raise UnknownNameError(f"task in {where}", str(tree["task"]), RECIPES) from error
+        if "task" in tree and tree["task"] not in RECIPES_BY_TASK:
+            raise UnknownNameError(
+                f"task in {where}", str(tree["task"]), RECIPES_BY_TASK
+            ) from error
         # The first fault is enough: the next run shows the next.
         fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         # Pydantic takes the task and a schedule's rule for parts of the place.
-        place = [str(part) for part in fault["loc"] if part not in (*RECIPES, *RULES)]
+        place = [
+            str(part) for part in fault["loc"] if part not in (*RECIPES_BY_TASK, *SCHEDULE_RULES)
+        ]
         place = place or ["task"] * ("task" not in tree)
         if fault["type"] == "extra_forbidden":
             section = ".".join(place[:-1])
             kind = f"key in {section} of {where}" if section else f"key in {where}"
-            raise UnknownNameError(kind, place[-1], _keys_beside(fault["loc"])) from error
+            raise UnknownNameError(kind, place[-1], _sibling_keys(fault["loc"])) from error
         whole = fault["type"] in ("missing", "foreign", "norm", "bands", "union_tag_not_found")
         seen = "" if whole else f", not {fault['input']!r:.60}"
         said = fault["msg"].replace("valid tuple", "list")  # what YAML calls it
@@ -139,7 +143,7 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> AnyRecipe:
         raise RecipeError(": ".join(word for word in words if word)) from error
 
 
-def completed(tree: Mapping[str, Any]) -> dict[str, Any]:
+def fill_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe as an earlier version saved it, with the keys that it lacks at their defaults.
 
     What cannot be read as a recipe comes back as it is.
@@ -150,13 +154,13 @@ def completed(tree: Mapping[str, Any]) -> dict[str, Any]:
         return dict(tree)
 
 
-def _keys_beside(loc: tuple[int | str, ...]) -> Iterable[str]:
+def _sibling_keys(loc: tuple[int | str, ...]) -> Iterable[str]:
     """The right keys where an unknown one stands."""
     task, *parts, _ = map(str, loc)
-    section: type[Section] = RECIPES[task]
+    section: type[Section] = RECIPES_BY_TASK[task]
     for part in parts:
-        if part in RULES:
-            section = RULES[part]
+        if part in SCHEDULE_RULES:
+            section = SCHEDULE_RULES[part]
             continue
         kind = section.model_fields[part].annotation
         kinds = [k for k in (kind, *get_args(kind)) if isinstance(k, type)]
@@ -165,7 +169,7 @@ def _keys_beside(loc: tuple[int | str, ...]) -> Iterable[str]:
     return section.model_fields
 
 
-def _replace(tree: dict[str, Any], key: str, value: Any) -> None:
+def _set_key(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set a value by its dotted key."""
     *sections, last = key.split(".")
     for name in sections:
@@ -176,6 +180,6 @@ def _replace(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[last] = value
 
 
-def _beside(recipe: Path, source: str) -> str:
+def _resolve_path(recipe: Path, source: str) -> str:
     """A path relative to the recipe's folder; URLs and absolute paths as they are."""
     return source if "://" in source else str(recipe.parent / source)

@@ -15,7 +15,7 @@ from decametre.superres.training.recipe import SuperResolutionRecipe
 from decametre.training.task import Task
 
 
-def task_of(
+def build_task(
     recipe: AnyRecipe, init: str | None, device: torch.device, precision: torch.dtype
 ) -> Task[Any]:
     """What a recipe trains, with its data.
@@ -39,7 +39,7 @@ def task_of(
     return LandCover(recipe, init, device, precision)
 
 
-def trained_card(recipe: AnyRecipe, folder: Path) -> Card | LandCoverCard:
+def read_trained_card(recipe: AnyRecipe, folder: Path) -> Card | LandCoverCard:
     """The card of what a run left.
 
     Raises:
@@ -51,7 +51,7 @@ def trained_card(recipe: AnyRecipe, folder: Path) -> Card | LandCoverCard:
     return LandCoverCard.from_stac(read_item(path, TASK), str(path))
 
 
-def summary_of(card: Card | LandCoverCard) -> str:
+def summarise_card(card: Card | LandCoverCard) -> str:
     """The best validation score and its step, in words."""
     scores, step = card.scores, card.training["step"]
     if isinstance(card, LandCoverCard):

@@ -15,20 +15,20 @@ from decametre.device import choose_precision
 from decametre.errors import TrainingError
 from decametre.landcover.models.card import LandCoverCard
 from decametre.model_folder import CARD_NAME
-from decametre.recipes.reading import AnyRecipe, completed
-from decametre.recipes.tasks import summary_of, task_of, trained_card
+from decametre.recipes.reading import AnyRecipe, fill_defaults
+from decametre.recipes.tasks import build_task, read_trained_card, summarise_card
 from decametre.superres.models.card import Card
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,
-    Origin,
-    Saved,
-    check_same,
+    Checkpoint,
+    RunInputs,
+    check_same_run,
     read_checkpoint,
-    read_newest,
+    read_newest_checkpoint,
 )
-from decametre.training.launcher import place_of
-from decametre.training.loop import Progress, fit
-from decametre.training.ranks import Ranks, joined
+from decametre.training.launcher import read_rank_info
+from decametre.training.loop import ProgressCallback, fit
+from decametre.training.ranks import Ranks, join_ranks
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class TrainingResult:
 
     def summary(self) -> str:
         """The best validation score and its step, in words."""
-        return summary_of(self.card)
+        return summarise_card(self.card)
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
     device: str,
     precision: str,
     resume: str,
-    progress: Progress,
+    progress: ProgressCallback,
 ) -> TrainingResult:
     """Train a recipe's network in a folder, or go on where a run there stopped.
 
@@ -78,9 +78,12 @@ def run(
     Raises:
         DecametreError: One of its subclasses says what the user can mend.
     """
-    place = place_of()
+    place = read_rank_info()
     try:
-        with joined(place, device) as ranks, claimed(folder) if ranks.first else nullcontext():
+        with (
+            join_ranks(place, device) as ranks,
+            lock_run_folder(folder) if ranks.is_first else nullcontext(),
+        ):
             return _train(recipe, folder, init, precision, resume, progress, ranks)
     except Exception as error:
         if place.size > 1:
@@ -94,27 +97,27 @@ def _train(
     init: str | None,
     precision: str,
     resume: str,
-    progress: Progress,
+    progress: ProgressCallback,
     ranks: Ranks,
 ) -> TrainingResult:
-    saved = ranks.from_first(find_checkpoint(folder, resume) if ranks.first else None)
+    saved = ranks.broadcast(find_checkpoint(folder, resume) if ranks.is_first else None)
     if saved is not None:
         # Now, and not after minutes of reading products; these are compared then.
-        now = Origin(recipe.model_dump(mode="json"), saved.origin.beside)
-        check_same(saved.origin, now, folder)
+        now = RunInputs(recipe.model_dump(mode="json"), saved.inputs.extra)
+        check_same_run(saved.inputs, now, folder)
     if precision == "auto":
         # Found by timing, which comes out differently each time: once for all of a run.
-        known = saved.origin.beside.get("precision") if saved is not None else None
-        precision = known or slowest_precision(ranks)
+        known = saved.inputs.extra.get("precision") if saved is not None else None
+        precision = known or common_precision(ranks)
     dtype = choose_precision(precision, ranks.device)
-    log.info("%s in %s on %s", recipe.name, name_of(dtype), ", ".join(ranks.devices))
-    fit(task_of(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
+    log.info("%s in %s on %s", recipe.name, precision_name(dtype), ", ".join(ranks.devices))
+    fit(build_task(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
     return TrainingResult(
-        folder, ranks.from_first(trained_card(recipe, folder) if ranks.first else None)
+        folder, ranks.broadcast(read_trained_card(recipe, folder) if ranks.is_first else None)
     )
 
 
-def find_checkpoint(folder: Path, resume: str) -> Saved | None:
+def find_checkpoint(folder: Path, resume: str) -> Checkpoint | None:
     """The checkpoint to go on from.
 
     Args:
@@ -126,7 +129,7 @@ def find_checkpoint(folder: Path, resume: str) -> Saved | None:
         TrainingError: It is damaged or missing, or there is one that would be overwritten.
     """
     if resume == "auto":
-        return _with_defaults(read_newest(folder))
+        return _with_defaults(read_newest_checkpoint(folder))
     if (folder / CHECKPOINT_NAME).exists():
         raise TrainingError(
             f"{folder} holds a run, which --resume {resume} would write over; give another folder"
@@ -140,26 +143,26 @@ def find_checkpoint(folder: Path, resume: str) -> Saved | None:
     return _with_defaults(replace(saved, kept_from=len(saved.scores)))
 
 
-def _with_defaults(saved: Saved | None) -> Saved | None:
+def _with_defaults(saved: Checkpoint | None) -> Checkpoint | None:
     """Fill in the keys that an earlier version's recipe lacks."""
     if saved is None:
         return None
-    return replace(saved, origin=replace(saved.origin, recipe=completed(saved.origin.recipe)))
+    return replace(saved, inputs=replace(saved.inputs, recipe=fill_defaults(saved.inputs.recipe)))
 
 
-def slowest_precision(ranks: Ranks) -> str:
+def common_precision(ranks: Ranks) -> str:
     """bfloat16 where all ranks are fast at it."""
-    found = ranks.gathered(name_of(choose_precision("auto", ranks.device)))
+    found = ranks.gather(precision_name(choose_precision("auto", ranks.device)))
     return "bfloat16" if set(found) == {"bfloat16"} else "float32"
 
 
-def name_of(precision: torch.dtype) -> str:
+def precision_name(precision: torch.dtype) -> str:
     """`float32` of `torch.float32`."""
     return str(precision).removeprefix("torch.")
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def lock_run_folder(folder: Path) -> Iterator[None]:
     """Keep other runs out of a folder, which is made; one that stays empty is removed again.
 
     Raises:

@@ -1,9 +1,9 @@
 """Norms of a network that is trained on several devices.
 
-Batch norm makes a sample's result depend on those it is computed with, so on how a global batch is
-divided, unless one of two things is done: all ranks use the statistics of the global batch
-(`SynchronisedBatchNorm`), or the samples that are computed together are the same whatever the
-division (micro-batches of one size, `training/running_statistics.py`).
+With batch norm, a sample's result depends on the samples it is computed with, and so on how the
+global batch is divided. There are two ways out: all ranks use the statistics of the global batch
+(`SynchronisedBatchNorm`), or the samples that are computed together do not depend on the division
+(micro-batches of one size, `training/running_statistics.py`).
 """
 
 from __future__ import annotations
@@ -19,51 +19,52 @@ from torch import Tensor, nn
 
 from decametre.choices import Norm
 
-GROUPS = 32
-"""Groups of channels of a group norm (Wu & He 2018), or as many as divide the channels."""
+MAX_GROUPS = 32
+"""Groups of channels of a group norm (Wu & He 2018); fewer if 32 does not divide the channels."""
 
 
-def with_norm(network: nn.Module, norm: Norm) -> nn.Module:
-    """A network with another norm in the place of its batch norms.
+def replace_norms(network: nn.Module, norm: Norm) -> nn.Module:
+    """Replace the batch norms of a network.
 
     Args:
-        network: Is changed; weights, biases and statistics of its norms are kept where the new norm
-            has them.
-        norm: `merged`: as it is; `synchronised`: see `SynchronisedBatchNorm`; `group`: group norm;
-            `frozen`: running statistics, weights and biases stay as they are.
+        network: Is changed. Weights, biases and statistics are kept if the new norm has them.
+        norm: `merged`: no change; `synchronised`: see `SynchronisedBatchNorm`; `group`: group norm;
+            `frozen`: running statistics, weights and biases never change.
     """
     if norm == "merged":
         return network
-    from timm.layers import freeze_batch_norm_2d  # with torchvision, seconds to import
+    from timm.layers import freeze_batch_norm_2d  # imports torchvision, which takes seconds
 
     if norm == "frozen":
         frozen: nn.Module = freeze_batch_norm_2d(network)
         return frozen
-    return _replaced(network, SynchronisedBatchNorm.like if norm == "synchronised" else _groups)
+    return _replace_in(
+        network, SynchronisedBatchNorm.from_batch_norm if norm == "synchronised" else _group_norm
+    )
 
 
-def _replaced(module: nn.Module, other: Any) -> nn.Module:
+def _replace_in(module: nn.Module, convert: Any) -> nn.Module:
     if isinstance(module, nn.BatchNorm2d):
-        new: nn.Module = other(module)
+        new: nn.Module = convert(module)
         new.train(module.training)
-        # timm's norms have dropout and activation in them.
+        # timm's norms contain dropout and activation.
         parts = [getattr(module, name) for name in ("drop", "act") if hasattr(module, name)]
         return nn.Sequential(new, *parts) if parts else new
     for name, child in module.named_children():
-        setattr(module, name, _replaced(child, other))
+        setattr(module, name, _replace_in(child, convert))
     return module
 
 
-def _groups(norm: nn.BatchNorm2d) -> nn.GroupNorm:
+def _group_norm(norm: nn.BatchNorm2d) -> nn.GroupNorm:
     channels = norm.num_features
-    new = nn.GroupNorm(math.gcd(GROUPS, channels), channels, norm.eps, norm.affine)
+    new = nn.GroupNorm(math.gcd(MAX_GROUPS, channels), channels, norm.eps, norm.affine)
     if norm.affine:
         new.weight, new.bias = norm.weight, norm.bias
     return new
 
 
-class _Sum(torch.autograd.Function):
-    """The sum over ranks. The gradients that the ranks' losses send back are summed likewise."""
+class _SumOverRanks(torch.autograd.Function):
+    """The sum over ranks. In the backward pass, the ranks' gradients are summed, too."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, group: dist.ProcessGroup) -> Tensor:
@@ -81,20 +82,21 @@ class _Sum(torch.autograd.Function):
 
 
 class SynchronisedBatchNorm(nn.BatchNorm2d):
-    """Batch norm by the mean and variance of the global batch, on any device.
+    """Batch norm with the mean and variance of the global batch, on any device.
 
-    torch's own wants a GPU on every rank. Ranks count by their samples, and one without any takes
-    part with an empty batch: all ranks must run the same layers in the same order.
+    `torch.nn.SyncBatchNorm` needs a GPU on every rank. Here each rank is weighted by its samples,
+    and a rank without samples uses an empty batch: all ranks must run the same layers in the same
+    order.
 
     Attributes:
-        group: The ranks; None: this process alone.
+        group: Process group of the ranks; None: this process alone.
     """
 
     group: dist.ProcessGroup | None = None
 
     @classmethod
-    def like(cls, norm: nn.BatchNorm2d) -> SynchronisedBatchNorm:
-        """One with the weights and statistics of a batch norm."""
+    def from_batch_norm(cls, norm: nn.BatchNorm2d) -> SynchronisedBatchNorm:
+        """A synchronised norm with the weights and statistics of a batch norm."""
         new = cls(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         new.load_state_dict(norm.state_dict())
         return new
@@ -104,37 +106,38 @@ class SynchronisedBatchNorm(nn.BatchNorm2d):
         if self.group is None or not self.training:
             return super().forward(x)
         precise = x if x.dtype == torch.float64 else x.float()
-        on_rank = precise.new_full((1,), x.numel() // x.shape[1])
-        sums = _Sum.apply(torch.cat([precise.sum((0, 2, 3)), on_rank]), self.group)
+        local_count = precise.new_full((1,), x.numel() // x.shape[1])
+        sums = _SumOverRanks.apply(torch.cat([precise.sum((0, 2, 3)), local_count]), self.group)
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = precise - mean[:, None, None]
-        variance = _Sum.apply(centred.square().sum((0, 2, 3)), self.group) / count
+        variance = _SumOverRanks.apply(centred.square().sum((0, 2, 3)), self.group) / count
         if self.track_running_stats:
-            self._follow(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+            unbiased = variance.detach() * count / (count - 1).clamp(min=1)
+            self._update_running(mean.detach(), unbiased)
         result = centred * (variance + self.eps).rsqrt()[:, None, None]
         if self.affine:
             result = result * self.weight[:, None, None] + self.bias[:, None, None]
         return result.to(x.dtype)
 
-    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-        share = self.momentum
-        if share is None:  # torch's word for a plain mean over all batches
-            share = 1 / float(self.num_batches_tracked)  # type: ignore[arg-type]
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)  # type: ignore[union-attr]
-        self.running_var.lerp_(variance.to(self.running_var.dtype), share)  # type: ignore[union-attr]
+        weight = self.momentum
+        if weight is None:  # torch: a cumulative average
+            weight = 1 / float(self.num_batches_tracked)  # type: ignore[arg-type]
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), weight)  # type: ignore[union-attr]
+        self.running_var.lerp_(variance.to(self.running_var.dtype), weight)  # type: ignore[union-attr]
 
 
-def synchronised(network: nn.Module) -> list[SynchronisedBatchNorm]:
-    """The norms of a network that look at all ranks."""
+def synchronised_norms(network: nn.Module) -> list[SynchronisedBatchNorm]:
+    """All synchronised norms of a network."""
     return [module for module in network.modules() if isinstance(module, SynchronisedBatchNorm)]
 
 
 @contextmanager
-def alone(network: nn.Module) -> Iterator[None]:
-    """A context in which no norm looks at other ranks."""
-    norms = synchronised(network)
+def without_exchange(network: nn.Module) -> Iterator[None]:
+    """In this context, synchronised norms use the statistics of this process only."""
+    norms = synchronised_norms(network)
     groups = [norm.group for norm in norms]
     for norm in norms:
         norm.group = None

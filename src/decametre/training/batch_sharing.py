@@ -1,7 +1,7 @@
-"""Who takes how much of each step: the recipe's shares, or what the ranks' speeds call for.
+"""The ranks' shares of the global batch: fixed by the recipe, or chosen by measured speed.
 
-Every rank measures itself, all get to know all measurements, and each comes to the same decision
-by the arithmetic of `shares.py`.
+Each rank measures itself, all measurements are exchanged, and every rank computes the same shares
+from them with the arithmetic of `load_balancing.py`.
 """
 
 from __future__ import annotations
@@ -17,41 +17,44 @@ from decametre.errors import TrainingError
 from decametre.training import batch_norm
 from decametre.training.gradient import Gradient
 from decametre.training.load_balancing import (
-    Balancer,
+    LoadBalancer,
     Speed,
-    better_without,
     equal_shares,
     fit_speed,
-    shares_for,
+    optimal_shares,
+    ranks_to_exclude,
     weighted_shares,
 )
-from decametre.training.order import Order, micro_batches
+from decametre.training.order import SampleOrder, micro_batches
 from decametre.training.ranks import Ranks
 from decametre.training.recipe import Recipe
 from decametre.training.task import Batch, Task
 
 log = logging.getLogger(__name__)
 
-TRIALS = 3
-"""How often each trial batch is timed; the machine may be shared."""
+TRIAL_REPEATS = 3
+"""How often each trial batch is timed; other programs may use the machine at the same time."""
 
-LONG = 5.0
-"""A trial that takes more seconds is the last; the others wait."""
+LONG_TRIAL = 5.0
+"""If a trial takes more seconds than this, it is the last one, because the other ranks wait."""
 
 
-class Sharing:
+class BatchSharing:
     """The shares of the global batch, one a rank.
 
     Args:
-        recipe: Says how to share.
-        ranks: Who shares.
-        order: Of the samples.
+        recipe: Its `distribution.balance` determines the shares.
+        ranks: The ranks that train together.
+        order: Order of the samples.
+
+    Attributes:
+        shares: Samples of each rank in a full batch.
 
     Raises:
-        TrainingError: The batch cannot be shared so.
+        TrainingError: The batch cannot be divided as requested.
     """
 
-    def __init__(self, recipe: Recipe, ranks: Ranks, order: Order) -> None:
+    def __init__(self, recipe: Recipe, ranks: Ranks, order: SampleOrder) -> None:
         self.ranks, self.order = ranks, order
         self.batch, self.unit = recipe.optimization.batch, recipe.optimization.micro_batch
         balance = recipe.distribution.balance
@@ -61,44 +64,47 @@ class Sharing:
         elif len(balance) != ranks.size:
             raise TrainingError(
                 f"distribution.balance has {len(balance)} weights for {ranks.size} ranks; give one "
-                "a rank, or auto"
+                "weight a rank, or auto"
             )
         else:
             self.shares = weighted_shares(balance, self.batch, self.unit or 1)
-        self.balancer: Balancer | None = None
-        self.stale = 1
+        self.balancer: LoadBalancer | None = None
+        self.ignored_steps = 1
 
-    def parts(self, step: int) -> list[Sequence[int]]:
+    def rank_samples(self, step: int) -> list[Sequence[int]]:
         """This rank's samples of a step, in micro-batches."""
         return micro_batches(self.order.samples(step), self.shares, self.ranks.rank, self.unit)
 
     def sizes(self, step: int) -> list[int]:
-        """How many samples of a step each rank has."""
+        """How many samples of a step each rank has; fewer than its share in a short batch."""
         samples = self.order.samples(step)
         return [
             sum(map(len, micro_batches(samples, self.shares, rank, self.unit)))
             for rank in range(self.ranks.size)
         ]
 
-    def measure(self, task: Task[Batch], gradient: Gradient[Batch]) -> None:
-        """Share by speed from the first step on, where the recipe asks for it.
+    def measure_speeds(self, task: Task[Batch], gradient: Gradient[Batch]) -> None:
+        """Set the shares by the ranks' speeds if the recipe requests it.
 
         All ranks compute trial batches at the same time, as in training.
         """
         if not self.automatic:
             return
         network = gradient.network
-        mine = speed_of(task, gradient, trial_sizes(max(self.shares), self.unit or 1), self.unit)
-        speeds: list[Speed] = self.ranks.gathered(mine)
-        self.shares = shares_for(speeds, self.batch, self.unit or 1)
-        if batch_norm.synchronised(network):
-            # Ranks wait for each other in each norm: how long one computes cannot be seen.
-            log.info("synchronised norms: shares stay as they are after these trials")
+        sizes = trial_sizes(max(self.shares), self.unit or 1)
+        speed = measure_speed(task, gradient, sizes, self.unit)
+        speeds: list[Speed] = self.ranks.gather(speed)
+        self.shares = optimal_shares(speeds, self.batch, self.unit or 1)
+        if batch_norm.synchronised_norms(network):
+            # Ranks wait for each other in each norm, so their compute time cannot be measured.
+            log.info("synchronised norms: the shares will not be corrected during training")
         else:
-            self.balancer = Balancer(self.shares, speeds, self.unit or 1)
-        seconds = exchange_seconds(network, self.ranks)
-        if not self.ranks.first:
-            return
+            self.balancer = LoadBalancer(self.shares, speeds, self.unit or 1)
+        exchange = measure_all_reduce(network, self.ranks)
+        if self.ranks.is_first:
+            self._log_speeds(speeds, exchange)
+
+    def _log_speeds(self, speeds: Sequence[Speed], exchange: float) -> None:
         for rank, (speed, share) in enumerate(zip(speeds, self.shares, strict=True)):
             log.info(
                 "rank %d, %s: %.1f samples/s and %.3f s a step, share %d of %d",
@@ -109,30 +115,33 @@ class Sharing:
                 share,
                 self.batch,
             )
-        slow, gain = better_without(
-            speeds, self.batch, lambda size: ring(seconds, self.ranks.size, size), self.unit or 1
+        slow, gain = ranks_to_exclude(
+            speeds,
+            self.batch,
+            lambda size: ring_seconds(exchange, self.ranks.size, size),
+            self.unit or 1,
         )
         if slow:
             log.warning(
-                "without rank %s a step would take %.2f times less time",
+                "without rank %s a step would be %.2f times faster",
                 ", ".join(map(str, slow)),
                 gain,
             )
 
     def observe(self, seconds: Sequence[float], step: int) -> bool:
-        """Note what a step took of each rank's time.
+        """Record the compute times of a step, and correct the shares if that pays off.
 
         Args:
-            seconds: That each rank computed in that step.
-            step: The one before the last.
+            seconds: Compute time of each rank in that step.
+            step: Number of the step: the one before the last.
 
         Returns:
             Whether the shares change from the next step on.
         """
         if self.balancer is None:
             return False
-        if self.stale:  # of a step before the present shares
-            self.stale -= 1
+        if self.ignored_steps:  # its shares were different
+            self.ignored_steps -= 1
             return False
         if self.sizes(step) != self.shares:  # the short last batch of an epoch
             return False
@@ -140,37 +149,43 @@ class Sharing:
         proposed = self.balancer.propose()
         if proposed is None:
             return False
-        self.shares, self.stale = proposed, 1
-        if self.ranks.first:
+        self.shares, self.ignored_steps = proposed, 1
+        if self.ranks.is_first:
             log.info("shares are now %s of %d", ", ".join(map(str, proposed)), self.batch)
         return True
 
 
 def trial_sizes(share: int, unit: int) -> list[int]:
-    """Batches to time for a rank whose equal share is `share` samples: a quarter to twice that."""
+    """Sizes of trial batches: a quarter of the equal share, a half, all of it and twice as much."""
     sizes = {max(unit, share * quarters // 4 // unit * unit) for quarters in (1, 2, 4, 8)}
     return sorted(sizes)
 
 
-def speed_of(
+def measure_speed(
     task: Task[Batch], gradient: Gradient[Batch], sizes: Iterable[int], unit: int | None
 ) -> Speed:
-    """Time forward and backward passes of this rank; weights and buffers stay as they are.
+    """Time forward and backward passes of this rank. Weights and buffers do not change.
 
-    A GPU is not asked for more than the largest batch that was seen to fit into its memory, unless
-    micro-batches bound what it holds at a time.
+    The resulting limit for a GPU is the largest batch that fitted into its memory, unless
+    micro-batches limit the samples that it holds at a time.
+
+    Args:
+        task: Makes the trial batches.
+        gradient: Computes the passes; its clock times them.
+        sizes: Samples of the trial batches, in rising order.
+        unit: Samples of a micro-batch.
 
     Raises:
-        TrainingError: Not even the smallest batch fits.
+        TrainingError: Not even the smallest batch fits into memory.
     """
     shares: list[int] = []
     seconds: list[float] = []
-    kept = [buffer.clone() for buffer in gradient.network.buffers()]
+    buffers = [buffer.clone() for buffer in gradient.network.buffers()]
     for size in sizes:
         parts = micro_batches(range(size), [size], 0, unit)
         batches = next(task.batches(0, 1, lambda step, parts=parts: parts))  # type: ignore[misc]
         try:
-            taken = _timed(gradient, batches)
+            times = _time_passes(gradient, batches)
         except torch.OutOfMemoryError as error:
             if not shares:
                 raise TrainingError(
@@ -178,42 +193,43 @@ def speed_of(
                     "optimization.micro_batch"
                 ) from error
             break
-        seconds += taken
-        shares += [size] * len(taken)
-        if min(taken) > LONG:
+        seconds += times
+        shares += [size] * len(times)
+        if min(times) > LONG_TRIAL:
             break
     gradient.network.zero_grad(set_to_none=True)
-    for buffer, before in zip(gradient.network.buffers(), kept, strict=True):
+    for buffer, before in zip(gradient.network.buffers(), buffers, strict=True):
         buffer.copy_(before)
-    bounded = gradient.ranks.device.type == "cuda" and unit is None
-    return fit_speed(shares, seconds, max(shares) if bounded else None)
+    limited = gradient.ranks.device.type == "cuda" and unit is None
+    return fit_speed(shares, seconds, max(shares) if limited else None)
 
 
-def _timed(gradient: Gradient[Batch], batches: Sequence[Batch]) -> list[float]:
-    """Seconds of a few passes; the first, in which memory is found, does not count if short."""
-    taken: list[float] = []
-    for _ in range(TRIALS + 1):
-        begun = time.perf_counter()
-        gradient.alone(batches)
-        taken.append(time.perf_counter() - begun)
-        if taken[-1] > LONG:
-            return taken[-1:]
-    return taken[1:]
+def _time_passes(gradient: Gradient[Batch], batches: Sequence[Batch]) -> list[float]:
+    """Seconds of a few passes. The first one allocates memory and is not counted, unless long."""
+    clock = gradient.timer.clock
+    times: list[float] = []
+    for _ in range(TRIAL_REPEATS + 1):
+        begun = clock()
+        gradient.compute_alone(batches)
+        times.append(clock() - begun)
+        if times[-1] > LONG_TRIAL:
+            return times[-1:]
+    return times[1:]
 
 
-def exchange_seconds(network: nn.Module, ranks: Ranks) -> float:
-    """How long the ranks take to add up gradients, measured."""
+def measure_all_reduce(network: nn.Module, ranks: Ranks) -> float:
+    """Seconds in which the ranks sum the gradients of a network."""
     size = sum(weights.numel() for weights in network.parameters() if weights.requires_grad)
     gradient = torch.zeros(size, device=ranks.device)
-    taken = []
-    for _ in range(TRIALS):
-        ranks.sums([0.0])  # all begin together
+    times = []
+    for _ in range(TRIAL_REPEATS):
+        ranks.sum([0.0])  # all ranks begin together
         begun = time.perf_counter()
-        float(ranks.summed(gradient)[0])
-        taken.append(time.perf_counter() - begun)
-    return min(taken)
+        float(ranks.sum_tensor(gradient)[0])
+        times.append(time.perf_counter() - begun)
+    return min(times)
 
 
-def ring(seconds: float, measured: int, size: int) -> float:
-    """The time of a ring all-reduce among `size` ranks, from that among `measured` of them."""
+def ring_seconds(seconds: float, measured: int, size: int) -> float:
+    """Seconds of a ring all-reduce among `size` ranks, given those among `measured` ranks."""
     return seconds * ((size - 1) / size) / ((measured - 1) / measured)

@@ -1,4 +1,4 @@
-"""Where a run stands, in a file, so that it can go on as if it had never stopped."""
+"""Checkpoints: the state of a training run in a file, from which the run is resumed exactly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
-from decametre.training.recipe import MOST_CHECKPOINTS
+from decametre.training.recipe import MAX_CHECKPOINTS
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +28,17 @@ CHECKPOINT_NAME = "last.safetensors"
 
 
 @dataclass
-class State:
-    """All that changes while a network is trained.
+class TrainingState:
+    """Everything that changes while a network is trained.
 
     Attributes:
-        network: Its weights are what the optimizer changes.
-        average: Moving average of the weights: what is validated and kept.
-        optimizer: Of the network's weights.
-        step: Steps done.
-        scores: Of all validations so far, less is better.
-        kept_from: The model folder knows those from this one on; others were a folder's before.
-        best: The best of those, and the weights of the model folder have it.
+        network: The network that the optimizer updates.
+        average: Moving average of its weights: what is validated and saved as the model.
+        optimizer: Optimizer of the network's weights.
+        step: Completed steps.
+        scores: Scores of all validations so far; lower is better.
+        kept_from: Index of the first score that belongs to the model in this folder; earlier scores
+            are those of the folder that the run was started from.
     """
 
     network: nn.Module
@@ -50,62 +50,63 @@ class State:
 
     @property
     def best(self) -> float:
-        """The best score so far, infinite without one."""
+        """The score of the model in this folder; infinite if there is none yet."""
         return min(self.scores[self.kept_from :], default=float("inf"))
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a run's result follows from; a run goes on with the same only.
+class RunInputs:
+    """Everything that a run's result depends on. A run is only resumed with equal inputs.
 
     Attributes:
-        recipe: As plain values.
-        beside: What the recipe does not say, such as the precision.
+        recipe: The recipe as plain values.
+        extra: Inputs that the recipe does not contain, such as the precision.
     """
 
     recipe: dict[str, Any]
-    beside: dict[str, Any]
+    extra: dict[str, Any]
 
-    def difference(self, other: Origin) -> str:
-        """Where the other one differs first, in words; empty where it does not.
+    def difference(self, other: RunInputs) -> str:
+        """The first difference to other inputs, as text; empty if they are equivalent.
 
-        What is known beside the recipe of one only is not compared: earlier checkpoints lack it.
-        How many processes draw patches, who computes what and how many checkpoints are kept changes
-        nothing, and products count by what was found under their paths, which may be relative.
+        Not compared are extra inputs that only one side has, because earlier versions saved fewer;
+        settings without influence on the result (workers, distribution, number of checkpoints);
+        and paths of products if their identifiers are known.
         """
-        both = [key for key in self.beside if key in other.beside]
+        both = [key for key in self.extra if key in other.extra]
         known = "train" in both
         mine, others = self._compared(known), other._compared(known)
         return first_difference(mine, others) or first_difference(
-            {key: self.beside[key] for key in both}, {key: other.beside[key] for key in both}
+            {key: self.extra[key] for key in both}, {key: other.extra[key] for key in both}
         )
 
     def _compared(self, without_paths: bool) -> dict[str, Any]:
-        left_out = {"workers", "train", "validation"} if without_paths else {"workers"}
+        excluded = {"workers", "train", "validation"} if without_paths else {"workers"}
         recipe = self.recipe
-        data = {key: value for key, value in recipe.get("data", {}).items() if key not in left_out}
+        data = {key: value for key, value in recipe.get("data", {}).items() if key not in excluded}
         steps = dict(recipe.get("optimization", {}))
-        if recipe.get("network", {}).get("norm") != "merged":  # whose batch norm is over it
+        # Only merged batch norm normalises over a micro-batch.
+        if recipe.get("network", {}).get("norm") != "merged":
             steps.pop("micro_batch", None)
-        free = ("distribution", "checkpoints")
-        kept = {key: value for key, value in recipe.items() if key not in free}
-        return kept | {"data": data, "optimization": steps}
+        others = {k: v for k, v in recipe.items() if k not in ("distribution", "checkpoints")}
+        return others | {"data": data, "optimization": steps}
 
 
-class Checkpoints:
-    """The checkpoints of a run's folder: the newest, and some before it.
+class CheckpointWriter:
+    """Writes the checkpoints of a run: the newest one and a number of earlier ones.
 
-    Files are written by a thread of its own while training goes on, each all or nothing, with a
-    checksum of its tensors. Where the newest is damaged, the one before it is taken.
+    A separate thread writes the files while training continues. Each file appears complete or not
+    at all, and has a checksum of its tensors. If the newest one is damaged, the run is resumed from
+    the one before.
 
     Args:
         folder: The run's folder.
-        origin: What the run follows from.
-        keep: How many are kept.
+        inputs: The inputs of the run.
+        keep: How many checkpoints are kept.
     """
 
-    def __init__(self, folder: Path, origin: Origin, keep: int) -> None:
-        self.folder, self.origin, self.keep = folder, origin, keep
+    def __init__(self, folder: Path, inputs: RunInputs, keep: int) -> None:
+        self.folder, self.inputs, self.keep = folder, inputs, keep
         self.writer = ThreadPoolExecutor(1)
         self.writing: Future[None] | None = None
 
@@ -118,24 +119,25 @@ class Checkpoints:
         finally:
             self.writer.shutdown()
 
-    def save(self, state: State) -> None:
-        """Write the state as it is now; what is being written still is waited for.
+    def save(self, state: TrainingState) -> None:
+        """Start to write the present state, after the previous checkpoint is complete.
 
         Raises:
-            OSError: The one before could not be written.
+            OSError: The previous checkpoint could not be written.
         """
         self.wait()
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors_of(state)}
-        about = {
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in state_tensors(state)}
+        metadata = {
             "step": state.step,
             "scores": list(state.scores),
             "kept_from": state.kept_from,
-            **asdict(self.origin),
+            "recipe": self.inputs.recipe,
+            "beside": self.inputs.extra,
         }
-        self.writing = self.writer.submit(self._write, tensors, about)
+        self.writing = self.writer.submit(self._write, tensors, metadata)
 
     def wait(self) -> None:
-        """Until all is on disk.
+        """Wait until the latest checkpoint is written.
 
         Raises:
             OSError: It could not be written.
@@ -144,44 +146,44 @@ class Checkpoints:
         if writing is not None:
             writing.result()
 
-    def _write(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-        about["checksum"] = checksum_of(about, tensors)
+    def _write(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        metadata["checksum"] = checksum_of(metadata, tensors)
         partial = self.folder / f".{CHECKPOINT_NAME}.partial"
         try:
-            partial.write_bytes(save(tensors, metadata={"state": json.dumps(about)}))
-            kept = [self.folder / name for name in names(self.keep)]
+            partial.write_bytes(save(tensors, metadata={"state": json.dumps(metadata)}))
+            kept = [self.folder / name for name in checkpoint_names(self.keep)]
             for newer, older in reversed(list(pairwise(kept))):
                 if newer.is_file():
                     newer.replace(older)
             partial.replace(kept[0])
-            for name in names()[self.keep :]:
+            for name in checkpoint_names()[self.keep :]:
                 (self.folder / name).unlink(missing_ok=True)
         finally:
             partial.unlink(missing_ok=True)
 
 
-def names(keep: int = MOST_CHECKPOINTS) -> list[str]:
-    """File names of a run's checkpoints, the newest first."""
+def checkpoint_names(keep: int = MAX_CHECKPOINTS) -> list[str]:
+    """File names of a run's checkpoints, newest first."""
     stem, dot, suffix = CHECKPOINT_NAME.partition(".")
     return [CHECKPOINT_NAME, *(f"{stem}-{age}{dot}{suffix}" for age in range(1, keep))]
 
 
-def tensors_of(state: State) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a state, by names that `restore` knows."""
-    yield from _prefixed("network", state.network.state_dict())
-    yield from _prefixed("average", state.average.state_dict())
+def state_tensors(state: TrainingState) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a state, with the names that `restore_state` reads."""
+    yield from _add_prefix("network", state.network.state_dict())
+    yield from _add_prefix("average", state.average.state_dict())
     optimizer = state.optimizer.state_dict()
     for index, moments in optimizer["state"].items():
-        yield from _prefixed(f"optimizer.{index}", moments)
+        yield from _add_prefix(f"optimizer.{index}", moments)
     for index, group in enumerate(optimizer["param_groups"]):
-        # LAMB counts its steps here. All else follows from the recipe.
+        # LAMB counts its steps in a tensor of the group. All other values follow from the recipe.
         counters = {key: value for key, value in group.items() if isinstance(value, Tensor)}
-        yield from _prefixed(f"group.{index}", counters)
+        yield from _add_prefix(f"group.{index}", counters)
 
 
-def checksum_of(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over everything in a checkpoint, as hexadecimal."""
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+def checksum_of(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over everything in a checkpoint, as hexadecimal digits."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
@@ -189,140 +191,142 @@ def checksum_of(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A checkpoint as read.
+class Checkpoint:
+    """The content of a checkpoint file.
 
     Attributes:
-        origin: What its run follows from.
-        step: Steps done.
-        scores: See `State`.
-        kept_from: See `State`.
-        tensors: See `tensors_of`.
+        inputs: The inputs of the run.
+        step: Completed steps.
+        scores: See `TrainingState`.
+        kept_from: See `TrainingState`.
+        tensors: See `state_tensors`.
     """
 
-    origin: Origin
+    inputs: RunInputs
     step: int
     scores: list[float]
     kept_from: int
     tensors: dict[str, Tensor]
 
 
-def read_newest(folder: Path) -> Saved | None:
-    """The newest checkpoint of a folder that is whole; None where there is none at all.
+def read_newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Read the newest undamaged checkpoint of a folder; None if there is no checkpoint at all.
+
+    Damaged checkpoints are renamed, so that the next ones do not replace a good one.
 
     Raises:
-        TrainingError: All of them are damaged.
+        TrainingError: All checkpoints are damaged.
     """
     faults: dict[Path, TrainingError] = {}
-    for path in (folder / name for name in names()):
+    for path in (folder / name for name in checkpoint_names()):
         if not path.is_file():
             continue
         try:
-            saved = read_checkpoint(path)
+            checkpoint = read_checkpoint(path)
         except TrainingError as error:
             faults[path] = error
             continue
-        for damaged, fault in faults.items():  # out of the way of the ones to come
-            log.warning("%s; the one before it is taken", fault)
+        for damaged, fault in faults.items():
+            log.warning("%s; using the checkpoint before it", fault)
             damaged.replace(damaged.with_name(f"{damaged.name}.damaged"))
-        return saved
+        return checkpoint
     for fault in faults.values():
         raise fault
     return None
 
 
-def read_checkpoint(path: Path) -> Saved:
+def read_checkpoint(path: Path) -> Checkpoint:
     """Read one checkpoint.
 
     Raises:
-        TrainingError: It is damaged.
+        TrainingError: The file is damaged.
     """
-    with _reading(path), safe_open(path, framework="pt") as file:
-        about = json.loads(file.metadata()["state"])
+    with _checkpoint_errors(path), safe_open(path, framework="pt") as file:
+        metadata = json.loads(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
-        checksum = about.pop("checksum", None)  # earlier versions had none
-        if checksum is not None and checksum != checksum_of(about, tensors):
-            raise ValueError("its checksum is another")
-        return Saved(
-            Origin(dict(about["recipe"]), dict(about.get("beside", {}))),
-            int(about["step"]),
-            list(about["scores"]),
-            int(about.get("kept_from", 0)),
+        checksum = metadata.pop("checksum", None)  # earlier versions wrote none
+        if checksum is not None and checksum != checksum_of(metadata, tensors):
+            raise ValueError("its checksum does not match its content")
+        return Checkpoint(
+            RunInputs(dict(metadata["recipe"]), dict(metadata.get("beside", {}))),
+            int(metadata["step"]),
+            list(metadata["scores"]),
+            int(metadata.get("kept_from", 0)),
             tensors,
         )
 
 
-def restore(state: State, saved: Saved) -> None:
-    """Bring a state to where a run stood.
+def restore_state(state: TrainingState, checkpoint: Checkpoint) -> None:
+    """Set a state to that of a checkpoint.
 
     Args:
-        state: Of a run that has not begun; its tensors are overwritten.
-        saved: A checkpoint of the same network and optimizer.
+        state: State of a new run; its tensors are overwritten.
+        checkpoint: Checkpoint of the same network and optimizer.
 
     Raises:
-        TrainingError: It is of another network or optimizer.
+        TrainingError: The checkpoint has another network or optimizer.
     """
-    tensors = saved.tensors
-    moments, counters = _numbered("optimizer", tensors), _numbered("group", tensors)
+    tensors = checkpoint.tensors
+    moments, counters = _select_numbered("optimizer", tensors), _select_numbered("group", tensors)
     groups = [
         group | counters.get(index, {})
         for index, group in enumerate(state.optimizer.state_dict()["param_groups"])
     ]
     try:
-        state.network.load_state_dict(_stripped("network", tensors))
-        state.average.load_state_dict(_stripped("average", tensors))
+        state.network.load_state_dict(_select_prefix("network", tensors))
+        state.average.load_state_dict(_select_prefix("average", tensors))
         state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"the checkpoint is of another network ({error})") from error
-    state.step, state.scores = saved.step, list(saved.scores)
-    state.kept_from = saved.kept_from
+        raise TrainingError(f"the checkpoint belongs to another network ({error})") from error
+    state.step, state.scores = checkpoint.step, list(checkpoint.scores)
+    state.kept_from = checkpoint.kept_from
 
 
-def check_same(was: Origin, now: Origin, folder: Path) -> None:
-    """Refuse to go on with another run's state.
+def check_same_run(was: RunInputs, now: RunInputs, folder: Path) -> None:
+    """Check that a run can be resumed with its present inputs.
 
     Raises:
-        TrainingError: They differ.
+        TrainingError: They differ from those of the checkpoint.
     """
     difference = was.difference(now)
     if difference:
         raise TrainingError(
-            f"{folder} holds another run: {difference}; give another folder, or the same as before "
-            "to go on"
+            f"{folder} holds another run: {difference}; use another folder, or resume this run "
+            "with its previous inputs"
         )
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _checkpoint_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise TrainingError(f"{path}: not a checkpoint ({error}); give another folder") from error
+        raise TrainingError(f"{path}: not a checkpoint ({error}); use another folder") from error
 
 
-def first_difference(was: Any, now: Any, place: str = "") -> str:
-    """Where two recipes differ first, in words; empty where they do not."""
+def first_difference(was: Any, now: Any, key: str = "") -> str:
+    """The first difference between two trees of plain values, as text; empty if there is none."""
     if isinstance(was, dict) and isinstance(now, dict):
-        for key in [*was, *(key for key in now if key not in was)]:
-            found = first_difference(was.get(key), now.get(key), f"{place}.{key}".lstrip("."))
+        for name in [*was, *(name for name in now if name not in was)]:
+            found = first_difference(was.get(name), now.get(name), f"{key}.{name}".lstrip("."))
             if found:
                 return found
         return ""
-    return "" if was == now else f"{place} was {was!r:.60} and is now {now!r:.60}"
+    return "" if was == now else f"{key} was {was!r:.60} and is now {now!r:.60}"
 
 
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+def _add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     return ((f"{prefix}.{name}", tensor.contiguous()) for name, tensor in tensors.items())
 
 
-def _stripped(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _select_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     start = f"{prefix}."
     return {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
 
 
-def _numbered(prefix: str, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+def _select_numbered(prefix: str, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
     found: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in _stripped(prefix, tensors).items():
+    for name, tensor in _select_prefix(prefix, tensors).items():
         index, _, key = name.partition(".")
         found.setdefault(int(index), {})[key] = tensor
     return found

@@ -1,11 +1,12 @@
-"""The one place where losses become a gradient, on any number of ranks.
+"""The gradient of a step, computed by any number of ranks with unequal shares.
 
-Of a global batch every rank has a share, and no two need be equal. The gradient must be that of
-the mean loss over *all* samples (pixels, labels) that count: (1 / N) sum of grad l_i. DDP averages
-the gradients of W ranks, each of which knows its own sum only; so each rank's sum is weighted
-beforehand by W / N, and DDP's average is the mean over the global batch, whatever the shares
-(the balanced gradient of Moreno-Alvarez et al. 2022, https://doi.org/10.1109/LGRS.2022.3222138, in
-its exact form). To weight gradients afterwards would be the same only while no layer mixes ranks.
+The gradient must be that of the mean loss over *all* samples (pixels, labels) of the global batch
+that count: (1 / N) sum of grad l_i. DDP averages the gradients of W ranks, each of which has the
+sum over its own share only. Therefore each rank multiplies its sum of losses by W / N before
+back-propagation; DDP's average is then the mean over the global batch, whatever the shares. This is
+the balanced gradient of Moreno-Alvarez et al. 2022 (https://doi.org/10.1109/LGRS.2022.3222138) in
+its exact form. Weighting the gradients afterwards would give the same result only if no layer
+exchanges data between ranks.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from decametre.training.recipe import Compression
 from decametre.training.running_statistics import RunningStatistics
 from decametre.training.task import Batch, Task
 
-BUCKETS = 8
-"""In about so many parts the gradient travels, each as soon as it is there. The last one is full
-when back-propagation ends, and all wait for it: by torch's 25 MB a part, it would be most of the
-gradient of a small network."""
+BUCKET_COUNT = 8
+"""DDP sums the gradient in about so many buckets, each as soon as it is complete. The last one is
+complete when back-propagation ends, so all ranks wait for it: with torch's 25 MB a bucket, it would
+hold most of the gradient of a small network."""
 
-LEAST_BUCKET, LARGEST_BUCKET = 0.25, 25.0
-"""MiB: each part costs a latency too, and larger ones than torch's are no faster."""
-
+MIN_BUCKET_MIB, MAX_BUCKET_MIB = 0.25, 25.0
+"""Limits of a bucket's size: each bucket adds a latency, and buckets above torch's size are no
+faster."""
 
 COMPRESSION_HOOKS: dict[Compression, Callable[[Any, Any], Any]] = {
     "fp16": default_hooks.fp16_compress_hook,
@@ -43,14 +44,15 @@ COMPRESSION_HOOKS: dict[Compression, Callable[[Any, Any], Any]] = {
 
 
 class Gradient(Generic[Batch]):
-    """Makes the gradient of a step, together with the other ranks.
+    """Computes the gradient of a step together with the other ranks.
 
     Args:
-        task: Sums losses.
-        network: The task's network, which gets the gradients.
-        ranks: Those who train together.
+        task: Computes sums of losses.
+        network: The task's network; its weights receive the gradient.
+        ranks: The ranks that train together.
         compression: Number format in which gradients travel: `none` (as they are), `fp16` or
             `bf16`.
+        clock: Seconds of a running clock, for measurements on the CPU.
     """
 
     def __init__(
@@ -59,70 +61,71 @@ class Gradient(Generic[Batch]):
         network: nn.Module,
         ranks: Ranks,
         compression: Compression = "none",
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.ranks, self.task, self.network = ranks, task, network
         self.statistics = RunningStatistics(network, ranks)
-        for norm in batch_norm.synchronised(network):
-            norm.group = ranks.gradients
-        self.loss: nn.Module = _Loss(task, network)
-        self.clock = Clock(network, ranks.device)
+        for norm in batch_norm.synchronised_norms(network):
+            norm.group = ranks.gradient_group
+        self.loss: nn.Module = _LossModule(task, network)
+        self.timer = ComputeTimer(network, ranks.device, clock)
         if ranks.size > 1:
             with warnings.catch_warnings():
-                # Newer versions of torch ask for a name that older ones do not know.
+                # Newer versions of torch deprecate a parameter name that older ones require.
                 warnings.simplefilter("ignore", FutureWarning)
                 ddp = DistributedDataParallel(
                     self.loss,
-                    process_group=ranks.gradients,
+                    process_group=ranks.gradient_group,
                     broadcast_buffers=False,
                     gradient_as_bucket_view=True,
                     bucket_cap_mb=bucket_size(network),
                 )
             if compression != "none":
-                ddp.register_comm_hook(ranks.gradients, COMPRESSION_HOOKS[compression])
+                ddp.register_comm_hook(ranks.gradient_group, COMPRESSION_HOOKS[compression])
             self.loss = ddp
 
-    def taken(self, count: float) -> None:
-        """The step is taken: running statistics of norms move by what its batches left.
+    def __call__(self, batches: Sequence[Batch], global_count: Callable[[], float]) -> Tensor:
+        """Add the gradient of the mean loss over the global batch to the weights' gradients.
 
         Args:
-            count: How many losses the global batch sums.
-        """
-        self.statistics.merge(count)
-
-    def __call__(self, batches: Sequence[Batch], counted: Callable[[], float]) -> Tensor:
-        """Add to every weight the gradient of the mean loss over the global batch.
-
-        Args:
-            batches: This rank's micro-batches; none where it has no share.
-            counted: Says how many losses the global batch sums, over all ranks, as soon as all have
-                said so; asked for when the first loss is there. A batch without any has gradient 0.
+            batches: This rank's micro-batches; empty if it has no samples.
+            global_count: Waits for the number of losses of the global batch and returns it. It is
+                called after the first forward pass. If the number is 0, the gradient is 0.
 
         Returns:
             The sum of this rank's losses, a scalar on the device.
         """
 
         def scale() -> float:
-            with self.clock.paused():
-                return max(counted(), 1.0) / self.ranks.size
+            with self.timer.paused():
+                return max(global_count(), 1.0) / self.ranks.size
 
         total = torch.zeros((), device=self.ranks.device)
-        self.clock.start()
-        # A rank without a share still takes part: the others' gradients go through it.
-        taken: list[Batch | None] = [*batches]
-        *before, last = taken or [None]
-        with self.statistics.of_micro_batches():
-            with self._unsynced():
+        self.timer.start()
+        # A rank without samples takes part, too, because DDP sums over all ranks.
+        parts: list[Batch | None] = [*batches]
+        *before, last = parts or [None]
+        with self.statistics.collecting():
+            with self._without_sync():
                 for batch in before:
                     total += self._backward(batch, scale)
-                    self._note(batch)
+                    self._collect(batch)
             total += self._backward(last, scale)
-            self._note(last)
-        self.clock.end()
+            self._collect(last)
+        self.timer.end()
         return total
 
-    def alone(self, batches: Sequence[Batch]) -> None:
-        """Compute as in a step, without the other ranks: to be timed."""
-        with self._unsynced(), batch_norm.alone(self.network):
+    def update_statistics(self, count: float) -> None:
+        """Update the running statistics of batch norms after a step.
+
+        Args:
+            count: Number of losses of the global batch.
+        """
+        self.statistics.update(count)
+
+    def compute_alone(self, batches: Sequence[Batch]) -> None:
+        """Compute as in a step, but without the other ranks; for speed measurements."""
+        with self._without_sync(), batch_norm.without_exchange(self.network):
             for batch in batches:
                 self._backward(batch, lambda: 1.0)
         if self.ranks.device.type == "cuda":
@@ -133,94 +136,102 @@ class Gradient(Generic[Batch]):
         (loss_sum / scale()).backward()  # type: ignore[no-untyped-call]
         return loss_sum.detach()
 
-    def _note(self, batch: Batch | None) -> None:
+    def _collect(self, batch: Batch | None) -> None:
         if batch is not None and self.statistics.norms:
-            self.statistics.note(self.task.count(batch))
+            self.statistics.add(self.task.count(batch))
 
-    def _unsynced(self) -> AbstractContextManager[None]:
+    def _without_sync(self) -> AbstractContextManager[None]:
         if isinstance(self.loss, DistributedDataParallel):
             return self.loss.no_sync()
         return nullcontext()
 
 
 def bucket_size(network: nn.Module) -> float:
-    """How much of a network's gradient travels at once, in MiB."""
+    """Size of DDP's buckets for a network's gradient, in MiB."""
     trained = (weights for weights in network.parameters() if weights.requires_grad)
     size = sum(weights.numel() * weights.element_size() for weights in trained)
-    return min(max(size / BUCKETS / 2**20, LEAST_BUCKET), LARGEST_BUCKET)
+    return min(max(size / BUCKET_COUNT / 2**20, MIN_BUCKET_MIB), MAX_BUCKET_MIB)
 
 
-class _Loss(nn.Module):
-    """The loss as a module: DDP must see forward and backward of every rank in every step."""
+class _LossModule(nn.Module):
+    """The loss as a module, because DDP needs a forward and a backward pass of every rank."""
 
     def __init__(self, task: Task[Any], network: nn.Module) -> None:
         super().__init__()
         self.task, self.network = task, network
 
     def forward(self, batch: Any) -> Tensor:
-        """Sum of a batch's losses; 0, with a gradient of 0, of none."""
+        """Sum of a batch's losses; for None, 0 with a gradient of 0."""
         if batch is None:
-            every = [
-                weights.sum() for weights in self.network.parameters() if weights.requires_grad
-            ]
-            return torch.stack(every).sum() * 0
+            sums = [weights.sum() for weights in self.network.parameters() if weights.requires_grad]
+            return torch.stack(sums).sum() * 0
         return self.task.loss(self.network, batch)
 
 
-class Clock:
-    """Seconds that this rank is busy with a step, and not those in which it waits for others.
+class ComputeTimer:
+    """Measures how long this rank computes in a step, without the time it waits for other ranks.
 
-    On the processor it runs from the end of the exchange of gradients, with the optimizer's step
-    and the drawing of the next samples, until the gradient of the last weight is there, but not
-    while the count of the global batch is waited for. What one rank does in that time, the others
-    wait for. On a GPU, which computes on its own, it is the time from the first forward pass to the
-    last gradient, by events that are put into its queue and read when they have passed, so nothing
-    waits for them.
+    On the CPU the time begins when the previous exchange of gradients ended, so that it includes
+    the optimizer's step and the preparation of the next samples. It ends with the gradient of the
+    last weight, and excludes the wait for the global count. During this time the other ranks wait
+    for this one. On a GPU it is the time from the first forward pass to the last gradient, measured
+    by events in the GPU's queue, which are read once they are complete; nothing waits for them.
+
+    Args:
+        network: The network that is trained.
+        device: Its device.
+        clock: Seconds of a running clock, for the CPU.
     """
 
-    def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self.device, self.on_gpu = device, device.type == "cuda"
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.device, self.on_gpu, self.clock = device, device.type == "cuda", clock
         self.begun: Any = None
         self.ended: Any = None
-        self.free: float | None = None
+        self.exchange_ended: float | None = None
         self.seconds = self.waited = 0.0
         for weights in network.parameters():
             if weights.requires_grad:
-                weights.register_post_accumulate_grad_hook(self._note)  # type: ignore[no-untyped-call]
+                weights.register_post_accumulate_grad_hook(self._record)  # type: ignore[no-untyped-call]
 
-    def rest(self) -> None:
-        """What is done between two steps now and then, such as validating, does not count."""
-        self.free = None
+    def skip_interval(self) -> None:
+        """Exclude the time until the next step, for example that of a validation."""
+        self.exchange_ended = None
 
     def start(self) -> None:
-        """A step's first forward pass begins; `read` what the one before took first."""
-        self.begun = self.ended = self._now() if self.on_gpu or self.free is None else self.free
+        """Begin a step. Call `read` before, or the time of the previous step is lost."""
+        on_cpu = not self.on_gpu and self.exchange_ended is not None
+        self.begun = self.ended = self.exchange_ended if on_cpu else self._now()
         self.waited = 0.0
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """A context in which this rank waits for others."""
-        begun = time.perf_counter()
+        """Exclude the time in this context, in which the rank waits for others."""
+        begun = self.clock()
         yield
-        self.waited += time.perf_counter() - begun
+        self.waited += self.clock() - begun
 
-    def _note(self, weights: Tensor) -> None:
+    def _record(self, weights: Tensor) -> None:
         self.ended = self._now()
 
     def end(self) -> None:
-        """The gradients of all ranks are there."""
+        """End a step: the gradients of all ranks have been summed."""
         if not self.on_gpu:
-            self.free = time.perf_counter()
+            self.exchange_ended = self.clock()
 
     def _now(self) -> Any:
         if not self.on_gpu:
-            return time.perf_counter()
+            return self.clock()
         event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self.device))
         return event
 
     def read(self) -> float:
-        """Seconds of the last step that is known to have ended; 0 before the first."""
+        """Seconds of the latest step that is complete; 0 before the first one."""
         if self.begun is None:
             return 0.0
         if not self.on_gpu:

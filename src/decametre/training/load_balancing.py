@@ -18,32 +18,32 @@ import numpy as np
 
 from decametre.errors import TrainingError
 
-FLAT = 0.01
+MIN_SLOPE_SHARE = 0.01
 """The part of a step, at the largest share that was timed, that counts as slope, at least.
 
 A device that is not full takes no longer for more; it does not do any number in that time.
 """
 
-WINDOW = 48
-"""Steps over which the `Balancer` measures. The median follows a device after half of them."""
+WINDOW_STEPS = 48
+"""Steps over which the `LoadBalancer` measures. The median follows a device after half of them."""
 
-SETTLE = 5
+MIN_WINDOW_STEPS = 5
 """Steps at new shares before they are judged: the fewest whose median ignores two of them.
 
 The first ones are slow where a device tunes its kernels to the new size.
 """
 
-BAND = 0.05
+DEAD_BAND = 0.05
 """A step must become this part shorter for shares to change, measured over a full window."""
 
-FIXED = 1 / 3
-"""The part of a step's time that the `Balancer` takes for fixed, at most.
+MAX_FIXED_SHARE = 1 / 3
+"""The part of a step's time that the `LoadBalancer` takes for fixed, at most.
 
 Were none of it fixed, a correction would overshoot by FIXED / (1 - FIXED) = 1/2 of the error, and
 the next ones converge. From 1/2 on they could swing for ever.
 """
 
-PROBING = 0.01
+PROBE_TIME_SHARE = 0.01
 """Part of the time that may go into trying whether a rank without samples has recovered."""
 
 
@@ -98,7 +98,7 @@ def fit_speed(shares: Sequence[int], seconds: Sequence[float], most: int | None 
         return Speed(0.0, c / cc, most)
     slope = (aa * c - ac * a) / (aa * cc - ac * ac)
     largest = max(timed)
-    slope = max(slope, FLAT * timed[largest] / largest)
+    slope = max(slope, MIN_SLOPE_SHARE * timed[largest] / largest)
     fixed = (a - slope * ac) / aa
     return Speed(fixed, slope, most) if fixed > 0 else Speed(0.0, c / cc, most)
 
@@ -132,7 +132,7 @@ def weighted_shares(weights: Sequence[float], batch: int, unit: int = 1) -> list
     Raises:
         TrainingError: The batch is not a whole number of units, or no weight is above 0.
     """
-    units = _whole(batch, unit)
+    units = _count_units(batch, unit)
     if not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
         raise TrainingError(
             f"weights {list(weights)} divide no batch; give every rank a number from 0, and one "
@@ -147,7 +147,7 @@ def weighted_shares(weights: Sequence[float], batch: int, unit: int = 1) -> list
     return [count * unit for count in counts]
 
 
-def shares_for(speeds: Sequence[Speed], batch: int, unit: int = 1) -> list[int]:
+def optimal_shares(speeds: Sequence[Speed], batch: int, unit: int = 1) -> list[int]:
     """The shares whose slowest rank is done soonest.
 
     They are what the ranks finish within one time tau, the least in which they finish the batch.
@@ -162,18 +162,18 @@ def shares_for(speeds: Sequence[Speed], batch: int, unit: int = 1) -> list[int]:
         TrainingError: The batch is not a whole number of units, or the ranks' memory together
             does not hold it.
     """
-    _whole(batch, unit)
-    most = [_most(speed, batch) for speed in speeds]
+    _count_units(batch, unit)
+    most = [_capacity(speed, batch) for speed in speeds]
     held = sum(share // unit * unit for share in most)
     if held < batch:
         raise TrainingError(
             f"the devices' memory holds {held} samples of a batch of {batch}; accumulate "
             "gradients over several passes, or make the batch smaller"
         )
-    return _hand_out(speeds, [0] * len(speeds), most, batch, unit)
+    return _distribute(speeds, [0] * len(speeds), most, batch, unit)
 
 
-def _whole(batch: int, unit: int) -> int:
+def _count_units(batch: int, unit: int) -> int:
     """Units in a batch."""
     units, left = divmod(batch, unit)
     if left:
@@ -184,12 +184,12 @@ def _whole(batch: int, unit: int) -> int:
     return units
 
 
-def _most(speed: Speed, batch: int) -> int:
+def _capacity(speed: Speed, batch: int) -> int:
     """How many of the batch's samples a rank holds."""
     return batch if speed.most is None else min(batch, speed.most)
 
 
-def _hand_out(
+def _distribute(
     speeds: Sequence[Speed], least: Sequence[int], most: Sequence[int], batch: int, unit: int
 ) -> list[int]:
     """Hand out a batch unit by unit, each to the rank that would then be done first.
@@ -213,7 +213,7 @@ def _hand_out(
     return shares
 
 
-def better_without(
+def ranks_to_exclude(
     speeds: Sequence[Speed], batch: int, exchange: Callable[[int], float], unit: int = 1
 ) -> tuple[tuple[int, ...], float]:
     """Ranks without which a step would be faster.
@@ -232,16 +232,16 @@ def better_without(
         them, from 1.
 
     Raises:
-        TrainingError: See `shares_for`.
+        TrainingError: See `optimal_shares`.
     """
 
     def step(team: Sequence[int]) -> float:
         members = [speeds[rank] for rank in team]
-        shares = shares_for(members, batch, unit)
+        shares = optimal_shares(members, batch, unit)
         return _slowest(members, shares) + exchange(len(team))
 
     everyone = range(len(speeds))
-    teams = [_team(speeds, size, batch, unit) for size in reversed(everyone[1:])]
+    teams = [_fastest_ranks(speeds, size, batch, unit) for size in reversed(everyone[1:])]
     best = min([everyone, *(team for team in teams if team)], key=step)
     return tuple(rank for rank in everyone if rank not in best), step(everyone) / step(best)
 
@@ -250,16 +250,16 @@ def _slowest(speeds: Sequence[Speed], shares: Sequence[int]) -> float:
     return max(speed.seconds(share) for speed, share in zip(speeds, shares, strict=True))
 
 
-def _team(speeds: Sequence[Speed], size: int, batch: int, unit: int) -> Sequence[int]:
+def _fastest_ranks(speeds: Sequence[Speed], size: int, batch: int, unit: int) -> Sequence[int]:
     """The `size` ranks that compute a batch soonest; none where no such team can hold it.
 
     Within a given time the best team are those that finish most. Bisection finds the time in which
     the best team only just finishes the batch.
     """
-    units = _whole(batch, unit)
+    units = _count_units(batch, unit)
     fixed = np.array([speed.fixed for speed in speeds])
     slope = np.array([speed.slope * unit for speed in speeds])
-    most = np.array([_most(speed, batch) // unit for speed in speeds])
+    most = np.array([_capacity(speed, batch) // unit for speed in speeds])
 
     def best(seconds: float) -> tuple[list[int], bool]:
         finished = np.clip((seconds - fixed) // slope, 0, most)
@@ -274,7 +274,7 @@ def _team(speeds: Sequence[Speed], size: int, batch: int, unit: int) -> Sequence
     return best(long)[0]
 
 
-class Balancer:
+class LoadBalancer:
     """Corrects the shares while training goes on, from what steps take.
 
     A rank's step takes the median of the latest ones. Fixed cost and slope keep the proportion
@@ -301,7 +301,7 @@ class Balancer:
         self.shares, self.batch, self.unit = list(shares), sum(shares), unit
         self.fitted, self.speeds = tuple(speeds), list(speeds)
         self.idle = [0] * len(shares)
-        self.window: deque[Sequence[float]] = deque(maxlen=WINDOW)
+        self.window: deque[Sequence[float]] = deque(maxlen=WINDOW_STEPS)
 
     def observe(self, seconds: Sequence[float]) -> None:
         """Note a step.
@@ -322,12 +322,12 @@ class Balancer:
         Returns:
             The new shares, which from now on are the present ones, or None: all stays.
         """
-        if len(self.window) < SETTLE:
+        if len(self.window) < MIN_WINDOW_STEPS:
             return None
         band = self._measure()
         slowest = _slowest(self.speeds, self.shares)
         due = self._due(slowest)
-        target = shares_for(self.speeds, self.batch, self.unit)
+        target = optimal_shares(self.speeds, self.batch, self.unit)
         if not due and _slowest(self.speeds, target) >= slowest * (1 - band):
             return None
         self.shares = self._towards(due)
@@ -347,20 +347,24 @@ class Balancer:
         for rank, (fitted, share) in enumerate(zip(self.fitted, self.shares, strict=True)):
             if share:
                 time = float(middle[rank])
-                fixed = time * min(fitted.fixed / fitted.seconds(share), FIXED)
+                fixed = time * min(fitted.fixed / fitted.seconds(share), MAX_FIXED_SHARE)
                 self.speeds[rank] = Speed(fixed, (time - fixed) / share, fitted.most)
                 # 1.48 median deviations are a standard deviation, of which a median's standard
                 # error is 1.25 / sqrt(steps).
                 noise = max(noise, 1.25 * 1.48 * float(spread[rank]) / time)
-        return max(BAND * math.sqrt(WINDOW), 3 * noise) / math.sqrt(len(times))
+        return max(DEAD_BAND * math.sqrt(WINDOW_STEPS), 3 * noise) / math.sqrt(len(times))
 
     def _due(self, slowest: float) -> list[int]:
         """Ranks without samples that waited long enough for a trial to cost little."""
         due = []
         for rank, (speed, share) in enumerate(zip(self.speeds, self.shares, strict=True)):
-            lost = SETTLE * max(0.0, speed.seconds(self.unit) / slowest - 1)
-            held = _most(speed, self.batch) >= self.unit
-            if share == 0 and held and self.idle[rank] >= max(WINDOW, lost / PROBING):
+            lost = MIN_WINDOW_STEPS * max(0.0, speed.seconds(self.unit) / slowest - 1)
+            held = _capacity(speed, self.batch) >= self.unit
+            if (
+                share == 0
+                and held
+                and self.idle[rank] >= max(WINDOW_STEPS, lost / PROBE_TIME_SHARE)
+            ):
                 due.append(rank)
         return due
 
@@ -368,12 +372,12 @@ class Balancer:
         """The best shares within the bounds of one correction."""
         least = [share // self.unit // 2 * self.unit for share in self.shares]
         most = [
-            min(_most(speed, self.batch), max(2 * share, self.unit))
+            min(_capacity(speed, self.batch), max(2 * share, self.unit))
             for speed, share in zip(self.speeds, self.shares, strict=True)
         ]
         for rank in due[: (self.batch - sum(least)) // self.unit]:
             least[rank] = self.unit
-        return _hand_out(self.speeds, least, most, self.batch, self.unit)
+        return _distribute(self.speeds, least, most, self.batch, self.unit)
 
 
 def ideal_throughput(shares: Sequence[int], seconds: Sequence[float]) -> float:

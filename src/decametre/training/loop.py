@@ -21,26 +21,33 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
-from decametre.training.batch_sharing import Sharing
-from decametre.training.checkpoint import Checkpoints, Origin, Saved, State, check_same, restore
+from decametre.training.batch_sharing import BatchSharing
+from decametre.training.checkpoint import (
+    Checkpoint,
+    CheckpointWriter,
+    RunInputs,
+    TrainingState,
+    check_same_run,
+    restore_state,
+)
 from decametre.training.gradient import Gradient
 from decametre.training.load_balancing import efficiency
 from decametre.training.optimizers import build_optimizer
-from decametre.training.ranks import ALONE, Ranks
+from decametre.training.ranks import SINGLE_PROCESS, Ranks
 from decametre.training.recipe import OptimizationRecipe, Recipe
-from decametre.training.run_log import Journal
+from decametre.training.run_log import RunLog
 from decametre.training.schedule import describe, learning_rate
-from decametre.training.stopping import Stop
+from decametre.training.stopping import StopSignal
 from decametre.training.task import Batch, Task
 
 log = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
-Progress = Callable[[int, int, int], None]
+ProgressCallback = Callable[[int, int, int], None]
 """Called with the steps done, all steps, and the samples that all ranks have seen."""
 
-MOST_SKIPPED = 10
+MAX_SKIPPED_STEPS = 10
 """So many steps in a row without a finite gradient end the run."""
 
 
@@ -48,9 +55,9 @@ def fit(
     task: Task[Batch],
     recipe: Recipe,
     folder: Path,
-    progress: Progress,
-    ranks: Ranks = ALONE,
-    saved: Saved | None = None,
+    progress: ProgressCallback,
+    ranks: Ranks = SINGLE_PROCESS,
+    saved: Checkpoint | None = None,
 ) -> None:
     """Train a task's network, from the beginning or from a checkpoint.
 
@@ -62,7 +69,7 @@ def fit(
         recipe: The run.
         folder: The run's folder: the model with the best score (card and weights), the
             checkpoints, the log, TensorBoard events and pictures. It exists. Rank 0 alone writes.
-        progress: See `Progress`.
+        progress: See `ProgressCallback`.
         ranks: Those who train together.
         saved: Where the run stood, the same on every rank; None at its beginning.
 
@@ -71,37 +78,37 @@ def fit(
             training diverged.
         KeyboardInterrupt: It was asked to stop.
     """
-    origin = Origin(recipe.model_dump(mode="json"), task.beside)
-    check_alike(ranks.gathered(origin))
-    state = start(task.network, recipe.optimization)
+    origin = RunInputs(recipe.model_dump(mode="json"), task.extra_inputs)
+    check_ranks_agree(ranks.gather(origin))
+    state = initial_state(task.network, recipe.optimization)
     if saved is not None:
-        check_same(saved.origin, origin, folder)
-        restore(state, saved)
+        check_same_run(saved.inputs, origin, folder)
+        restore_state(state, saved)
         log.info("going on at step %d of %d", state.step, task.steps)
     first, end = state.step, task.steps
     if first >= end:
         return
     log.info("learning rate: %s", describe(end, recipe.optimization))
     gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
-    sharing = Sharing(recipe, ranks, task.order)
-    sharing.measure(task, gradient)
+    sharing = BatchSharing(recipe, ranks, task.order)
+    sharing.measure_speeds(task, gradient)
     with ExitStack() as open_until_end:
-        open_until_end.enter_context(_written(folder))
-        stop = open_until_end.enter_context(Stop())
-        if ranks.first:
-            journal = open_until_end.enter_context(Journal(folder, first))
+        open_until_end.enter_context(_output_errors(folder))
+        stop = open_until_end.enter_context(StopSignal())
+        if ranks.is_first:
+            journal = open_until_end.enter_context(RunLog(folder, first))
             checkpoints = open_until_end.enter_context(
-                Checkpoints(folder, origin, recipe.checkpoints)
+                CheckpointWriter(folder, origin, recipe.checkpoints)
             )
         progress(first, end, 0)
-        batches = task.batches(first, end, sharing.parts)
+        batches = task.batches(first, end, sharing.rank_samples)
         meter, skipped, samples, asked = Meter(ranks), 0, 0, 0.0
         while state.step < end:
             if asked:
-                if ranks.first:
+                if ranks.is_first:
                     checkpoints.save(state)
                     checkpoints.wait()
-                ranks.from_first(None)  # a launcher ends all ranks when the first of them ends
+                ranks.broadcast(None)  # a launcher ends all ranks when the first of them ends
                 log.info("asked to stop: step %d is saved; the same command goes on", state.step)
                 raise KeyboardInterrupt
             with meter.waiting():
@@ -110,18 +117,20 @@ def fit(
             # All that the ranks must know of each other, in one exchange. Only the count is needed
             # in this step, and not before the first loss is there: a rank that is late by less than
             # the others' forward pass makes nobody wait.
-            exchange = ranks.exchange([counted, stop.asked, *ranks.placed(gradient.clock.read())])
+            exchange = ranks.start_sum(
+                [counted, stop.requested, *ranks.at_own_index(gradient.timer.read())]
+            )
             taken = sharing.sizes(state.step)
-            loss_sum = step_once(state, end, recipe.optimization, gradient, mine, exchange.first)
-            count, asked, *seconds = exchange.sums()
+            loss_sum = train_step(state, end, recipe.optimization, gradient, mine, exchange.first)
+            count, asked, *seconds = exchange.wait()
             meter.compute(seconds)
             meter.add(loss_sum, count, taken)
             skipped = skipped + 1 if loss_sum is None else 0
             if skipped:
                 report_skipped(state.step, task.order.samples(state.step - 1), skipped)
             if sharing.observe(seconds, state.step - 2):
-                batches = task.batches(state.step, end, sharing.parts)
-                gradient.clock.rest()
+                batches = task.batches(state.step, end, sharing.rank_samples)
+                gradient.timer.skip_interval()
             samples += sum(taken)
             progress(state.step, end, samples)
             if state.step % task.validate_every and state.step < end:
@@ -131,17 +140,17 @@ def fit(
             check_finite(state.step, record["loss"] or 0.0, validation.score)
             best = validation.score < state.best
             state.scores.append(validation.score)
-            if ranks.first:
+            if ranks.is_first:
                 if best:
                     task.save(folder, state.average.module, validation, state.step)
                 journal.write(state.step, record | validation.record, validation.picture)
                 checkpoints.save(state)
             meter = Meter(ranks)
-            gradient.clock.rest()
+            gradient.timer.skip_interval()
 
 
 @contextmanager
-def _written(folder: Path) -> Iterator[None]:
+def _output_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:  # nobody reads the log any more
@@ -153,7 +162,7 @@ def _written(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def check_alike(origins: Sequence[Origin]) -> None:
+def check_ranks_agree(origins: Sequence[RunInputs]) -> None:
     """Refuse to train where a rank has another recipe or other products than rank 0.
 
     Raises:
@@ -188,7 +197,7 @@ def report_skipped(step: int, samples: Sequence[int], in_row: int) -> None:
         TrainingError: It was one too many in a row.
     """
     where = f"step {step}, samples {samples[0]} to {samples[-1]}: the gradient is not finite"
-    if in_row >= MOST_SKIPPED:
+    if in_row >= MAX_SKIPPED_STEPS:
         raise TrainingError(
             f"{where}, {in_row} times in a row: the training diverged; what was saved before "
             "stays. Try a lower optimization.schedule.rate, or optimization.clip, in another folder"
@@ -196,7 +205,7 @@ def report_skipped(step: int, samples: Sequence[int], in_row: int) -> None:
     log.warning("%s; the step is skipped", where)
 
 
-def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
+def initial_state(network: nn.Module, recipe: OptimizationRecipe) -> TrainingState:
     """A run that has not begun."""
 
     def move(averages: Tensors, new: Tensors, count: Tensor | int) -> None:
@@ -206,11 +215,11 @@ def start(network: nn.Module, recipe: OptimizationRecipe) -> State:
 
     # All weights at once: one by one, each would make a GPU's queue run empty to read the count.
     average = AveragedModel(network, multi_avg_fn=move)
-    return State(network, average.eval(), build_optimizer(network, recipe))
+    return TrainingState(network, average.eval(), build_optimizer(network, recipe))
 
 
-def step_once(
-    state: State,
+def train_step(
+    state: TrainingState,
     steps: int,
     recipe: OptimizationRecipe,
     gradient: Gradient[Batch],
@@ -245,7 +254,7 @@ def step_once(
     if recipe.clip is not None:
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
     state.optimizer.step()
-    gradient.taken(counted())
+    gradient.update_statistics(counted())
     state.average.update_parameters(state.network)
     return loss_sum
 
@@ -296,7 +305,7 @@ class Meter:
     def read(self) -> dict[str, Any]:
         """For the log: mean loss over all ranks, speed, and what became of the time."""
         seconds = time.perf_counter() - self.begun
-        (loss_sum,) = self.ranks.sums([float(self.loss_sum)])
+        (loss_sum,) = self.ranks.sum([float(self.loss_sum)])
         record: dict[str, Any] = {
             # Of steps that were all skipped there is none.
             "loss": round(loss_sum / self.count, 8) if self.count else None,
@@ -310,7 +319,7 @@ class Meter:
         return record
 
     def _by_rank(self, seconds: float) -> dict[str, Any]:
-        waited = self.ranks.gathered(self.waited / seconds)
+        waited = self.ranks.gather(self.waited / seconds)
         record: dict[str, Any] = {
             "samples": self.samples,
             "computing": [round(s / seconds, 4) for s in self.seconds],

@@ -1,8 +1,9 @@
-"""Which samples a step takes, and which of them are this rank's.
+"""The samples of each step, and the part of them that belongs to each rank.
 
-A sample is a number, and what is drawn for it depends on the seed and the number alone. A step is a
-range of a global order of samples; ranks cut it by their shares. So any shares, any number of
-ranks and any change of either see the same samples in the same steps, each one once.
+A sample is identified by a number; everything random about it depends on the seed and this number.
+A step takes a range of one global order of samples, which the ranks split by their shares.
+Therefore the same steps see the same samples, each exactly once, for any number of ranks and any
+shares, even if these change during a run.
 """
 
 from __future__ import annotations
@@ -17,28 +18,30 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Endless:
-    """Numbers without end: patches at random places are never drawn twice.
+class EndlessOrder:
+    """Consecutive numbers without end, for samples that never repeat.
 
     Attributes:
-        batch: The global batch.
+        batch: Samples of a global batch.
     """
 
     batch: int
 
     def samples(self, step: int) -> Sequence[int]:
-        """The samples of one global batch."""
+        """The samples of a step's global batch."""
         return range(step * self.batch, (step + 1) * self.batch)
 
 
 @dataclass(frozen=True)
-class Epochs:
-    """All samples of a data set in a new order each epoch; an epoch's last batch may be short.
+class EpochOrder:
+    """All samples of a data set, in a new random order each epoch.
+
+    The last batch of an epoch may be short.
 
     Attributes:
         count: Samples of the data set.
-        batch: The global batch.
-        seed: Of the orders.
+        batch: Samples of a global batch.
+        seed: Seed of the random orders.
     """
 
     count: int
@@ -51,40 +54,40 @@ class Epochs:
         return -(-self.count // self.batch)
 
     def samples(self, step: int) -> Sequence[int]:
-        """The samples of one global batch: epoch x count + place in the data set.
+        """The samples of a step's global batch: epoch x count + index in the data set.
 
-        So a sample's number says in which epoch it is seen, and augmentation can follow from it.
+        Because a sample's number contains the epoch, augmentation can depend on it.
         """
         epoch, step = divmod(step, self.steps)
-        places = permutation(self.count, self.seed, epoch)
-        return (epoch * self.count + places[step * self.batch : (step + 1) * self.batch]).tolist()
+        indices = permutation(self.count, self.seed, epoch)
+        return (epoch * self.count + indices[step * self.batch : (step + 1) * self.batch]).tolist()
 
 
-Order = Endless | Epochs
+SampleOrder = EndlessOrder | EpochOrder
 """A global order of samples."""
 
 
 @lru_cache(maxsize=2)
 def permutation(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch."""
+    """The order of the samples in an epoch, int64, (count,)."""
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def micro_batches(
     samples: Sequence[int], shares: Sequence[int], rank: int, size: int | None = None
 ) -> list[Sequence[int]]:
-    """A rank's part of a global batch, in micro-batches.
+    """A rank's part of a global batch, split into micro-batches.
 
     Args:
-        samples: Of the global batch; of a short one, ranks get as many in proportion.
-        shares: Samples of each rank in a whole batch; with a `size`, multiples of it.
-        rank: Whose part.
-        size: Of a micro-batch. Where these begin does not depend on the shares. Without, a rank
-            takes its part at once.
+        samples: The global batch. A short one is split in proportion to the shares.
+        shares: Samples of each rank in a full batch; multiples of `size` if that is given.
+        rank: The rank.
+        size: Samples of a micro-batch, whose boundaries do not depend on the shares. By default the
+            rank's part is one micro-batch.
     """
     unit = size or 1
-    units, whole = -(-len(samples) // unit), sum(shares)
-    ends = [round(end * units / whole) * unit for end in accumulate(shares, initial=0)]
+    units, full = -(-len(samples) // unit), sum(shares)
+    ends = [round(end * units / full) * unit for end in accumulate(shares, initial=0)]
     mine = samples[ends[rank] : ends[rank + 1]]
     step = size or max(1, len(mine))
     return [mine[begin : begin + step] for begin in range(0, len(mine), step)]

@@ -1,4 +1,4 @@
-"""Micro-batches drawn ahead of time, by worker processes."""
+"""Micro-batches that worker processes prepare in advance."""
 
 from __future__ import annotations
 
@@ -9,55 +9,56 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset
 
 from decametre.training.stopping import SIGNALS
-from decametre.training.task import Batch, Parts
+from decametre.training.task import Batch, RankSamples
 
-AHEAD = 4
-"""Micro-batches that each worker draws ahead."""
+PREFETCH_FACTOR = 4
+"""Micro-batches that each worker prepares in advance."""
 
 
-def drawn_ahead(
+def prefetch_batches(
     samples: Dataset[Any],
     collate: Callable[[Any], Batch],
     first: int,
     end: int,
-    parts: Parts,
+    rank_samples: RankSamples,
     *,
     workers: int,
-    pinned: bool,
+    pin_memory: bool,
 ) -> Iterator[list[Batch]]:
-    """This rank's micro-batches of the steps `first` to `end`.
+    """Yield this rank's micro-batches, one list a step.
 
     Args:
-        samples: By their numbers.
-        collate: Makes a batch of what `samples` gives for a micro-batch.
+        samples: Samples by number.
+        collate: Makes a batch of the samples of a micro-batch.
         first: The first step.
-        end: The step after the last.
-        parts: This rank's samples of a step.
-        workers: Processes that draw; 0 draws in this one.
-        pinned: In memory from which a GPU copies on its own.
+        end: The step after the last one.
+        rank_samples: See `RankSamples`.
+        workers: Number of worker processes; with 0, batches are prepared in this process.
+        pin_memory: Whether batches are placed in page-locked memory, for faster copies to a GPU.
     """
 
-    def batches(first: int) -> Iterator[Sequence[int]]:
-        return ([*part] for step in range(first, end) for part in parts(step))
+    def from_step(first: int) -> Iterator[Sequence[int]]:
+        return ([*part] for step in range(first, end) for part in rank_samples(step))
 
-    drawn: Iterator[Batch] | None = None
+    batches: Iterator[Batch] | None = None
     for step in range(first, end):
-        mine = parts(step)
-        if mine and drawn is None:  # a loader would look for a sample in all steps to come
+        mine = rank_samples(step)
+        # Without samples in any step, a loader would search all steps for the first one.
+        if mine and batches is None:
             loader = DataLoader(
                 samples,
-                batch_sampler=batches(step),  # type: ignore[arg-type]  # any iterable will do
+                batch_sampler=from_step(step),  # type: ignore[arg-type]  # any iterable works
                 num_workers=workers,
                 collate_fn=collate,
-                pin_memory=pinned,
-                prefetch_factor=AHEAD if workers else None,
-                worker_init_fn=leave_signals_to_parent,
+                pin_memory=pin_memory,
+                prefetch_factor=PREFETCH_FACTOR if workers else None,
+                worker_init_fn=ignore_stop_signals,
             )
-            drawn = iter(loader)
-        yield [next(drawn) for _ in mine] if drawn is not None else []
+            batches = iter(loader)
+        yield [next(batches) for _ in mine] if batches is not None else []
 
 
-def leave_signals_to_parent(worker: int) -> None:
-    """In a worker: the parent alone answers signals, and ends its workers itself."""
+def ignore_stop_signals(worker: int) -> None:
+    """Ignore stop signals in a worker process: its parent handles them and ends its workers."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

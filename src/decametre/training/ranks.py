@@ -1,10 +1,8 @@
-"""This process among those that train together, and what passes between them.
+"""The processes that train together (ranks), and all communication between them.
 
-The launcher starts the processes and says who is who (`launcher.py`), and nothing moves data but
-`torch.distributed`.
-
-Two process groups. Counts, times and decisions are a few numbers on the processor: gloo, whatever
-the devices. Gradients go by nccl where every rank has a GPU of its own, else by gloo as well.
+The launcher starts the processes and numbers them (`launcher.py`). All data moves through
+`torch.distributed`, in two process groups: counts, times and decisions are a few numbers on the CPU
+and always use gloo; gradients use nccl if every rank has its own GPU, and gloo otherwise.
 """
 
 from __future__ import annotations
@@ -28,28 +26,36 @@ from torch.distributed.rendezvous import rendezvous
 
 from decametre.device import choose_devices
 from decametre.errors import DeviceError, TrainingError
-from decametre.training.launcher import Place
-from decametre.training.stopping import Watch
+from decametre.training.launcher import RankInfo
+from decametre.training.stopping import HangWatchdog
 
 log = logging.getLogger(__name__)
 
-PATIENCE = timedelta(minutes=10)
-"""How long a rank waits for the others before it gives up: they may read products or validate. A
-process that ends is noticed at once, since its connections close."""
+PROCESS_GROUP_TIMEOUT = timedelta(minutes=10)
+"""How long a rank waits for the others, which may be reading products or validating. The end of a
+process is noticed at once, because its connections close."""
 
-GRADIENT_PATIENCE = timedelta(minutes=2)
-"""The same for gradients, before which the ranks have just met."""
+GRADIENT_TIMEOUT = timedelta(minutes=2)
+"""How long a rank waits for the gradients of the others. It is shorter because the ranks exchange
+counts immediately before."""
 
-MEETING = "decametre"
-"""The key of torchrun's store under which rank 0 says where it listens."""
+STORE_PORT_KEY = "decametre"
+"""Key in torchrun's store under which rank 0 publishes the port of its own store."""
+
+STORE_RETRY_SECONDS = 0.5
+"""Pause between attempts to connect to rank 0's store."""
+
+CONNECTION_ERROR_SIGNS = ("gloo", "nccl", "connection", "timed out", "broken pipe")
+"""Lower-case text that marks an error of `torch.distributed` as a lost connection. Most of these
+errors are plain RuntimeErrors."""
 
 
 class Gpu(NamedTuple):
-    """A GPU, as one rank sees it.
+    """A GPU as one rank sees it.
 
     Attributes:
-        number: Among those that the rank sees.
-        uuid: What tells it apart everywhere.
+        number: Its index among the GPUs that are visible to the rank.
+        uuid: Its globally unique identifier.
     """
 
     number: int
@@ -57,13 +63,13 @@ class Gpu(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Seat:
-    """What a rank finds on its machine.
+class HostResources:
+    """What a rank may use on its host.
 
     Attributes:
-        host: The machine.
-        gpus: GPUs that it may use, in the order of their numbers.
-        cores: Processor cores that it may use, by their numbers.
+        host: Host name.
+        gpus: Visible GPUs, in the order of their indices.
+        cores: Indices of the CPU cores that the process may run on.
     """
 
     host: str
@@ -71,257 +77,267 @@ class Seat:
     cores: tuple[int, ...]
 
 
-def seat_of(device: str) -> Seat:
-    """What this process finds.
+def find_host_resources(device: str) -> HostResources:
+    """The resources of this process.
 
     Args:
-        device: As for `inference.device.choose_devices`; `auto` is all GPUs.
+        device: See `decametre.device.choose_devices`; `auto` means all GPUs.
 
     Raises:
-        DeviceError: The device is not there.
+        DeviceError: The device does not exist.
     """
     gpus = [found for found in choose_devices(device) if found.type == "cuda"]
-    return Seat(
+    return HostResources(
         socket.gethostname(),
         tuple(Gpu(gpu.index, str(torch.cuda.get_device_properties(gpu).uuid)) for gpu in gpus),
         tuple(sorted(os.sched_getaffinity(0))),
     )
 
 
-def gpu_of(seats: Sequence[Seat], rank: int) -> int | None:
-    """The number of a rank's GPU: ranks take turns, each has the first that nobody took.
+def assign_gpu(resources: Sequence[HostResources], rank: int) -> int | None:
+    """The index of a rank's GPU: the first visible one that no lower rank has taken.
 
-    Launchers differ: some show every rank all GPUs of the machine, some each its own as number 0.
+    GPUs are compared by their identifiers, because launchers differ: some show all GPUs of the host
+    to every rank, others show each rank one GPU, always with index 0.
     """
     taken: set[str] = set()
-    mine = None
-    for seat in seats[: rank + 1]:
-        mine = next((gpu for gpu in seat.gpus if gpu.uuid not in taken), None)
-        if mine is not None:
-            taken.add(mine.uuid)
-    return None if mine is None else mine.number
+    assigned = None
+    for visible in resources[: rank + 1]:
+        assigned = next((gpu for gpu in visible.gpus if gpu.uuid not in taken), None)
+        if assigned is not None:
+            taken.add(assigned.uuid)
+    return None if assigned is None else assigned.number
 
 
-def threads_of(seats: Sequence[Seat], rank: int) -> int:
-    """Threads of a rank: its cores, divided by the ranks that have the very same."""
-    mine = seats[rank]
-    sharing = sum((seat.host, seat.cores) == (mine.host, mine.cores) for seat in seats)
-    return max(1, len(mine.cores) // sharing)
+def count_threads(resources: Sequence[HostResources], rank: int) -> int:
+    """Threads of a rank: its cores, divided by the number of ranks that use the same cores."""
+    mine = resources[rank]
+    users = sum((other.host, other.cores) == (mine.host, mine.cores) for other in resources)
+    return max(1, len(mine.cores) // users)
 
 
-class Exchange:
-    """Sums over ranks that are on their way.
+class PendingSums:
+    """Sums over ranks that are being computed.
 
     Args:
-        numbers: This rank's, which are overwritten.
-        work: What is under way; None: nothing.
+        numbers: This rank's numbers, float64; overwritten with the sums.
+        work: The running all-reduce; None if there is only one rank.
     """
 
     def __init__(self, numbers: Tensor, work: dist.Work | None) -> None:
         self.numbers, self.work = numbers, work
 
-    def sums(self) -> list[float]:
-        """The sums, place by place, the same bits on every rank; waits for them the first time."""
+    def wait(self) -> list[float]:
+        """Wait for the sums. They are identical on every rank, bit for bit."""
         if self.work is not None:
             self.work.wait()
             self.work = None
         return self.numbers.tolist()
 
     def first(self) -> float:
-        """The first of the sums."""
-        return self.sums()[0]
+        """Wait for the sums and return the first of them."""
+        return self.wait()[0]
 
 
 class Ranks:
-    """All processes of a job, as one of them sees them. One process on its own is the same.
+    """All processes of a job, seen from one of them. A single process has the same interface.
 
     Args:
-        place: Of this process.
-        device: Where it computes.
-        gradients: Process group of the gradients; None for a process on its own.
-        devices: Of all ranks, in words, in their order.
+        info: Rank and world size of this process.
+        device: Device that this process computes on.
+        gradient_group: Process group of the gradients; None for a single process.
+        devices: Names of the devices of all ranks, by rank.
     """
 
     def __init__(
         self,
-        place: Place,
+        info: RankInfo,
         device: torch.device,
-        gradients: dist.ProcessGroup | None,
+        gradient_group: dist.ProcessGroup | None,
         devices: Sequence[str],
     ) -> None:
-        self.place, self.device = place, device
-        self.gradients, self.devices = gradients, tuple(devices)
+        self.info, self.device = info, device
+        self.gradient_group, self.devices = gradient_group, tuple(devices)
 
     @property
     def rank(self) -> int:
-        """Of this process."""
-        return self.place.rank
+        """The rank of this process."""
+        return self.info.rank
 
     @property
     def size(self) -> int:
         """The world size."""
-        return self.place.size
+        return self.info.size
 
     @property
-    def first(self) -> bool:
-        """Whether this is rank 0, which alone writes and talks."""
+    def is_first(self) -> bool:
+        """Whether this is rank 0, the only one that writes files and logs progress."""
         return self.rank == 0
 
-    def sums(self, numbers: Sequence[float]) -> list[float]:
-        """The sums of the ranks' numbers, place by place, the same bits on every rank."""
-        return self.exchange(numbers).sums()
+    def sum(self, numbers: Sequence[float]) -> list[float]:
+        """Element-wise sums of the ranks' numbers, identical on every rank, bit for bit."""
+        return self.start_sum(numbers).wait()
 
-    def exchange(self, numbers: Sequence[float]) -> Exchange:
-        """Begin to add up the ranks' numbers; what does not need the sums can be done meanwhile."""
-        if self.size == 1:
-            return Exchange(torch.tensor(numbers, dtype=torch.float64), None)
+    def start_sum(self, numbers: Sequence[float]) -> PendingSums:
+        """Start `sum` without waiting for the result."""
         packed = torch.tensor(numbers, dtype=torch.float64)
-        return Exchange(packed, dist.all_reduce(packed, async_op=True))
+        work = dist.all_reduce(packed, async_op=True) if self.size > 1 else None
+        return PendingSums(packed, work)
 
-    def summed(self, tensor: Tensor) -> Tensor:
-        """The sum of the ranks' tensors, which goes the way of gradients.
+    def sum_tensor(self, tensor: Tensor) -> Tensor:
+        """Sum a tensor over the ranks in place, in the process group of the gradients.
 
         Args:
-            tensor: On the ranks' devices; is overwritten.
+            tensor: On the rank's device; overwritten with the sum.
         """
         if self.size > 1:
-            dist.all_reduce(tensor, group=self.gradients)
+            dist.all_reduce(tensor, group=self.gradient_group)
         return tensor
 
-    def placed(self, number: float) -> list[float]:
-        """A number at this rank's place among zeros: the sums of them are every rank's number."""
+    def at_own_index(self, number: float) -> list[float]:
+        """Zeros, one a rank, with `number` at this rank's index.
+
+        Their sum over the ranks is the list of all ranks' numbers.
+        """
         return [number if rank == self.rank else 0.0 for rank in range(self.size)]
 
-    def gathered(self, mine: Any) -> list[Any]:
-        """What every rank has, in their order, on every rank."""
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all ranks, by rank, on every rank."""
         if self.size == 1:
-            return [mine]
-        found: list[Any] = [None] * self.size
-        dist.all_gather_object(found, mine)
-        return found
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
 
-    def from_first(self, mine: Any) -> Any:
-        """What rank 0 has, on every rank."""
+    def broadcast(self, value: Any) -> Any:
+        """The value of rank 0, on every rank."""
         if self.size == 1:
-            return mine
-        held = [mine]
-        dist.broadcast_object_list(held, src=0)
-        return held[0]
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
 
 
-ALONE = Ranks(Place(), torch.device("cpu"), None, ["cpu"])
-"""One process on its own, on the processor."""
-
-SIGNS_OF_A_LOST_RANK = ("gloo", "nccl", "connection", "timed out", "broken pipe")
-"""What stands in errors of `torch.distributed`, most of which are plain RuntimeErrors."""
+SINGLE_PROCESS = Ranks(RankInfo(), torch.device("cpu"), None, ["cpu"])
+"""A single process on the CPU."""
 
 
 @contextmanager
-def joined(place: Place, device: str) -> Iterator[Ranks]:
-    """Meet the other ranks, and leave them at the end.
+def join_ranks(info: RankInfo, device: str) -> Iterator[Ranks]:
+    """Connect to the other ranks, and disconnect at the end of the context.
 
-    They meet before anything else, so that whatever then goes wrong with one, the others know.
-    Asked to stop while another rank hangs, this process ends soon: see `stopping.Watch`.
+    Call this before anything that can fail, so that the other ranks notice the failure. If this
+    process is asked to stop while another rank hangs, it ends soon: see `stopping.HangWatchdog`.
 
     Args:
-        place: Of this process.
-        device: `auto` (a GPU while there are any, then the processor), or as for
-            `inference.device.choose_devices`.
+        info: Rank and world size of this process.
+        device: `auto` (a GPU if one is left for this rank, otherwise the CPU), or as in
+            `decametre.device.choose_devices`.
 
     Raises:
-        DeviceError: The device is not there, or there are fewer GPUs than ranks that must have one.
-        TrainingError: The others cannot be reached, or one of them ended.
+        DeviceError: The device does not exist, or there are fewer GPUs than ranks that need one.
+        TrainingError: The other ranks cannot be reached, or one of them ended.
     """
-    if place.size == 1:
+    if info.size == 1:
         chosen = choose_devices(device)[0]
-        yield Ranks(place, chosen, None, [str(chosen)])
+        yield Ranks(info, chosen, None, [str(chosen)])
         return
-    with Watch(str(place)), _met(place, device) as ranks:
+    with HangWatchdog(str(info)), _process_group(info, device) as ranks:
         yield ranks
 
 
 @contextmanager
-def _met(place: Place, device: str) -> Iterator[Ranks]:
+def _process_group(info: RankInfo, device: str) -> Iterator[Ranks]:
     try:
-        store = meeting_store(place)
         dist.init_process_group(
-            "gloo", store=store, rank=place.rank, world_size=place.size, timeout=PATIENCE
+            "gloo",
+            store=open_store(info),
+            rank=info.rank,
+            world_size=info.size,
+            timeout=PROCESS_GROUP_TIMEOUT,
         )
     except (RuntimeError, ValueError) as error:
-        raise TrainingError(f"rank 0 cannot be reached at {place.address} ({error})") from error
+        raise TrainingError(f"rank 0 cannot be reached at {info.address} ({error})") from error
     try:
-        seats: list[Any] = [None] * place.size
-        dist.all_gather_object(seats, seat_of(device))
-        gpus = [gpu_of(seats, rank) for rank in range(place.size)]
-        ranks = _seated(place, device, seats, gpus)
+        resources: list[Any] = [None] * info.size
+        dist.all_gather_object(resources, find_host_resources(device))
+        gpus = [assign_gpu(resources, rank) for rank in range(info.size)]
+        ranks = _choose_rank_device(info, device, resources, gpus)
         try:
             yield ranks
         finally:
-            ranks.gradients = None
+            ranks.gradient_group = None
     except RuntimeError as error:
-        if not any(sign in str(error).lower() for sign in SIGNS_OF_A_LOST_RANK):
+        if not any(sign in str(error).lower() for sign in CONNECTION_ERROR_SIGNS):
             raise
         raise TrainingError(
-            "another rank ended, or the network to it broke; the same command goes on from the "
-            f"newest checkpoint ({error})"
+            "another rank ended, or the network connection to it broke; repeat the command to "
+            f"resume from the newest checkpoint ({error})"
         ) from error
     finally:
-        # What still holds a group (DDP does, in cycles) would end its threads amid the exit.
+        # DDP holds the group in reference cycles. Collected later, it would end the group's threads
+        # while the interpreter exits.
         gc.collect()
         dist.destroy_process_group()
 
 
-def _seated(place: Place, device: str, seats: Sequence[Seat], gpus: Sequence[int | None]) -> Ranks:
-    gpu = gpus[place.rank]
+def _choose_rank_device(
+    info: RankInfo, device: str, resources: Sequence[HostResources], gpus: Sequence[int | None]
+) -> Ranks:
+    gpu = gpus[info.rank]
     if gpu is None and device.startswith("cuda"):
         raise DeviceError(
-            f"--device {device}: torch sees {len(seats[place.rank].gpus)} GPUs here, and ranks "
-            "before this one have them; start fewer, or give --device auto: ranks without a GPU "
-            "then work on the processor"
+            f"--device {device}: this host has {len(resources[info.rank].gpus)} visible GPUs, all "
+            "used by lower ranks; start fewer ranks, or use --device auto: ranks without a GPU then "
+            "compute on the CPU"
         )
     if gpu is not None:
         torch.cuda.set_device(gpu)
     elif os.environ.get("OMP_NUM_THREADS", "") == "" or "TORCHELASTIC_RUN_ID" in os.environ:
-        # torchrun sets one thread a rank, whatever the machine has.
-        torch.set_num_threads(threads_of(seats, place.rank))
+        # torchrun sets OMP_NUM_THREADS=1 whatever the number of cores.
+        torch.set_num_threads(count_threads(resources, info.rank))
     names = [
-        f"{'cpu' if gpu is None else f'cuda:{gpu}'} of {seat.host}"
-        for seat, gpu in zip(seats, gpus, strict=True)
+        f"{'cpu' if gpu is None else f'cuda:{gpu}'} of {host.host}"
+        for host, gpu in zip(resources, gpus, strict=True)
     ]
     backend = "gloo" if None in gpus or not dist.is_nccl_available() else "nccl"
-    gradients = dist.new_group(backend=backend, timeout=GRADIENT_PATIENCE)
-    assert isinstance(gradients, dist.ProcessGroup)  # every rank is a member
-    if place.rank == 0:
-        log.info("%d ranks, gradients by %s", place.size, backend)
+    gradient_group = dist.new_group(backend=backend, timeout=GRADIENT_TIMEOUT)
+    assert isinstance(gradient_group, dist.ProcessGroup)  # every rank is a member
+    if info.rank == 0:
+        log.info("%d ranks, gradients by %s", info.size, backend)
     chosen = torch.device("cpu") if gpu is None else torch.device("cuda", gpu)
-    return Ranks(place, chosen, gradients, names)
+    return Ranks(info, chosen, gradient_group, names)
 
 
-def meeting_store(place: Place) -> Any:
-    """Where the ranks find one another.
+def open_store(info: RankInfo) -> Any:
+    """The key-value store through which the ranks connect to each other.
 
-    torchrun's own store outlives a restart, with the addresses of processes that are gone; so rank
-    0 opens a new one each time, and says there where it is.
+    torchrun's own store outlives a restart and then still holds the addresses of ended processes.
+    Therefore rank 0 opens a new store for each attempt, and publishes its port in torchrun's.
     """
-    host, _, port = place.address.rpartition(":")
+    host, _, port = info.address.rpartition(":")
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         os.environ.update(MASTER_ADDR=host, MASTER_PORT=port)
-        store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=PATIENCE))
+        store, _, _ = next(
+            rendezvous("env://", info.rank, info.size, timeout=PROCESS_GROUP_TIMEOUT)
+        )
         return store
-    agent = TCPStore(host, int(port), is_master=False, timeout=PATIENCE)
-    if place.rank == 0:
-        opened = TCPStore(host, 0, is_master=True, timeout=PATIENCE, wait_for_workers=False)
-        agent.set(MEETING, str(opened.port))
+    agent = TCPStore(host, int(port), is_master=False, timeout=PROCESS_GROUP_TIMEOUT)
+    if info.rank == 0:
+        opened = TCPStore(
+            host, 0, is_master=True, timeout=PROCESS_GROUP_TIMEOUT, wait_for_workers=False
+        )
+        agent.set(STORE_PORT_KEY, str(opened.port))
         return opened
-    last = time.monotonic() + PATIENCE.total_seconds()
+    deadline = time.monotonic() + PROCESS_GROUP_TIMEOUT.total_seconds()
     while True:
         try:
-            listening = int(agent.get(MEETING))
-            found = TCPStore(host, listening, is_master=False, timeout=timedelta(seconds=5))
-        except dist.DistNetworkError:  # of the attempt before
-            if time.monotonic() > last:
+            published = int(agent.get(STORE_PORT_KEY))
+            found = TCPStore(host, published, is_master=False, timeout=timedelta(seconds=5))
+        except dist.DistNetworkError:  # the port is still that of the previous attempt
+            if time.monotonic() > deadline:
                 raise
-            time.sleep(0.5)
+            time.sleep(STORE_RETRY_SECONDS)
         else:
-            found.set_timeout(PATIENCE)
+            found.set_timeout(PROCESS_GROUP_TIMEOUT)
             return found

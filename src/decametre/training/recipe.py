@@ -11,17 +11,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 
-def _no_truth(value: Any) -> Any:
+def _refuse_bool(value: Any) -> Any:
     """Refuse `yes` and `on`, which YAML takes for true, and pydantic for 1."""
     if isinstance(value, bool):
         raise PydanticCustomError("truth", "Input should be a number (YAML reads yes as true)")
     return value
 
 
-Whole = Annotated[int, BeforeValidator(_no_truth)]
-Real = Annotated[float, BeforeValidator(_no_truth)]
+Integer = Annotated[int, BeforeValidator(_refuse_bool)]
+Real = Annotated[float, BeforeValidator(_refuse_bool)]
 Decay = Annotated[Real, Field(ge=0, lt=1)]
-Share = Annotated[Real, Field(ge=0, lt=1)]
+Fraction = Annotated[Real, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -42,7 +42,7 @@ class DataRecipe(Section):
 
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
-    workers: Whole = Field(default=0, ge=0)
+    workers: Integer = Field(default=0, ge=0)
 
 
 class Cosine(Section):
@@ -50,7 +50,7 @@ class Cosine(Section):
 
     rule: Literal["cosine"]
     rate: Real = Field(gt=0)
-    warmup: Whole = Field(default=200, ge=0)
+    warmup: Integer = Field(default=200, ge=0)
 
 
 class ModifiedLinear(Section):
@@ -62,8 +62,8 @@ class ModifiedLinear(Section):
 
     rule: Literal["modified_linear"]
     rate: Real = Field(default=1e-4, gt=0)
-    reference_batch: Whole = Field(gt=0)
-    halve_every: Whole = Field(default=64000, gt=0)
+    reference_batch: Integer = Field(gt=0)
+    halve_every: Integer = Field(default=64000, gt=0)
 
 
 class LinearRule(Section):
@@ -79,8 +79,8 @@ class LinearRule(Section):
     """
 
     rate: Real = Field(default=0.1, gt=0)
-    reference_batch: Whole = Field(default=256, gt=0)
-    warmup: Share = 0.05
+    reference_batch: Integer = Field(default=256, gt=0)
+    warmup: Fraction = 0.05
 
 
 class LinearWarmup(LinearRule):
@@ -95,7 +95,7 @@ class LinearWarmup(LinearRule):
     """
 
     rule: Literal["linear_warmup"]
-    milestones: tuple[Share, ...] = (0.3, 0.6, 0.8)
+    milestones: tuple[Fraction, ...] = (0.3, 0.6, 0.8)
     factor: Real = Field(default=0.1, gt=0, lt=1)
 
 
@@ -111,10 +111,10 @@ class Plateau(Section):
 
     rule: Literal["plateau"]
     rate: Real = Field(gt=0)
-    patience: Whole = Field(default=5, ge=0)
+    patience: Integer = Field(default=5, ge=0)
 
 
-RULES: dict[str, type[Section]] = {
+SCHEDULE_RULES: dict[str, type[Section]] = {
     "cosine": Cosine,
     "modified_linear": ModifiedLinear,
     "linear_warmup": LinearWarmup,
@@ -123,7 +123,7 @@ RULES: dict[str, type[Section]] = {
 }
 """The sections that `schedule.rule` chooses from."""
 
-KEYS_OF_OPTIMIZERS = {
+OPTIMIZER_KEYS = {
     "adamw": {"betas", "eps"},
     "sgd": {"momentum", "nesterov"},
     "lars": {"momentum", "nesterov"},
@@ -154,7 +154,7 @@ class OptimizationRecipe(Section):
             kept; 0 keeps the weights themselves.
     """
 
-    batch: Whole = Field(gt=0)
+    batch: Integer = Field(gt=0)
     schedule: Annotated[
         Cosine | ModifiedLinear | LinearWarmup | Polynomial | Plateau, Field(discriminator="rule")
     ]
@@ -164,7 +164,7 @@ class OptimizationRecipe(Section):
     momentum: Decay = 0.0
     nesterov: bool = False
     weight_decay: Real = Field(default=0.0, ge=0)
-    micro_batch: Whole | None = Field(default=None, gt=0)
+    micro_batch: Integer | None = Field(default=None, gt=0)
     clip: Real | None = Field(default=None, gt=0)
     average: Decay = 0.999
 
@@ -172,9 +172,9 @@ class OptimizationRecipe(Section):
     @classmethod
     def _refuse_what_the_optimizer_ignores(cls, value: Any, info: ValidationInfo) -> Any:
         key, optimizer = str(info.field_name), info.data.get("optimizer", "")
-        fits = key in KEYS_OF_OPTIMIZERS.get(optimizer, {key})
+        fits = key in OPTIMIZER_KEYS.get(optimizer, {key})
         if not fits and value != cls.model_fields[key].default:
-            having = [name for name, keys in KEYS_OF_OPTIMIZERS.items() if key in keys]
+            having = [name for name, keys in OPTIMIZER_KEYS.items() if key in keys]
             raise PydanticCustomError(
                 "foreign", f"{optimizer} has none, but {' and '.join(having)} have"
             )
@@ -205,7 +205,7 @@ class DistributionRecipe(Section):
     compression: Compression = "none"
 
 
-MOST_CHECKPOINTS = 10
+MAX_CHECKPOINTS = 10
 
 
 class Recipe(Section):
@@ -229,6 +229,6 @@ class Recipe(Section):
     data: DataRecipe
     optimization: OptimizationRecipe
     distribution: DistributionRecipe = DistributionRecipe()
-    validate_every: Whole = Field(gt=0)
-    checkpoints: Whole = Field(default=2, ge=1, le=MOST_CHECKPOINTS)
-    seed: Whole = Field(default=0, ge=0, lt=2**63)
+    validate_every: Integer = Field(gt=0)
+    checkpoints: Integer = Field(default=2, ge=1, le=MAX_CHECKPOINTS)
+    seed: Integer = Field(default=0, ge=0, lt=2**63)

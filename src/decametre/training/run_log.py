@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LOG_NAME = "log.jsonl"
 
 
-class Journal:
+class RunLog:
     """Writes `log.jsonl`, TensorBoard events and `pictures/` into a run's folder.
 
     Args:
@@ -31,7 +31,7 @@ class Journal:
         self.path = folder / LOG_NAME
         if self.path.is_file():
             text = self.path.read_text(encoding="utf-8", errors="replace")
-            kept = [line for line in text.splitlines(keepends=True) if _step_of(line) <= step]
+            kept = [line for line in text.splitlines(keepends=True) if _line_step(line) <= step]
             partial = folder / f".{LOG_NAME}.partial"
             partial.write_text("".join(kept), encoding="utf-8")
             partial.replace(self.path)
@@ -60,7 +60,7 @@ class Journal:
         log.info("%s", " ".join(f"{key} {value}" for key, value in line.items() if key != "scenes"))
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
-        for key, value in _flat(record).items():
+        for key, value in _flatten(record).items():
             self.events.add_scalar(key, value, step)
         if picture is not None:
             path = self.folder / "pictures" / f"step-{step:06d}.png"
@@ -70,7 +70,7 @@ class Journal:
         self.events.flush()
 
 
-def _step_of(line: str) -> float:
+def _line_step(line: str) -> float:
     """The step of a log line; infinite where a killed run left half a line."""
     try:
         return float(json.loads(line)["step"])
@@ -78,12 +78,12 @@ def _step_of(line: str) -> float:
         return math.inf
 
 
-def _flat(record: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def _flatten(record: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """Numbers of a nested record by path."""
     found: dict[str, float] = {}
     for key, value in record.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}/")
+            found |= _flatten(value, f"{prefix}{key}/")
         elif isinstance(value, int | float):
             found[f"{prefix}{key}"] = value
     return found

@@ -1,8 +1,8 @@
-"""Running statistics of batch norms, the same on all ranks and however a batch was divided.
+"""Running statistics of batch norms that are equal on all ranks and independent of the shares.
 
-torch moves them at each forward pass, each rank its own, and DDP would keep those of rank 0. Here
-every micro-batch leaves its mean and variance; once a step, what the whole global batch left is
-averaged, and the running statistics move by their momentum.
+torch updates running statistics in each forward pass, separately on each rank, and DDP would keep
+those of rank 0. Here each micro-batch contributes its mean and variance; once a step they are
+averaged over the global batch, and the running statistics are updated with that average.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from decametre.training.ranks import Ranks
 
 
 class RunningStatistics:
-    """Of all batch norms of a network that is trained.
+    """The running statistics of all batch norms of a network.
 
     Args:
-        network: With batch norms, or without any; on its device.
-        ranks: Those who train together.
+        network: On its device; may have no batch norm.
+        ranks: The ranks that train it.
     """
 
     def __init__(self, network: nn.Module, ranks: Ranks) -> None:
@@ -37,26 +37,28 @@ class RunningStatistics:
         counters = [norm.num_batches_tracked for norm in self.norms]
         self.counters = [counter for counter in counters if counter is not None]
         self.sizes = [len(buffer) for buffer in self.buffers]
-        self.before = self.sums = self.counted = self.shares = torch.empty(0)
+        self.previous = self.sums = self.previous_counters = self.momentum = torch.empty(0)
         if self.norms:
             momenta = [norm.momentum for norm in self.norms for _ in range(2)]
-            self.shares = torch.cat(
+            self.momentum = torch.cat(
                 [
                     torch.full_like(buffer, momentum)
                     for buffer, momentum in zip(self.buffers, momenta, strict=True)
-                    if momentum is not None  # none of timm's is a plain mean over all batches
+                    if momentum is not None  # None is a cumulative average, unused in timm
                 ]
             )
 
     @contextmanager
-    def of_micro_batches(self) -> Iterator[None]:
-        """A context in which a forward pass leaves its own statistics, and `note` collects them."""
+    def collecting(self) -> Iterator[None]:
+        """In this context, call `add` after each forward pass to collect its statistics."""
         if not self.norms:
             yield
             return
-        # Flat, and by few calls: a network has a hundred such buffers, and a GPU waits for none.
-        self.before, self.counted = torch.cat(self.buffers), torch.stack(self.counters)
-        self.sums = torch.zeros_like(self.before)
+        # A network has about a hundred such buffers. Flat tensors need few calls, and a GPU can
+        # run them without synchronisation.
+        self.previous = torch.cat(self.buffers)
+        self.previous_counters = torch.stack(self.counters)
+        self.sums = torch.zeros_like(self.previous)
         momenta = [norm.momentum for norm in self.norms]
         for norm in self.norms:
             norm.momentum = 1.0
@@ -65,29 +67,29 @@ class RunningStatistics:
         finally:
             for norm, momentum in zip(self.norms, momenta, strict=True):
                 norm.momentum = momentum
-            self._set(self.before, self.counted)
+            self._set(self.previous, self.previous_counters)
 
-    def note(self, count: float) -> None:
-        """Keep what the forward pass of a micro-batch left.
+    def add(self, count: float) -> None:
+        """Collect the statistics of the latest forward pass.
 
         Args:
-            count: How many losses it has, by which it counts.
+            count: Weight of the micro-batch: its number of losses.
         """
         if self.norms:
             self.sums.add_(torch.cat(self.buffers), alpha=count)
 
-    def merge(self, count: float) -> None:
-        """Move the statistics by those of the step, which is taken.
+    def update(self, count: float) -> None:
+        """Update the running statistics with the collected ones of all ranks.
 
         Args:
-            count: How many losses the global batch has.
+            count: Number of losses of the global batch.
         """
         if not self.norms or not count:
             return
-        of_step = self.ranks.summed(self.sums / count)
-        self._set(self.before.lerp(of_step, self.shares), self.counted + 1)
+        mean = self.ranks.sum_tensor(self.sums / count)
+        self._set(self.previous.lerp(mean, self.momentum), self.previous_counters + 1)
 
-    def _set(self, statistics: Tensor, counted: Tensor) -> None:
+    def _set(self, statistics: Tensor, counters: Tensor) -> None:
         parts = torch.split(statistics, self.sizes)
         torch._foreach_copy_(self.buffers, parts)
-        torch._foreach_copy_(self.counters, counted.unbind())
+        torch._foreach_copy_(self.counters, counters.unbind())

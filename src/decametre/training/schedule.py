@@ -34,20 +34,20 @@ def learning_rate(
             share = (step - rule.warmup) / max(1, steps - rule.warmup)
             return rule.rate * 0.5 * (1 + math.cos(math.pi * share))
         case ModifiedLinear() as rule:
-            k = times_reference(recipe, rule)
+            k = batch_ratio(recipe, rule)
             return rule.rate * k * 0.5 ** math.floor(step * k / rule.halve_every)
         case LinearWarmup() as rule:
-            passed = sum(step >= milestone for milestone in milestones(steps, rule))
-            return warmed_up(step, steps, recipe, rule) * rule.factor**passed
+            passed = sum(step >= milestone for milestone in milestone_steps(steps, rule))
+            return warmup_rate(step, steps, recipe, rule) * rule.factor**passed
         case Polynomial() as rule:
             warmup = warmup_steps(steps, rule)
             left = (steps - max(step, warmup)) / max(1, steps - warmup)
-            return warmed_up(step, steps, recipe, rule) * left**rule.power
+            return warmup_rate(step, steps, recipe, rule) * left**rule.power
         case Plateau() as rule:
-            return rule.rate * 0.5 ** plateaus(scores, rule.patience)
+            return rule.rate * 0.5 ** count_plateaus(scores, rule.patience)
 
 
-def times_reference(recipe: OptimizationRecipe, rule: ModifiedLinear | LinearRule) -> float:
+def batch_ratio(recipe: OptimizationRecipe, rule: ModifiedLinear | LinearRule) -> float:
     """k: how many times the reference the global batch is, whatever devices share it."""
     return recipe.batch / rule.reference_batch
 
@@ -57,18 +57,18 @@ def warmup_steps(steps: int, rule: LinearRule) -> int:
     return round(rule.warmup * steps)
 
 
-def warmed_up(step: int, steps: int, recipe: OptimizationRecipe, rule: LinearRule) -> float:
+def warmup_rate(step: int, steps: int, recipe: OptimizationRecipe, rule: LinearRule) -> float:
     """The linear rule's rate before any decay."""
     rise = min(1.0, (step + 1) / max(1, warmup_steps(steps, rule)))
-    return rule.rate * times_reference(recipe, rule) * rise
+    return rule.rate * batch_ratio(recipe, rule) * rise
 
 
-def milestones(steps: int, rule: LinearWarmup) -> list[int]:
+def milestone_steps(steps: int, rule: LinearWarmup) -> list[int]:
     """The first steps of lower rates."""
     return [round(share * steps) for share in rule.milestones]
 
 
-def plateaus(scores: Sequence[float], patience: int) -> int:
+def count_plateaus(scores: Sequence[float], patience: int) -> int:
     """How often a score did not improve more than `patience` times running."""
     best, waited, count = math.inf, 0, 0
     for score in scores:
@@ -84,13 +84,13 @@ def describe(steps: int, recipe: OptimizationRecipe) -> str:
         case Cosine() as rule:
             return f"cosine from {rule.rate:g} to 0 in {steps} steps, warm-up {rule.warmup}"
         case ModifiedLinear() as rule:
-            k = times_reference(recipe, rule)
+            k = batch_ratio(recipe, rule)
             return (
                 f"modified linear rule, {_scaled(recipe, rule)}, halved every {rule.halve_every} / "
                 f"k = {rule.halve_every / k:.0f} steps"
             )
         case LinearWarmup() as rule:
-            at = ", ".join(str(milestone) for milestone in milestones(steps, rule))
+            at = ", ".join(str(milestone) for milestone in milestone_steps(steps, rule))
             return (
                 f"linear rule, {_scaled(recipe, rule)}, warm-up {warmup_steps(steps, rule)} of "
                 f"{steps} steps, times {rule.factor:g} at steps {at or 'none'}"
@@ -105,7 +105,7 @@ def describe(steps: int, recipe: OptimizationRecipe) -> str:
 
 
 def _scaled(recipe: OptimizationRecipe, rule: ModifiedLinear | LinearRule) -> str:
-    k = times_reference(recipe, rule)
+    k = batch_ratio(recipe, rule)
     return (
         f"k = {recipe.batch} / {rule.reference_batch} = {k:g}: {rule.rate:g} x k = "
         f"{rule.rate * k:g}"

@@ -1,4 +1,4 @@
-"""Asked to stop: by Ctrl-C, by a scheduler that takes the machine back, by a launcher."""
+"""Stopping on request: Ctrl-C, a signal from the job scheduler, or one from the launcher."""
 
 from __future__ import annotations
 
@@ -14,69 +14,72 @@ from typing import Any, Self
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""SLURM sends SIGUSR1 some time before the end, where the job asks for it (`--signal=USR1@120`)."""
+"""Signals that request a stop. SLURM sends SIGUSR1 before the time limit if the job requests it
+(`--signal=USR1@120`)."""
 
-PATIENCE = 15.0
-"""Seconds after SIGINT or SIGTERM in which the main thread does not get to run Python, before
-`Watch` ends the process. torchrun and SLURM kill it 30 seconds after their SIGTERM."""
+HANG_TIMEOUT = 15.0
+"""Seconds after SIGINT or SIGTERM in which the main thread runs no Python code before
+`HangWatchdog` ends the process. torchrun and SLURM kill it 30 seconds after SIGTERM."""
 
-PULSE = 0.5
-"""Seconds between looks at the main thread, once it was asked to stop."""
+WATCHDOG_INTERVAL = 0.5
+"""Seconds between two checks of the main thread after a stop was requested."""
 
 
-class Stop:
-    """Notes that a signal asks for an end, which then is for the loop to find.
+class StopSignal:
+    """Records the signals that request a stop, so that the training loop can stop after a step.
 
-    A second Ctrl-C ends at once. Outside the main thread, signals are not ours to answer.
+    A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread the class does
+    nothing, because Python delivers signals to the main thread only.
     """
 
     def __init__(self) -> None:
-        self.asked = False
-        self.before: dict[signal.Signals, Any] = {}
+        self.requested = False
+        self.previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            self.previous = {number: signal.signal(number, self._record) for number in SIGNALS}
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self.before.items():
+        for number, handler in self.previous.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+    def _record(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True
 
 
-class Watch:
-    """Ends a process that was asked to stop and cannot answer, as it waits for a rank that hangs.
+class HangWatchdog:
+    """Ends a process that was asked to stop while it waits for a rank that hangs.
 
-    Python runs the handlers of signals in its main thread, and not while that waits for other ranks
-    inside of `torch.distributed`, which may take minutes. The bytes that Python's own handler
-    writes to a socket come at once. A thread reads them; from then on it sends the main thread a
-    signal that nobody else uses (SIGURG), and sees whether that is handled. One that computes,
-    validates or saves handles it between two operations, and is left alone, however long it takes.
+    Python runs signal handlers in the main thread between two instructions, so not while that
+    thread waits inside `torch.distributed`, possibly for minutes. But the interpreter writes each
+    signal's number to a file descriptor at once (`signal.set_wakeup_fd`), and a thread reads it.
+    From then on the thread sends SIGURG, which nothing else uses, to the main thread and checks
+    that it is handled. A main thread that computes, validates or saves handles it between two
+    operations and is left alone, however long it takes.
 
-    Outside the main thread, signals are not ours to answer.
+    Outside the main thread the class does nothing.
 
     Args:
-        who: This process among the others, in words.
+        name: Name of this process in the message.
     """
 
-    def __init__(self, who: str) -> None:
-        self.who = who
-        self.alive = 0.0
-        self.over = threading.Event()
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.last_response = 0.0
+        self.finished = threading.Event()
         self.thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is not threading.main_thread():
             return self
-        self.ours, self.pythons = socket.socketpair()
-        self.pythons.setblocking(False)
-        self.handler_before = signal.signal(signal.SIGURG, self._live)
-        self.wakeup_before = signal.set_wakeup_fd(self.pythons.fileno(), warn_on_full_buffer=False)
+        self.reader, self.writer = socket.socketpair()
+        self.writer.setblocking(False)
+        self.previous_handler = signal.signal(signal.SIGURG, self._respond)
+        self.previous_wakeup = signal.set_wakeup_fd(self.writer.fileno(), warn_on_full_buffer=False)
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
         return self
@@ -84,29 +87,29 @@ class Watch:
     def __exit__(self, *error: object) -> None:
         if self.thread is None:
             return
-        self.over.set()
-        signal.set_wakeup_fd(self.wakeup_before)
-        self.pythons.close()  # the thread reads the end of it
+        self.finished.set()
+        signal.set_wakeup_fd(self.previous_wakeup)
+        self.writer.close()  # ends the thread's `recv`
         self.thread.join()
-        self.ours.close()
-        signal.signal(signal.SIGURG, self.handler_before)
+        self.reader.close()
+        signal.signal(signal.SIGURG, self.previous_handler)
 
-    def _live(self, number: int, frame: FrameType | None) -> None:
-        self.alive = time.monotonic()
+    def _respond(self, number: int, frame: FrameType | None) -> None:
+        self.last_response = time.monotonic()
 
     def _watch(self) -> None:
-        while not {signal.SIGINT, signal.SIGTERM} & set(numbers := self.ours.recv(64)):
+        while not {signal.SIGINT, signal.SIGTERM} & set(numbers := self.reader.recv(64)):
             if not numbers:
                 return
-        self.alive = time.monotonic()
-        while time.monotonic() - self.alive < PATIENCE:
+        self.last_response = time.monotonic()
+        while time.monotonic() - self.last_response < HANG_TIMEOUT:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGURG)
-            if self.over.wait(PULSE):
+            if self.finished.wait(WATCHDOG_INTERVAL):
                 return
         log.error(
-            "%s: asked to stop, and the others have not answered for %.0f s: it ends without them; "
-            "the same command goes on from the newest checkpoint",
-            self.who,
-            PATIENCE,
+            "%s: stop requested, but the other ranks have not responded for %.0f s; this process "
+            "ends without them. Repeat the command to resume from the newest checkpoint",
+            self.name,
+            HANG_TIMEOUT,
         )
         os._exit(130)

@@ -1,4 +1,4 @@
-"""What the training loop needs to know of a task, and nothing more."""
+"""The interface between the training loop and what is trained."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
-from decametre.training.order import Order
+from decametre.training.order import SampleOrder
 from decametre.training.ranks import Ranks
 
 Batch = TypeVar("Batch")
 
-Parts = Callable[[int], list[Sequence[int]]]
-"""This rank's samples of a step, by their numbers, in micro-batches."""
+RankSamples = Callable[[int], list[Sequence[int]]]
+"""Maps a step to the numbers of this rank's samples, one list a micro-batch."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How a network does on what it was not trained on.
+    """The quality of a network on data that it was not trained on.
 
     Attributes:
-        score: Less is better; decides which weights are kept.
-        record: For the log and the model's card.
-        picture: uint8, (rows, columns, 3), for people; or None. Only rank 0 needs one.
+        score: Decides which weights are kept; lower is better.
+        record: Values for the log and the model's card.
+        picture: uint8, (rows, columns, 3), for TensorBoard; or None. Needed on rank 0 only.
     """
 
     score: float
@@ -35,40 +35,40 @@ class Validation:
 
 
 class Task(Protocol[Batch]):
-    """A network, what it learns from and how it is judged.
+    """A network, its training data and its validation.
 
     Attributes:
-        network: To be trained, on its device. Where its norms look at all ranks
-            (`models.normalization`), a rank without a share of a step has an empty batch.
-        order: Of the samples.
-        steps: Of the run.
+        network: The network to train, on its device. If it has synchronised norms
+            (`training.batch_norm`), a rank without samples in a step gets an empty batch.
+        order: Order of the samples.
+        steps: Steps of the run.
         validate_every: Steps between validations.
-        beside: What the result depends on beside the recipe, as plain values: a run goes on only
-            where it is the same.
+        extra_inputs: What the result depends on in addition to the recipe, as plain values. A run
+            is only resumed with equal ones.
     """
 
     network: nn.Module
-    order: Order
+    order: SampleOrder
     steps: int
     validate_every: int
-    beside: dict[str, Any]
+    extra_inputs: dict[str, Any]
 
-    def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Batch]]:
-        """This rank's micro-batches of the steps `first` to `end`, drawn ahead of time."""
+    def batches(self, first: int, end: int, rank_samples: RankSamples) -> Iterator[list[Batch]]:
+        """This rank's micro-batches of the steps from `first` up to `end`, prefetched."""
         ...
 
     def count(self, batch: Batch) -> int:
-        """How many losses a batch sums, known before they are."""
+        """Number of losses that `loss` sums for a batch."""
         ...
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
-        """Sum of the losses, a scalar on the device."""
+        """Sum of the losses of a batch, a scalar on the device."""
         ...
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
-        """Judge a network, together with the other ranks; the same result on each of them."""
+        """Validate a network together with the other ranks; returns the same on each of them."""
         ...
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
-        """Leave a model folder with the network's weights and a card."""
+        """Write a model folder: the network's weights and a card."""
         ...

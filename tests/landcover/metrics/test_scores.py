@@ -235,7 +235,7 @@ def scores_of_ranks(ranks):
     whole = drawn(samples=101, classes=5)
     first, end = ((0, 40), (40, 40), (40, 101))[ranks.rank]
     mine = part(whole, range(first, end))
-    return bits(score(merged(ranks.gathered(mine), 101), (0.5,) * 5))
+    return bits(score(merged(ranks.gather(mine), 101), (0.5,) * 5))
 
 
 def test_real_ranks_one_of_which_has_nothing(tmp_path):

@@ -8,9 +8,9 @@ from decametre.errors import ModelError
 from decametre.landcover.models.card import load_land_cover, store_thresholds
 from decametre.landcover.models.classifier import (
     AT_ONCE,
-    dealt,
     predicted,
     reflectance,
+    shard_for_rank,
     thresholds_of,
 )
 from decametre.landcover.patches.images import images_of
@@ -25,7 +25,7 @@ from tests.landcover.patches.synthetic_patches import HEADER, synthetic_patch
 @pytest.mark.parametrize("count", [0, 1, AT_ONCE, 3 * AT_ONCE + 5])
 def test_whole_batches_are_dealt(count, size):
     places = np.arange(count) * 2
-    shares = [dealt(places, rank, size) for rank in range(size)]
+    shares = [shard_for_rank(places, rank, size) for rank in range(size)]
     assert sorted(np.concatenate(shares).tolist()) == places.tolist()
     batches = [places[at : at + AT_ONCE].tolist() for at in range(0, count, AT_ONCE)]
     for share in shares:

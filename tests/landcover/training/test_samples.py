@@ -9,7 +9,7 @@ import torch
 from decametre.landcover.patches.images import chosen_images
 from decametre.landcover.patches.store import PatchStore
 from decametre.landcover.training.recipe import Mixup
-from decametre.landcover.training.samples import LandCoverSamples, read_batch, turned
+from decametre.landcover.training.samples import LandCoverSamples, read_batch, reorient
 from tests.landcover.training.test_task import make_store
 
 BANDS = ("B02", "B8A", "B12")
@@ -71,7 +71,7 @@ def test_nodata_is_the_mean_of_the_band_whatever_the_offset(store):
 
 def test_every_turn_is_drawn_and_none_bends_a_patch():
     image = torch.arange(9.0).reshape(1, 1, 3, 3)
-    found = turned(image.repeat(8, 1, 1, 1), torch.arange(8))
+    found = reorient(image.repeat(8, 1, 1, 1), torch.arange(8))
     assert len({tuple(turn.flatten().tolist()) for turn in found}) == 8
     for turn in found:
         assert turn[0, 1, 1] == 4

@@ -17,11 +17,11 @@ from decametre.landcover.patches.store_writer import PatchWriter
 from decametre.landcover.training.task import LandCover, band_statistics
 from decametre.recipes.reading import read_recipe
 from decametre.sentinel2.bands import BAND_NAMES
-from decametre.training.batch_norm import synchronised
+from decametre.training.batch_norm import synchronised_norms
 from decametre.training.gradient import Gradient
-from decametre.training.loop import start, step_once
+from decametre.training.loop import initial_state, train_step
 from decametre.training.order import micro_batches
-from decametre.training.ranks import ALONE
+from decametre.training.ranks import SINGLE_PROCESS
 from decametre.training.running_statistics import RunningStatistics
 from tests.landcover.patches.synthetic_patches import HEADER, synthetic_patch
 from tests.training.team import together
@@ -83,7 +83,7 @@ def weights_after(ranks, shares, store, changes):
     task = task_of(store, **changes)
     task.network.double()
     recipe = task.recipe
-    state = start(task.network, recipe.optimization)
+    state = initial_state(task.network, recipe.optimization)
     gradient = Gradient(task, state.network, ranks)
     unit = recipe.optimization.micro_batch
 
@@ -93,8 +93,10 @@ def weights_after(ranks, shares, store, changes):
 
     assert len(task.order.samples(2)) == 4  # 20 patches to train on
     for mine in task.batches(0, STEPS, parts):
-        (count,) = ranks.sums([sum(task.count(batch) for batch in mine)])
-        step_once(state, 10, recipe.optimization, gradient, mine, ALONE.exchange([count]).first)
+        (count,) = ranks.sum([sum(task.count(batch) for batch in mine)])
+        train_step(
+            state, 10, recipe.optimization, gradient, mine, SINGLE_PROCESS.start_sum([count]).first
+        )
     held = [t.double().flatten() for t in state.network.state_dict().values()]
     return torch.cat(held).detach()
 
@@ -134,7 +136,7 @@ def found(tmp_path_factory, store):
 @pytest.mark.parametrize("case", EXACT, ids=str)
 def test_any_division_gives_the_weights_and_statistics_of_one_process(case, found, store):
     shares, changes = case
-    whole = weights_after(ALONE, [BATCH], store, changes)
+    whole = weights_after(SINGLE_PROCESS, [BATCH], store, changes)
     assert len(found[str(case)]) == len(shares)
     for weights in found[str(case)]:
         torch.testing.assert_close(weights, whole, rtol=0, atol=1e-12)
@@ -142,23 +144,23 @@ def test_any_division_gives_the_weights_and_statistics_of_one_process(case, foun
 
 def test_batch_norm_by_each_ranks_share_is_another_network(store, monkeypatch):
     """The test above can fail: this is what it would catch."""
-    whole = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 8})
-    shared = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 4})
+    whole = weights_after(SINGLE_PROCESS, [BATCH], store, {"optimization.micro_batch": 8})
+    shared = weights_after(SINGLE_PROCESS, [BATCH], store, {"optimization.micro_batch": 4})
     assert float((whole - shared).abs().max()) > 1e-4
-    monkeypatch.setattr(RunningStatistics, "merge", lambda *_: None)
-    unmerged = weights_after(ALONE, [BATCH], store, {"optimization.micro_batch": 4})
+    monkeypatch.setattr(RunningStatistics, "update", lambda *_: None)
+    unmerged = weights_after(SINGLE_PROCESS, [BATCH], store, {"optimization.micro_batch": 4})
     assert float((unmerged - shared).abs().max()) > 1e-4
 
 
 def test_a_step_that_is_skipped_leaves_the_statistics_alone(store):
     task = task_of(store)
-    state = start(task.network, task.recipe.optimization)
-    gradient = Gradient(task, state.network, ALONE)
+    state = initial_state(task.network, task.recipe.optimization)
+    gradient = Gradient(task, state.network, SINGLE_PROCESS)
     (mine,) = task.batches(0, 1, lambda step: [range(2), range(2, 4)])
     before = {name: t.clone() for name, t in state.network.state_dict().items()}
     spoilt = mine[1]
     spoilt.parts = torch.full_like(spoilt.parts, float("nan"))
-    assert step_once(state, 10, task.recipe.optimization, gradient, mine, lambda: 12) is None
+    assert train_step(state, 10, task.recipe.optimization, gradient, mine, lambda: 12) is None
     for name, tensor in state.network.state_dict().items():
         assert torch.equal(tensor, before[name]), name
 
@@ -290,7 +292,7 @@ def test_stores_that_do_not_go_together(store, tmp_path):
 
 def test_synchronised_norms_take_the_place_of_batch_norms(store):
     task = task_of(store, **SYNCHRONISED)
-    assert len(synchronised(task.network)) > 3
+    assert len(synchronised_norms(task.network)) > 3
     assert not any(type(module) is nn.BatchNorm2d for module in task.network.modules())
 
 
@@ -306,7 +308,7 @@ def test_a_validation_is_the_same_on_any_number_of_ranks(tmp_path):
     path = make_store(tmp_path / "patches.h5", 600)  # 200 of them to validate on: 4 batches
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the ranks have; sums of other parts have other last bits
-    alone = validated(ALONE, path)
+    alone = validated(SINGLE_PROCESS, path)
     torch.set_num_threads(threads)
     assert 0 < alone[0] < 1
     assert together(validated, 3, tmp_path, path=path) == [alone] * 3

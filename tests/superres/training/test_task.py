@@ -17,11 +17,11 @@ from decametre.superres.pixels.scenes import load_scenes
 from decametre.superres.training.task import (
     SuperResolution,
     attribution_of,
-    card_of,
-    expand,
-    same_model,
+    build_card,
+    expand_patterns,
+    load_initial_model,
 )
-from decametre.training.ranks import ALONE
+from decametre.training.ranks import SINGLE_PROCESS
 from tests.training.team import together
 
 TINY = {
@@ -166,7 +166,7 @@ def test_a_network_without_weights_is_one_line(sample_item):
 
 def test_a_family_to_start_from_is_its_model_of_the_scale():
     card = shipped_cards()["native_6x"]
-    assert same_model("native", card).card == card
+    assert load_initial_model("native", card).card == card
 
 
 def test_training_on_what_is_validated_on_is_said(sample_item, caplog):
@@ -212,7 +212,7 @@ def validated(ranks, sample_item):
 def test_a_validation_is_the_same_on_any_number_of_ranks(sample_item, tmp_path):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the ranks have; sums of other parts have other last bits
-    alone = validated(ALONE, sample_item)
+    alone = validated(SINGLE_PROCESS, sample_item)
     torch.set_num_threads(threads)
     assert alone[0] != 1
     assert together(validated, 3, tmp_path, sample_item=sample_item) == [alone] * 3
@@ -232,7 +232,7 @@ def test_workers_draw_the_same_batches(sample_item):
 
 def test_the_picture_is_three_panels(sample_item):
     learner = task(sample_item)
-    picture = learner.validate(learner.network, ALONE).picture
+    picture = learner.validate(learner.network, SINGLE_PROCESS).picture
     assert picture.dtype == np.uint8
     assert picture.shape == (240, 720, 3)
     # A network that has not begun is bicubic interpolation.
@@ -243,7 +243,7 @@ def test_the_picture_is_three_panels(sample_item):
 def test_products_are_paths_urls_and_patterns(tmp_path):
     for name in "ba":
         (tmp_path / f"{name}.json").touch()
-    found = expand([f"{tmp_path}/*.json", "https://example.org/?x=1", "plain"], "train")
+    found = expand_patterns([f"{tmp_path}/*.json", "https://example.org/?x=1", "plain"], "train")
     assert found == [
         f"{tmp_path}/a.json",
         f"{tmp_path}/b.json",
@@ -251,9 +251,9 @@ def test_products_are_paths_urls_and_patterns(tmp_path):
         "plain",
     ]
     with pytest.raises(TrainingError, match=r"data\.train: nothing fits"):
-        expand([f"{tmp_path}/*.safe"], "train")
+        expand_patterns([f"{tmp_path}/*.safe"], "train")
     with pytest.raises(TrainingError, match=r"data\.validation names no product"):
-        expand([], "validation")
+        expand_patterns([], "validation")
 
 
 def test_a_product_that_is_too_small_is_one_line(sample_item):
@@ -325,5 +325,5 @@ def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
 
 def test_the_card_before_training_is_the_networks():
     config = {"width": 8, "blocks": 6}
-    card = card_of(read_recipe("native_2x", {"network.config": config}))
+    card = build_card(read_recipe("native_2x", {"network.config": config}))
     assert (card.margin, card.alignment, card.scale) == (14, 1, 2)

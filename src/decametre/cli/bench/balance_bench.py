@@ -69,7 +69,7 @@ def balance_bench(
     from decametre.bench import balance as measuring
     from decametre.bench.balance_output import check_writable, write_report
     from decametre.bench.balance_report import Report
-    from decametre.bench.scaling import settle
+    from decametre.bench.scaling import resolve_precision
     from decametre.recipes.reading import read_recipe
 
     if device not in ("auto", "cpu"):
@@ -77,7 +77,7 @@ def balance_bench(
     checked = read_recipe(recipe, dict(settings), train_on, validate_on)
     if out:
         check_writable(out)
-    found = settle(precision, "cpu")
+    found = resolve_precision(precision, "cpu")
     words = [
         "decametre",
         "bench",

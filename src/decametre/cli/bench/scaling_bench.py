@@ -100,10 +100,10 @@ def scaling_bench(
     from decametre.bench.scaling_output import write_report
     from decametre.bench.scaling_report import Report
     from decametre.recipes.reading import read_recipe
-    from decametre.training.launcher import place_of
+    from decametre.training.launcher import read_rank_info
 
     checked = [read_recipe(name, dict(settings), train_on, validate_on) for name in recipes]
-    place = place_of()
+    place = read_rank_info()
     with nullcontext(out) if out else tempfile.TemporaryDirectory() as chosen:
         folder = Path(chosen)
         if place.address:
@@ -112,7 +112,7 @@ def scaling_bench(
             measuring.measure_here(checked, folder, place, device, precision, steps, repeat)
         else:
             words = [*recipes, "--device", device, "--steps", str(steps), "--repeat", "1"]
-            words += ["--precision", measuring.settle(precision, device)]
+            words += ["--precision", measuring.resolve_precision(precision, device)]
             words += recipe_words(train_on, validate_on, settings)
             measuring.measure_in_turn(sorted({1, *ranks}), repeat, folder, words)
         if place.rank:

@@ -32,13 +32,13 @@ from decametre.landcover.models.card import (
     load_land_cover,
     store_thresholds,
 )
-from decametre.landcover.models.classifier import dealt, predicted, thresholds_of
+from decametre.landcover.models.classifier import predicted, shard_for_rank, thresholds_of
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.patch import SPLITS
 from decametre.landcover.patches.store import PatchStore
 from decametre.superres.evaluation.output import ResultFolder, result_folder
-from decametre.training.launcher import place_of
-from decametre.training.ranks import Ranks, joined
+from decametre.training.launcher import read_rank_info
+from decametre.training.ranks import Ranks, join_ranks
 
 log = logging.getLogger(__name__)
 
@@ -95,9 +95,9 @@ def evaluate(request: Request, device: str, progress: Progress) -> LandCoverEval
     Raises:
         DecametreError: One of its subclasses says what the user can mend.
     """
-    place = place_of()
+    place = read_rank_info()
     try:
-        with joined(place, device) as ranks:
+        with join_ranks(place, device) as ranks:
             return _evaluate(request, ranks, progress)
     except Exception as error:
         if place.size > 1:
@@ -124,7 +124,7 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
         for given in (store, tuned_on) if tune else (store,):
             check_fits(path, model.card, given)
     staged: AbstractContextManager[ResultFolder | None] = nullcontext()
-    if ranks.first and request.out is not None:
+    if ranks.is_first and request.out is not None:
         staged = result_folder(request.out, overwrite=request.overwrite)
     counter = _Counter(len(models) * sum(_mine(held, ranks) for held in (places, tuning)), progress)
     with staged as folder:
@@ -134,11 +134,11 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
             if tune:
                 chosen = tuned(classified(model, tuned_on, tuning, ranks, counter), rule)
             predictions = classified(model, store, places, ranks, counter)
-            if ranks.first:
+            if ranks.is_first:
                 name, checksum = model.card.name, model.card.checksum
                 scores.append(score_classifier(label, name, checksum, predictions, chosen))
         evaluation: LandCoverEvaluation | None = None
-        if ranks.first:
+        if ranks.is_first:
             evaluation = LandCoverEvaluation(
                 request.command,
                 str(request.store),
@@ -149,11 +149,11 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
             )
             if folder:
                 write(evaluation, folder)
-    if ranks.first and request.keep_thresholds:
+    if ranks.is_first and request.keep_thresholds:
         for path, one in zip(request.models, scores, strict=True):
             store_thresholds(path, record(one.thresholds, store.class_names))
             log.info("%s: its card holds the thresholds", path)
-    found: LandCoverEvaluation = ranks.from_first(evaluation)
+    found: LandCoverEvaluation = ranks.broadcast(evaluation)
     return found
 
 
@@ -166,13 +166,13 @@ def classified(
     mine = predicted(
         network,
         store,
-        dealt(places, ranks.rank, ranks.size),
+        shard_for_rank(places, ranks.rank, ranks.size),
         images,
         ranks.device,
         counter.of_part(),
     )
     network.cpu()  # several models need not fit on a device together
-    return merged(ranks.gathered(mine), len(places))
+    return merged(ranks.gather(mine), len(places))
 
 
 def places_of(store: PatchStore, split: str) -> np.ndarray:
@@ -233,7 +233,7 @@ def check_fits(folder: Path, card: LandCoverCard, store: PatchStore) -> None:
 
 
 def _mine(places: np.ndarray, ranks: Ranks) -> int:
-    return len(dealt(places, ranks.rank, ranks.size))
+    return len(shard_for_rank(places, ranks.rank, ranks.size))
 
 
 class _Counter:

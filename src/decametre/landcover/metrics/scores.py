@@ -67,7 +67,7 @@ def merged(parts: Sequence[Predictions], samples: int) -> Predictions:
     What ranks classified more than once, to fill a batch, counts once: as the first rank saw it.
 
     Args:
-        parts: What `Ranks.gathered` returns; any of them may be empty.
+        parts: What `Ranks.gather` returns; any of them may be empty.
         samples: How many there are in all.
     """
     every = np.concatenate([part.places for part in parts])

@@ -76,7 +76,7 @@ def thresholds_of(card: LandCoverCard) -> Thresholds:
     return from_record(card.thresholds, card.classes, f"model {card.name}")
 
 
-def dealt(places: np.ndarray, rank: int, size: int) -> np.ndarray:
+def shard_for_rank(places: np.ndarray, rank: int, size: int) -> np.ndarray:
     """A rank's share of some patches.
 
     Whole batches are dealt: a patch stands in the same company, and gets the same bits, however

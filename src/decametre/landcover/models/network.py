@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from decametre.choices import Norm
 from decametre.errors import ModelError
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
-from decametre.training.batch_norm import with_norm
+from decametre.training.batch_norm import replace_norms
 
 
 class LandCoverNetwork(nn.Module):
@@ -62,7 +62,7 @@ class LandCoverNetwork(nn.Module):
                 f"timm cannot build backbone '{backbone}' with {dict(config or {})} ({error}); "
                 "`python -c 'import timm; print(timm.list_models())'` lists its names"
             ) from error
-        self.body = with_norm(body, norm)
+        self.body = replace_norms(body, norm)
         self.features = int(getattr(body, "head_hidden_size", None) or body.num_features)
         self.head = nn.Linear(self.features, classes)
         self.register_buffer("mean", torch.zeros(len(given)))

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-BETA = 0.9999
+EFFECTIVE_NUMBER_BETA = 0.9999
 """Of the effective number of samples (Cui et al. 2019); their choice for the largest data sets."""
 
 
 @dataclass(frozen=True)
-class Focus:
+class FocalParameters:
     """How much easy labels count: the cross-entropy times (1 - p)^gamma, p that of the truth.
 
     Attributes:
@@ -29,24 +29,26 @@ class Focus:
     margin: float = 0.0
 
 
-FOCI = {
-    "bce": Focus(),
+FOCAL_PARAMETERS = {
+    "bce": FocalParameters(),
     # The authors' defaults: Lin et al. 2017 (without their alpha), and Ridnik et al. 2021.
-    "focal": Focus(2.0, 2.0),
-    "asymmetric": Focus(0.0, 4.0, 0.05),
+    "focal": FocalParameters(2.0, 2.0),
+    "asymmetric": FocalParameters(0.0, 4.0, 0.05),
 }
 
 
-def loss_sum(logits: Tensor, targets: Tensor, focus: Focus, weights: Tensor | None) -> Tensor:
+def loss_sum(
+    logits: Tensor, targets: Tensor, focus: FocalParameters, weights: Tensor | None
+) -> Tensor:
     """The sum of the labels' losses.
 
     Args:
         logits: (patches, classes).
         targets: 0 to 1, (patches, classes); between where patches are mixed.
-        focus: See `Focus`.
+        focus: See `FocalParameters`.
         weights: Of the classes, (classes,); all 1 without.
     """
-    if focus == Focus():
+    if focus == FocalParameters():
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     else:
         present = logits.sigmoid()
@@ -75,5 +77,9 @@ def class_weights(
         return None
     known = support > 0
     count = np.where(known, support, 1).astype(np.float64)
-    raw = samples / count if rule == "inverse" else (1 - BETA) / (1 - BETA**count)
+    raw = (
+        samples / count
+        if rule == "inverse"
+        else (1 - EFFECTIVE_NUMBER_BETA) / (1 - EFFECTIVE_NUMBER_BETA**count)
+    )
     return torch.from_numpy(np.where(known, raw / raw[known].mean(), 1.0)).float()

@@ -13,12 +13,12 @@ from decametre.sentinel2.bands import BAND_NAMES, parse_bands
 from decametre.training.recipe import (
     DataRecipe,
     Decay,
+    Fraction,
+    Integer,
     OptimizationRecipe,
     Real,
     Recipe,
     Section,
-    Share,
-    Whole,
 )
 
 
@@ -43,7 +43,7 @@ class LandCoverNetwork(Section):
     bands: tuple[str, ...] = BAND_NAMES
     upsampling: Literal["bilinear", "super-resolution"] = "bilinear"
     norm: Norm = "merged"
-    dropout: Share = 0.5
+    dropout: Fraction = 0.5
 
     @field_validator("bands")
     @classmethod
@@ -94,8 +94,8 @@ class LandCoverOptimization(OptimizationRecipe):
         average: As in `OptimizationRecipe`.
     """
 
-    epochs: Whole = Field(gt=0)
-    micro_batch: Whole | None = Field(default=32, gt=0)
+    epochs: Integer = Field(gt=0)
+    micro_batch: Integer | None = Field(default=32, gt=0)
     loss: Literal["bce", "focal", "asymmetric"] = "bce"
     class_weights: Literal["none", "inverse", "effective"] = "none"
     average: Decay = 0.0
@@ -112,7 +112,7 @@ class LandCoverRecipe(Recipe):
     network: LandCoverNetwork
     data: LandCoverData
     optimization: LandCoverOptimization
-    validate_every: Whole = Field(default=1, gt=0)
+    validate_every: Integer = Field(default=1, gt=0)
 
     @model_validator(mode="after")
     def _refuse_statistics_of_nothing(self) -> Self:

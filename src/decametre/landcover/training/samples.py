@@ -20,10 +20,10 @@ from decametre.landcover.patches.images import Images, read_images
 from decametre.landcover.patches.store import PatchStore
 from decametre.landcover.training.recipe import Mixup
 
-TURNS = 8
+ORIENTATIONS = 8
 """Four turns by 90 degrees, as they are and flipped."""
 
-LAST_WORD = 1
+SEED_SUFFIX = 1
 """Ends the seed of a sample, for orders of epochs are drawn from (seed, epoch)."""
 
 
@@ -70,7 +70,7 @@ class LandCoverBatch:
         for gsd, dn in self.dn.items():
             raw = dn.to(device, non_blocking=True).to(dtype)
             offset = self.offset[gsd].to(device, dtype, non_blocking=True)
-            image = turned(reflectance(raw, offset), self.turns)
+            image = reorient(reflectance(raw, offset), self.turns)
             found[gsd] = self._mixed(image, minus=self.subtracted)
         return found
 
@@ -90,7 +90,7 @@ class LandCoverBatch:
         return part * own + (part - 1 if minus else 1 - part) * other
 
 
-def turned(images: Tensor, turns: Tensor | None) -> Tensor:
+def reorient(images: Tensor, turns: Tensor | None) -> Tensor:
     """Flip and turn each image of a batch.
 
     Args:
@@ -100,7 +100,7 @@ def turned(images: Tensor, turns: Tensor | None) -> Tensor:
     if turns is None:
         return images
     out = images.clone()
-    for turn in range(1, TURNS):
+    for turn in range(1, ORIENTATIONS):
         rows = (turns == turn).nonzero().flatten().to(images.device, non_blocking=True)
         if len(rows):
             some = images.index_select(0, rows)
@@ -163,8 +163,8 @@ class LandCoverSamples(Dataset[LandCoverBatch]):
 
     def _draw(self, number: int) -> tuple[int, np.ndarray, float, int, int]:
         """A sample's turn, the features kept, its part, the other patch and that one's turn."""
-        random = np.random.default_rng((self.seed, number, LAST_WORD))
-        turn, others = random.integers(TURNS, size=2).tolist()
+        random = np.random.default_rng((self.seed, number, SEED_SUFFIX))
+        turn, others = random.integers(ORIENTATIONS, size=2).tolist()
         kept = random.random(self.features if self.dropout else 0, np.float32) >= self.dropout
         if self.mixup is None:
             return turn, kept, 1.0, 0, 0

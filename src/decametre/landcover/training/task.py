@@ -23,23 +23,23 @@ from decametre.landcover.models.card import (
     load_land_cover,
     save_land_cover,
 )
-from decametre.landcover.models.classifier import AT_ONCE, dealt, predicted
+from decametre.landcover.models.classifier import AT_ONCE, predicted, shard_for_rank
 from decametre.landcover.patches.images import Images, bands_of, chosen_images
 from decametre.landcover.patches.store import PatchStore
-from decametre.landcover.training.loss import FOCI, class_weights, loss_sum
+from decametre.landcover.training.loss import FOCAL_PARAMETERS, class_weights, loss_sum
 from decametre.landcover.training.recipe import LandCoverRecipe
 from decametre.landcover.training.samples import LandCoverBatch, LandCoverSamples, read_batch
 from decametre.model_folder import ATTRIBUTION
-from decametre.training.batch_norm import synchronised
-from decametre.training.order import Epochs, Order
-from decametre.training.prefetching import drawn_ahead
+from decametre.training.batch_norm import synchronised_norms
+from decametre.training.order import EpochOrder, SampleOrder
+from decametre.training.prefetching import prefetch_batches
 from decametre.training.ranks import Ranks
-from decametre.training.task import Parts, Validation
+from decametre.training.task import RankSamples, Validation
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
 
-STATISTICS = 2048
+STATISTICS_PATCHES = 2048
 """Patches, evenly spread, from which the mean and deviation of the bands are taken."""
 
 
@@ -67,10 +67,10 @@ class LandCover:
     ) -> None:
         self.recipe, self.device, self.precision = recipe, device, precision
         data, asked = recipe.data, recipe.network
-        self.store, places = part_of(data.train, "train")
-        self.held_out, self.held_places = part_of(data.validation, "validation")
+        self.store, places = open_part(data.train, "train")
+        self.held_out, self.held_places = open_part(data.validation, "validation")
         check_same_classes(self.store, self.held_out)
-        check_apart(self.store, places, self.held_out, self.held_places)
+        check_no_overlap(self.store, places, self.held_out, self.held_places)
         sharpened = asked.upsampling == "super-resolution"
         self.images = chosen_images(asked.bands, self.store, sharpened=sharpened)
         chosen_images(asked.bands, self.held_out, sharpened=sharpened)
@@ -92,7 +92,7 @@ class LandCover:
             network.deviation.copy_(deviation[network.order])
             self.init: LandCoverCard | None = None
         else:
-            model = same_model(init, self.card)
+            model = load_initial_model(init, self.card)
             network, self.init = model.network, model.card
         self.network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.samples = LandCoverSamples(
@@ -109,19 +109,19 @@ class LandCover:
         weights = class_weights(
             self.store.labels[places].sum(0), len(places), optimization.class_weights
         )
-        self.focus, self.weights = FOCI[optimization.loss], None
+        self.focus, self.weights = FOCAL_PARAMETERS[optimization.loss], None
         if weights is not None:
             self.weights = weights.to(device)
-        epochs = Epochs(len(places), optimization.batch, recipe.seed)
-        self.order: Order = epochs
+        epochs = EpochOrder(len(places), optimization.batch, recipe.seed)
+        self.order: SampleOrder = epochs
         self.steps = optimization.epochs * epochs.steps
         self.validate_every = recipe.validate_every * epochs.steps
-        self.beside = {
+        self.extra_inputs = {
             "precision": str(precision).removeprefix("torch."),
-            "init": self._began_with(),
+            "init": self._init_provenance(),
             # By their first and last names: paths are of one machine.
-            "train": _ends(self.store, places),
-            "validation": _ends(self.held_out, self.held_places),
+            "train": _describe_part(self.store, places),
+            "validation": _describe_part(self.held_out, self.held_places),
         }
         log.info(
             "%d patches to train on and %d to validate on, %d classes; %d steps an epoch",
@@ -131,23 +131,23 @@ class LandCover:
             epochs.steps,
         )
 
-    def _began_with(self) -> dict[str, str] | None:
+    def _init_provenance(self) -> dict[str, str] | None:
         if self.init is None:
             return None
         return {"name": self.init.name, "checksum": self.init.checksum}
 
-    def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[LandCoverBatch]]:
+    def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[LandCoverBatch]]:
         """See `Task.batches`; patches are read by the recipe's workers."""
         # With synchronised norms all ranks must run the network, if on nothing.
-        least: list[Sequence[int]] = [[]] if synchronised(self.network) else []
-        return drawn_ahead(
+        least: list[Sequence[int]] = [[]] if synchronised_norms(self.network) else []
+        return prefetch_batches(
             self.samples,
-            _as_is,
+            _identity,
             first,
             end,
             lambda step: parts(step) or least,
             workers=self.recipe.data.workers,
-            pinned=self.device.type == "cuda",
+            pin_memory=self.device.type == "cuda",
         )
 
     def count(self, batch: LandCoverBatch) -> int:
@@ -173,11 +173,11 @@ class LandCover:
         mine = predicted(
             network,
             self.held_out,
-            dealt(self.held_places, ranks.rank, ranks.size),
+            shard_for_rank(self.held_places, ranks.rank, ranks.size),
             self.images,
             self.device,
         )
-        predictions = merged(ranks.gathered(mine), len(self.held_places))
+        predictions = merged(ranks.gather(mine), len(self.held_places))
         found = f1(count(predictions, fixed(len(self.card.classes)).values))
         record = {f"{average}_f1": round(value, 5) for average, value in found.items()}
         return Validation(1 - found["micro"], record, None)
@@ -189,10 +189,10 @@ class LandCover:
                 mode="json", exclude={"data": {"train", "validation"}}
             ),
             "step": step,
-            "init": self._began_with(),
-            "patches": self.order.count if isinstance(self.order, Epochs) else 0,
+            "init": self._init_provenance(),
+            "patches": self.order.count if isinstance(self.order, EpochOrder) else 0,
             "sharpened_by": self.store.model,
-            "precision": self.beside["precision"],
+            "precision": self.extra_inputs["precision"],
             "decametre": __version__,
         }
         save_land_cover(
@@ -208,7 +208,7 @@ class LandCover:
         )
 
 
-def part_of(paths: Sequence[str], part: str) -> tuple[PatchStore, np.ndarray]:
+def open_part(paths: Sequence[str], part: str) -> tuple[PatchStore, np.ndarray]:
     """The store of one part of the recipe's data, and the places of its patches.
 
     Raises:
@@ -243,7 +243,7 @@ def check_same_classes(store: PatchStore, other: PatchStore) -> None:
         )
 
 
-def check_apart(
+def check_no_overlap(
     store: PatchStore, places: np.ndarray, other: PatchStore, others: np.ndarray
 ) -> None:
     """Refuse to validate on what is trained on.
@@ -266,10 +266,12 @@ def band_statistics(
 
     Args:
         store: Of the patches.
-        places: Of those to train on; up to `STATISTICS` of them, evenly spread, are read.
+        places: Of those to train on; up to `STATISTICS_PATCHES` of them, evenly spread, are read.
         images: Whose bands; the result is in their order.
     """
-    chosen = places[np.linspace(0, len(places) - 1, min(len(places), STATISTICS)).astype(int)]
+    chosen = places[
+        np.linspace(0, len(places) - 1, min(len(places), STATISTICS_PATCHES)).astype(int)
+    ]
     bands = sum(len(image.channels) for image in images)
     number, total, squares = (torch.zeros(bands, dtype=torch.float64) for _ in range(3))
     for begin in range(0, len(chosen), AT_ONCE):
@@ -290,7 +292,7 @@ def band_statistics(
     return mean.float(), torch.where(deviation > 0, deviation, 1.0).float()
 
 
-def same_model(folder: str, card: LandCoverCard) -> LandCoverModel:
+def load_initial_model(folder: str, card: LandCoverCard) -> LandCoverModel:
     """A trained model, to go on with its weights.
 
     Raises:
@@ -307,10 +309,10 @@ def same_model(folder: str, card: LandCoverCard) -> LandCoverModel:
     return model
 
 
-def _as_is(batch: LandCoverBatch) -> LandCoverBatch:
+def _identity(batch: LandCoverBatch) -> LandCoverBatch:
     return batch
 
 
-def _ends(store: PatchStore, places: np.ndarray) -> list[Any]:
+def _describe_part(store: PatchStore, places: np.ndarray) -> list[Any]:
     """What tells one part of a store from another."""
     return [len(places), store.names[places[0]], store.names[places[-1]]]

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from decametre.training.recipe import (
     DataRecipe,
+    Integer,
     OptimizationRecipe,
     Real,
     Recipe,
     Section,
-    Whole,
 )
 
 Kernel = Literal["dsen2", "mtf"]
@@ -51,12 +51,12 @@ class SuperResolutionData(DataRecipe):
     """
 
     kernels: tuple[Kernel, ...] = Field(min_length=1)
-    patch: Whole = Field(gt=0)
+    patch: Integer = Field(gt=0)
     gain: Real = Field(default=0.3, ge=0, le=1)
     mixing: Real = Field(default=0.0, ge=0, le=1)
     min_measured: Real = Field(default=0.9, gt=0, le=1)
-    window: Whole = Field(default=1380, gt=0, multiple_of=60)
-    windows: Whole = Field(default=8, gt=0)
+    window: Integer = Field(default=1380, gt=0, multiple_of=60)
+    windows: Integer = Field(default=8, gt=0)
 
 
 class SuperResolutionOptimization(OptimizationRecipe):
@@ -67,7 +67,7 @@ class SuperResolutionOptimization(OptimizationRecipe):
         loss: `l1`, or `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a round tip.
     """
 
-    steps: Whole = Field(gt=0)
+    steps: Integer = Field(gt=0)
     loss: Literal["l1", "charbonnier"] = "l1"
 
 

@@ -45,10 +45,10 @@ from decametre.superres.models.registry import (
 from decametre.superres.pixels.scenes import load_scenes
 from decametre.superres.sharpening.quicklook import stretch, to_bytes
 from decametre.superres.training.recipe import SuperResolutionRecipe
-from decametre.training.order import Endless, Order
-from decametre.training.prefetching import drawn_ahead
+from decametre.training.order import EndlessOrder, SampleOrder
+from decametre.training.prefetching import prefetch_batches
 from decametre.training.ranks import Ranks
-from decametre.training.task import Parts, Validation
+from decametre.training.task import RankSamples, Validation
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 PICTURE_EDGE = 120
 """Edge of a panel of the validation picture, in pixels of the coarsest native grid."""
 
-CHARBONNIER = 1e-3
+CHARBONNIER_EPSILON = 1e-3
 """Errors below this many units of reflectance are punished less than in proportion."""
 
 
@@ -82,11 +82,15 @@ class SuperResolution:
         precision: torch.dtype,
     ) -> None:
         self.recipe, self.device, self.precision = recipe, device, precision
-        self.order: Order = Endless(recipe.optimization.batch)
+        self.order: SampleOrder = EndlessOrder(recipe.optimization.batch)
         self.steps, self.validate_every = recipe.optimization.steps, recipe.validate_every
-        self.card = card_of(recipe)
+        self.card = build_card(recipe)
         torch.manual_seed(recipe.seed)
-        model = Model(self.card, build(self.card)) if init is None else same_model(init, self.card)
+        model = (
+            Model(self.card, build(self.card))
+            if init is None
+            else load_initial_model(init, self.card)
+        )
         self.init = None if init is None else model.card
         if not any(weights.requires_grad for weights in model.network.parameters()):
             raise TrainingError(
@@ -108,9 +112,9 @@ class SuperResolution:
         known = {product.id for product in self.products}
         for name in sorted({product.id for product in products if product.id in known}):
             log.warning("%s is trained and validated on: its score says little", name)
-        self.beside = {
+        self.extra_inputs = {
             "precision": str(precision).removeprefix("torch."),
-            "init": self._began_with(),
+            "init": self._init_provenance(),
             "train": [scene.name for scene in scenes[data.kernels[0]]],
             "validation": [scene.name for scene in held_out[data.kernels[0]]],
         }
@@ -133,7 +137,7 @@ class SuperResolution:
         limit = {} if min_measured is None else {"min_measured": min_measured}
         products: list[Product] = []
         scenes: dict[str, list[DegradedScene]] = {kernel: [] for kernel in kernels}
-        sources = expand(patterns, part)
+        sources = expand_patterns(patterns, part)
         for product, scene in load_scenes(sources, self.card.bands, data.window, data.windows):
             if min(scene.reflectance[self.card.coarsest].shape[1:]) < 2 * self.card.scale:
                 log.warning("%s is too small for scale %d; left out", scene.name, self.card.scale)
@@ -146,22 +150,22 @@ class SuperResolution:
         log.info("%s: %d scenes of %d products", part, len(products), len(set(sources)))
         return products, scenes
 
-    def _began_with(self) -> dict[str, str] | None:
+    def _init_provenance(self) -> dict[str, str] | None:
         """By checksum and not by path: a path is of one machine."""
         if self.init is None:
             return None
         return {"name": self.init.name, "checksum": self.init.checksum}
 
-    def batches(self, first: int, end: int, parts: Parts) -> Iterator[list[Pair]]:
+    def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[Pair]]:
         """See `Task.batches`; patches are drawn by the recipe's workers."""
-        return drawn_ahead(
+        return prefetch_batches(
             self.patches,
             stack_pairs,
             first,
             end,
             parts,
             workers=self.recipe.data.workers,
-            pinned=self.device.type == "cuda",
+            pin_memory=self.device.type == "cuda",
         )
 
     def count(self, batch: Pair) -> int:
@@ -175,7 +179,7 @@ class SuperResolution:
             predicted = network(batch.inputs, batch.measured)
         errors = predicted.float() - batch.target
         if self.recipe.optimization.loss == "charbonnier":
-            costs = (errors.square() + CHARBONNIER**2).sqrt()
+            costs = (errors.square() + CHARBONNIER_EPSILON**2).sqrt()
         else:
             costs = errors.abs()
         return (costs * batch.mask).sum()
@@ -191,13 +195,13 @@ class SuperResolution:
         """
         margin, alignment = self.card.margin, self.card.alignment
         mine = score(network, margin, self.held_out[ranks.rank :: ranks.size], alignment)
-        of_ranks = ranks.gathered(mine)
+        of_ranks = ranks.gather(mine)
         scores = [
             of_ranks[index % ranks.size][index // ranks.size] for index in range(len(self.held_out))
         ]
         ratio = mean_ratio(scores)
-        record = {"rmse_ratio_to_bicubic": round(ratio, 5), "scenes": by_scene(scores)}
-        return Validation(ratio, record, self._picture(network) if ranks.first else None)
+        record = {"rmse_ratio_to_bicubic": round(ratio, 5), "scenes": scores_by_scene(scores)}
+        return Validation(ratio, record, self._picture(network) if ranks.is_first else None)
 
     def _picture(self, network: nn.Module) -> np.ndarray:
         """Truth, bicubic and network side by side: the middle of the first held-out scene."""
@@ -222,9 +226,9 @@ class SuperResolution:
                 mode="json", exclude={"data": {"train", "validation"}}
             ),
             "step": step,
-            "init": self._began_with(),
+            "init": self._init_provenance(),
             "products": [product.id for product in self.products],
-            "precision": self.beside["precision"],
+            "precision": self.extra_inputs["precision"],
             "decametre": __version__,
         }
         save_model(
@@ -245,7 +249,7 @@ class SuperResolution:
         )
 
 
-def card_of(recipe: SuperResolutionRecipe) -> Card:
+def build_card(recipe: SuperResolutionRecipe) -> Card:
     """The card of a recipe's network, before training.
 
     Raises:
@@ -275,7 +279,7 @@ def attribution_of(products: Iterable[Product], init: Card | None) -> str:
     return f"{ATTRIBUTION} {first}" + (f"-{last}" if last != first else "")
 
 
-def same_model(name: str, card: Card) -> Model:
+def load_initial_model(name: str, card: Card) -> Model:
     """A trained model, to go on with its weights.
 
     Args:
@@ -297,7 +301,7 @@ def same_model(name: str, card: Card) -> Model:
     return model
 
 
-def expand(patterns: Iterable[str], part: str) -> list[str]:
+def expand_patterns(patterns: Iterable[str], part: str) -> list[str]:
     """Paths and URLs of products, patterns such as `scenes/*/item.json` filled in.
 
     Raises:
@@ -319,7 +323,7 @@ def expand(patterns: Iterable[str], part: str) -> list[str]:
     return sources
 
 
-def by_scene(scores: Iterable[SceneScore]) -> dict[str, Any]:
+def scores_by_scene(scores: Iterable[SceneScore]) -> dict[str, Any]:
     """Scores for the log and the card; a band without a scored pixel has None."""
 
     def rounded(values: Iterable[float]) -> list[float | None]:
