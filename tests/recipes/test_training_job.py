@@ -178,5 +178,5 @@ def test_torchrun_starts_again_from_the_checkpoint_where_a_rank_is_killed(
         os.kill(int(children[-1]), signal.SIGKILL)
         _, said = agent.communicate(timeout=LIMIT)
     assert agent.returncode == 0, said
-    assert "going on at step" in said
+    assert "resuming at step" in said
     assert_same_course(folder, alone)

@@ -152,7 +152,7 @@ def test_a_cut_link_ends_both_ranks_and_they_go_on_when_it_is_mended(
     with running(hosts, folder, sample_item) as ranks:
         ended = finish(ranks)
     assert [status for status, _, _ in ended] == [0, 0], ended
-    assert "going on at step" in ended[0][2]
+    assert "resuming at step" in ended[0][2]
     assert weights(folder) == undisturbed
 
 
@@ -169,5 +169,5 @@ def test_a_short_cut_changes_nothing(hosts, undisturbed, sample_item, tmp_path):
         hosts.restore()
         ended = finish(ranks)
     assert [status for status, _, _ in ended] == [0, 0], ended
-    assert "going on" not in ended[0][2]
+    assert "resuming" not in ended[0][2]
     assert weights(folder) == undisturbed

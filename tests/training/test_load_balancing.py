@@ -134,7 +134,7 @@ def test_equal_shares():
 
 @pytest.mark.parametrize("weights", [[0, 0], [-1, 2], [math.inf, 1], [math.nan, 1]])
 def test_weights_that_divide_nothing_are_refused(weights):
-    with pytest.raises(TrainingError, match="divide no batch"):
+    with pytest.raises(TrainingError, match="cannot divide a batch"):
         weighted_shares(weights, 8)
 
 
@@ -147,7 +147,7 @@ def test_weights_that_divide_nothing_are_refused(weights):
     ],
 )
 def test_a_batch_is_whole_micro_batches(divide):
-    with pytest.raises(TrainingError, match=r"9 samples is no whole number .* of 2; 10 would be"):
+    with pytest.raises(TrainingError, match=r"9 samples is not a multiple .* of 2; use 10"):
         divide()
 
 

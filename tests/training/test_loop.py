@@ -90,7 +90,7 @@ def silent(done, total, samples):
 def run(task, recipe, folder):
     """As a job does: from the newest checkpoint on."""
     follow(task, recipe)
-    fit(task, recipe, folder, silent, saved=read_newest_checkpoint(folder))
+    fit(task, recipe, folder, silent, checkpoint=read_newest_checkpoint(folder))
 
 
 def follow(task, recipe):

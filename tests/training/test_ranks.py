@@ -46,7 +46,7 @@ def what_passes(ranks):
 def test_all_ranks_know_the_same(tmp_path):
     found = together(what_passes, 3, tmp_path)
     for mine in found:
-        assert mine["sums"] == [3.0, 3.0]
+        assert mine["sum"] == [3.0, 3.0]
         assert mine["placed"] == [10.0, 11.0, 12.0]
         assert mine["gathered"] == ["", "x", "xx"]
         assert mine["from_first"] == found[0]["pid"]

@@ -1,1 +1,1 @@
-"""The training engine: loop, gradient, ranks, shares, checkpoints. It knows no domain."""
+"""The training engine: loop, gradient, ranks, batch sharing, checkpoints. Independent of tasks."""

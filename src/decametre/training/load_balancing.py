@@ -1,7 +1,7 @@
-"""How a global batch is divided among unequal devices, before training and while it goes on.
+"""How a global batch is divided among devices of unequal speed, before and during training.
 
-Plain arithmetic without matrix routines, whose last bits differ from processor to processor: every
-rank comes to the same decision from the same numbers.
+All ranks must compute the same shares from the same numbers. Therefore this is plain arithmetic
+without matrix routines, whose last bits differ between CPUs.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ import numpy as np
 from decametre.errors import TrainingError
 
 MIN_SLOPE_SHARE = 0.01
-"""The part of a step, at the largest share that was timed, that counts as slope, at least.
+"""Least fraction of the time of a step, at the largest timed share, that is proportional to samples.
 
-A device that is not full takes no longer for more; it does not do any number in that time.
+A device that is not fully used takes no longer for more samples, but not for any number of them.
 """
 
 WINDOW_STEPS = 48
-"""Steps over which the `LoadBalancer` measures. The median follows a device after half of them."""
+"""Steps over which `LoadBalancer` measures. The median follows a change after half of them."""
 
 MIN_WINDOW_STEPS = 5
-"""Steps at new shares before they are judged: the fewest whose median ignores two of them.
+"""Steps with new shares before they are corrected: the fewest whose median ignores two outliers.
 
-The first ones are slow where a device tunes its kernels to the new size.
+The first steps are slow if a device tunes its kernels to the new size.
 """
 
 DEAD_BAND = 0.05
-"""A step must become this part shorter for shares to change, measured over a full window."""
+"""A change of shares must shorten a step by at least this fraction, over a full window."""
 
 MAX_FIXED_SHARE = 1 / 3
-"""The part of a step's time that the `LoadBalancer` takes for fixed, at most.
+"""Largest fraction f of a step's time that `LoadBalancer` assumes to be fixed.
 
-Were none of it fixed, a correction would overshoot by FIXED / (1 - FIXED) = 1/2 of the error, and
-the next ones converge. From 1/2 on they could swing for ever.
+If in truth nothing is fixed, a correction overshoots by f / (1 - f) = 1/2 of the error, and repeated
+corrections converge. From f = 1/2 on they could oscillate for ever.
 """
 
 PROBE_TIME_SHARE = 0.01
-"""Part of the time that may go into trying whether a rank without samples has recovered."""
+"""Fraction of the time that may be spent on testing whether a rank without samples has recovered."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The compute time of a rank's step: a straight line over its share.
+    """The compute time of a rank's step, as a linear function of its share.
 
     Attributes:
-        fixed: Seconds a step with samples costs, however few; from 0.
-        slope: Seconds a sample; more than 0.
-        most: Samples that the memory holds; None where that is no limit.
+        fixed: Seconds of a step that do not depend on the number of samples; not negative.
+        slope: Seconds for each sample; positive.
+        most: Samples that fit into memory; None if there is no limit.
     """
 
     fixed: float
@@ -62,35 +62,32 @@ class Speed:
     most: int | None = None
 
     def seconds(self, share: int) -> float:
-        """Compute time of a step with `share` samples.
-
-        Without samples it is 0: such a rank goes straight to the exchange of gradients.
-        """
+        """Compute time of a step with `share` samples; 0 for a rank without samples."""
         return self.fixed + self.slope * share if share else 0.0
 
 
 def fit_speed(shares: Sequence[int], seconds: Sequence[float], most: int | None = None) -> Speed:
     """Fit a rank's speed to timed steps, by least squares of the relative errors.
 
-    Repeats at one share count as their median. On a machine that others use, the mean follows
-    single delays; the minimum finds the one moment without the others, which do not go away in
-    training.
+    Repeated measurements of one share count as their median. If other programs use the machine, the
+    mean would follow single delays, and the minimum the one moment without other programs, which
+    will run during training as well.
 
     Args:
-        shares: Samples in each timed step, from 1, in any order. Repeats should take turns with
-            other shares, so that a busy moment does not meet all repeats of one.
-        seconds: Compute time of each, more than 0.
+        shares: Samples of each timed step, at least 1, in any order. Repeats of one share should
+            alternate with other shares, so that a busy moment does not affect all of them.
+        seconds: Compute time of each step, positive.
         most: See `Speed`.
 
     Returns:
-        The speed: its fixed cost from 0, its slope from FLAT. Steps at one share alone do not tell
-        the two apart; all then counts as slope.
+        The speed: the fixed time is not negative, and the slope is limited by `MIN_SLOPE_SHARE`. If
+        all steps have the same share, all of the time counts as slope.
     """
     repeats = defaultdict(list)
     for share, time in zip(shares, seconds, strict=True):
         repeats[share].append(time)
     timed = {share: median(times) for share, times in repeats.items()}
-    # Noise grows with what it disturbs, so errors are relative: the model over the time is 1.
+    # Noise grows with the time that it disturbs, so errors are relative: model / time should be 1.
     ones, samples = [1 / t for t in timed.values()], [b / t for b, t in timed.items()]
     aa, ac, cc = _dot(ones, ones), _dot(ones, samples), _dot(samples, samples)
     a, c = math.fsum(ones), math.fsum(samples)
@@ -108,35 +105,35 @@ def _dot(left: Sequence[float], right: Sequence[float]) -> float:
 
 
 def equal_shares(world: int, batch: int, unit: int = 1) -> list[int]:
-    """Shares as equal as units allow; the first ranks have what is left over.
+    """Shares as equal as the unit permits; the first ranks get the remainder.
 
     Args:
-        world: Ranks.
+        world: Number of ranks.
         batch: Samples of the global batch.
         unit: Samples of a micro-batch.
 
     Raises:
-        TrainingError: The batch is not a whole number of units.
+        TrainingError: The batch is not a multiple of the unit.
     """
     return weighted_shares([1] * world, batch, unit)
 
 
 def weighted_shares(weights: Sequence[float], batch: int, unit: int = 1) -> list[int]:
-    """Shares in proportion to weights, rounded by the largest remainder.
+    """Shares in proportion to weights, rounded by the largest remainder method.
 
     Args:
-        weights: One a rank, from 0.
+        weights: One a rank, not negative.
         batch: Samples of the global batch.
         unit: Samples of a micro-batch.
 
     Raises:
-        TrainingError: The batch is not a whole number of units, or no weight is above 0.
+        TrainingError: The batch is not a multiple of the unit, or no weight is positive.
     """
     units = _count_units(batch, unit)
     if not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
         raise TrainingError(
-            f"weights {list(weights)} divide no batch; give every rank a number from 0, and one "
-            "of them more than 0"
+            f"weights {list(weights)} cannot divide a batch; they must be finite and not negative, "
+            "and one of them positive"
         )
     exact = [Fraction(weight) for weight in weights]
     quotas = [units * weight / sum(exact) for weight in exact]
@@ -148,101 +145,101 @@ def weighted_shares(weights: Sequence[float], batch: int, unit: int = 1) -> list
 
 
 def optimal_shares(speeds: Sequence[Speed], batch: int, unit: int = 1) -> list[int]:
-    """The shares whose slowest rank is done soonest.
+    """The shares that minimise the time of the slowest rank.
 
-    They are what the ranks finish within one time tau, the least in which they finish the batch.
-    A rank that cannot finish a single unit within tau gets none.
+    They are the samples that each rank finishes within the shortest time in which all ranks
+    together finish the batch. A rank that cannot finish a single unit in that time gets no samples.
 
     Args:
-        speeds: One a rank.
+        speeds: Speed of each rank.
         batch: Samples of the global batch.
         unit: Samples of a micro-batch; shares are multiples of it.
 
     Raises:
-        TrainingError: The batch is not a whole number of units, or the ranks' memory together
-            does not hold it.
+        TrainingError: The batch is not a multiple of the unit, or does not fit into the memory of
+            all ranks together.
     """
     _count_units(batch, unit)
     most = [_capacity(speed, batch) for speed in speeds]
     held = sum(share // unit * unit for share in most)
     if held < batch:
         raise TrainingError(
-            f"the devices' memory holds {held} samples of a batch of {batch}; accumulate "
-            "gradients over several passes, or make the batch smaller"
+            f"only {held} samples of a batch of {batch} fit into the devices' memory; set "
+            "optimization.micro_batch to accumulate gradients, or lower optimization.batch"
         )
     return _distribute(speeds, [0] * len(speeds), most, batch, unit)
 
 
 def _count_units(batch: int, unit: int) -> int:
-    """Units in a batch."""
+    """Number of units in a batch."""
     units, left = divmod(batch, unit)
     if left:
         raise TrainingError(
-            f"a batch of {batch} samples is no whole number of micro-batches of {unit}; "
-            f"{(units + 1) * unit} would be"
+            f"a batch of {batch} samples is not a multiple of the micro-batch of {unit}; use "
+            f"{(units + 1) * unit}"
         )
     return units
 
 
 def _capacity(speed: Speed, batch: int) -> int:
-    """How many of the batch's samples a rank holds."""
+    """How many of the batch's samples fit into a rank's memory."""
     return batch if speed.most is None else min(batch, speed.most)
 
 
 def _distribute(
     speeds: Sequence[Speed], least: Sequence[int], most: Sequence[int], batch: int, unit: int
 ) -> list[int]:
-    """Hand out a batch unit by unit, each to the rank that would then be done first.
+    """Distribute a batch unit by unit, each to the rank that would then finish first.
 
-    No rank's time falls as its share grows, so these are the shortest of all times to be had, and
-    no other choice of as many has a shorter longest one.
+    No rank's time falls as its share grows. Therefore this greedy choice takes the shortest of all
+    possible times, and no other distribution has a shorter longest time.
     """
     shares = list(least)
-    first: list[tuple[float, int]] = []
+    heap: list[tuple[float, int]] = []
 
-    def offer(rank: int) -> None:
+    def push(rank: int) -> None:
         if shares[rank] + unit <= most[rank]:
-            heapq.heappush(first, (speeds[rank].seconds(shares[rank] + unit), rank))
+            heapq.heappush(heap, (speeds[rank].seconds(shares[rank] + unit), rank))
 
     for rank in range(len(speeds)):
-        offer(rank)
+        push(rank)
     for _ in range((batch - sum(least)) // unit):
-        rank = heapq.heappop(first)[1]
+        rank = heapq.heappop(heap)[1]
         shares[rank] += unit
-        offer(rank)
+        push(rank)
     return shares
 
 
 def ranks_to_exclude(
     speeds: Sequence[Speed], batch: int, exchange: Callable[[int], float], unit: int = 1
 ) -> tuple[tuple[int, ...], float]:
-    """Ranks without which a step would be faster.
+    """Find ranks without which a step would be faster.
 
-    A step is taken to cost the slowest rank's compute time at the best shares, and the exchange
-    of gradients after it.
+    The time of a step is modelled as the slowest rank's compute time with the best shares, plus the
+    exchange of gradients.
 
     Args:
-        speeds: One a rank.
+        speeds: Speed of each rank.
         batch: Samples of the global batch.
-        exchange: Seconds of an all-reduce among so many ranks, from 1.
+        exchange: Maps a number of ranks, from 1, to the seconds of an all-reduce among them.
         unit: Samples of a micro-batch.
 
     Returns:
-        The ranks to leave out, none if all help, and how many times faster a step is without
-        them, from 1.
+        The ranks to exclude, none if all ranks help; and how many times faster a step is without
+        them, at least 1.
 
     Raises:
         TrainingError: See `optimal_shares`.
     """
 
-    def step(team: Sequence[int]) -> float:
-        members = [speeds[rank] for rank in team]
+    def step(ranks: Sequence[int]) -> float:
+        members = [speeds[rank] for rank in ranks]
         shares = optimal_shares(members, batch, unit)
-        return _slowest(members, shares) + exchange(len(team))
+        return _slowest(members, shares) + exchange(len(ranks))
 
     everyone = range(len(speeds))
-    teams = [_fastest_ranks(speeds, size, batch, unit) for size in reversed(everyone[1:])]
-    best = min([everyone, *(team for team in teams if team)], key=step)
+    subsets = [_fastest_ranks(speeds, size, batch, unit) for size in reversed(everyone[1:])]
+    best = min([everyone, *(subset for subset in subsets if subset)], key=step)
     return tuple(rank for rank in everyone if rank not in best), step(everyone) / step(best)
 
 
@@ -251,10 +248,10 @@ def _slowest(speeds: Sequence[Speed], shares: Sequence[int]) -> float:
 
 
 def _fastest_ranks(speeds: Sequence[Speed], size: int, batch: int, unit: int) -> Sequence[int]:
-    """The `size` ranks that compute a batch soonest; none where no such team can hold it.
+    """The `size` ranks that finish a batch first; empty if it does not fit into their memory.
 
-    Within a given time the best team are those that finish most. Bisection finds the time in which
-    the best team only just finishes the batch.
+    Within a given time, the best ranks are those that finish most samples. Bisection finds the time
+    in which the best ranks just finish the batch.
     """
     units = _count_units(batch, unit)
     fixed = np.array([speed.fixed for speed in speeds])
@@ -263,8 +260,8 @@ def _fastest_ranks(speeds: Sequence[Speed], size: int, batch: int, unit: int) ->
 
     def best(seconds: float) -> tuple[list[int], bool]:
         finished = np.clip((seconds - fixed) // slope, 0, most)
-        team = np.argsort(-finished, kind="stable")[:size]
-        return team.tolist(), bool(finished[team].sum() >= units)
+        fastest = np.argsort(-finished, kind="stable")[:size]
+        return fastest.tolist(), bool(finished[fastest].sum() >= units)
 
     short, long = 0.0, 2 * float((fixed + slope * units).max())
     if not best(long)[1]:
@@ -275,26 +272,26 @@ def _fastest_ranks(speeds: Sequence[Speed], size: int, batch: int, unit: int) ->
 
 
 class LoadBalancer:
-    """Corrects the shares while training goes on, from what steps take.
+    """Corrects the shares during training, from the compute times of steps.
 
-    A rank's step takes the median of the latest ones. Fixed cost and slope keep the proportion
-    that was fitted, as far as FIXED; where nothing is fixed, this is the rule
+    A rank's time is the median of its latest steps. The ratio of fixed time and slope stays as
+    fitted before training, up to MAX_FIXED_SHARE; if nothing is fixed, the correction is the rule
     b_r <- b_r * mean(t) / t_r.
 
-    A correction must promise more than a dead band, which is wide after a few steps and narrows as
-    measurements add up: a great change is answered soon, noise is not. It moves no share to more
-    than twice or less than half (rounded down to units) at once, and from 0 to one unit at most.
-    A rank without samples is taken for as slow as it last was, and tried again with one unit when
-    enough steps went by for the trial to be cheap.
+    A correction must exceed a dead band, which is wide after a few steps and narrows as
+    measurements accumulate: a large change leads to a quick correction, noise to none. One
+    correction moves no share to more than twice or less than half of it (rounded down to units), and
+    from 0 to at most one unit. A rank without samples is assumed to be as slow as last measured,
+    and gets one unit again when enough steps have passed for this test to be cheap.
 
     Args:
         shares: Samples of each rank, multiples of the unit and within memory.
-        speeds: One a rank, as fitted before training.
+        speeds: Speed of each rank, as fitted before training.
         unit: Samples of a micro-batch.
 
     Attributes:
-        shares: The present ones. Their sum never changes.
-        speeds: As last measured.
+        shares: The present shares. Their sum never changes.
+        speeds: Speed of each rank, as last measured.
     """
 
     def __init__(self, shares: Sequence[int], speeds: Sequence[Speed], unit: int = 1) -> None:
@@ -304,12 +301,12 @@ class LoadBalancer:
         self.window: deque[Sequence[float]] = deque(maxlen=WINDOW_STEPS)
 
     def observe(self, seconds: Sequence[float]) -> None:
-        """Note a step.
+        """Record a step.
 
         Args:
-            seconds: Every rank's compute time at the present shares, more than 0 where it had
-                samples; without waiting for data or for other ranks. The short last batch of an
-                epoch is none of them.
+            seconds: Compute time of each rank with the present shares, without waiting for data or
+                other ranks; positive for ranks with samples. The short last batch of an epoch must
+                not be recorded.
         """
         self.window.append(seconds)
         self.idle = [
@@ -317,10 +314,10 @@ class LoadBalancer:
         ]
 
     def propose(self) -> list[int] | None:
-        """Decide whether shares change before the next step.
+        """Decide whether the shares change before the next step.
 
         Returns:
-            The new shares, which from now on are the present ones, or None: all stays.
+            The new shares, which become the present ones; None if nothing changes.
         """
         if len(self.window) < MIN_WINDOW_STEPS:
             return None
@@ -335,10 +332,10 @@ class LoadBalancer:
         return list(self.shares)
 
     def _measure(self) -> float:
-        """Take the ranks' speeds from the window.
+        """Update the ranks' speeds from the window.
 
         Returns:
-            The dead band: three standard errors of the noisiest rank's median, or more.
+            The dead band: at least three standard errors of the noisiest rank's median.
         """
         times = np.array(self.window)
         middle = np.median(times, axis=0)
@@ -349,13 +346,13 @@ class LoadBalancer:
                 time = float(middle[rank])
                 fixed = time * min(fitted.fixed / fitted.seconds(share), MAX_FIXED_SHARE)
                 self.speeds[rank] = Speed(fixed, (time - fixed) / share, fitted.most)
-                # 1.48 median deviations are a standard deviation, of which a median's standard
-                # error is 1.25 / sqrt(steps).
+                # A standard deviation is 1.48 median absolute deviations, and the standard error
+                # of a median is 1.25 / sqrt(steps) standard deviations.
                 noise = max(noise, 1.25 * 1.48 * float(spread[rank]) / time)
         return max(DEAD_BAND * math.sqrt(WINDOW_STEPS), 3 * noise) / math.sqrt(len(times))
 
     def _due(self, slowest: float) -> list[int]:
-        """Ranks without samples that waited long enough for a trial to cost little."""
+        """Ranks without samples for which enough steps have passed to make a test cheap."""
         due = []
         for rank, (speed, share) in enumerate(zip(self.speeds, self.shares, strict=True)):
             lost = MIN_WINDOW_STEPS * max(0.0, speed.seconds(self.unit) / slowest - 1)
@@ -369,7 +366,7 @@ class LoadBalancer:
         return due
 
     def _towards(self, due: Sequence[int]) -> list[int]:
-        """The best shares within the bounds of one correction."""
+        """The best shares within the limits of one correction."""
         least = [share // self.unit // 2 * self.unit for share in self.shares]
         most = [
             min(_capacity(speed, self.batch), max(2 * share, self.unit))
@@ -381,22 +378,22 @@ class LoadBalancer:
 
 
 def ideal_throughput(shares: Sequence[int], seconds: Sequence[float]) -> float:
-    """Samples a second of ranks of which none ever waits: the sum of their own throughputs.
+    """Samples a second if no rank ever waited: the sum of the ranks' own throughputs.
 
     Args:
         shares: Samples of each rank in a step.
-        seconds: Compute time of each rank, measured or by `Speed.seconds`; more than 0 where it
-            has samples.
+        seconds: Compute time of each rank, measured or from `Speed.seconds`; positive for ranks
+            with samples.
     """
     return math.fsum(b / t for b, t in zip(shares, seconds, strict=True) if b)
 
 
 def efficiency(shares: Sequence[int], seconds: Sequence[float], step: float) -> float:
-    """Throughput of a job over the ideal one; 1 where no rank ever waits.
+    """Throughput of a job divided by the ideal one; 1 if no rank ever waits.
 
     Args:
         shares: See `ideal_throughput`.
         seconds: See `ideal_throughput`.
-        step: Seconds of a whole step, the exchange of gradients with it.
+        step: Seconds of a complete step, including the exchange of gradients.
     """
     return sum(shares) / step / ideal_throughput(shares, seconds)

@@ -1,9 +1,9 @@
-"""The training loop: batch, loss, gradient, step; validate, keep the best, save the state.
+"""The training loop: batch, loss, gradient, step; validate, keep the best weights, save the state.
 
-It knows nothing of images. A task gives batches and sums of losses, `Gradient` makes the gradient
-of the mean over all ranks, and all that a step depends on is its number and the saved state: a
-run that was killed and goes on ends with the weights of one left alone, on as many ranks as there
-are then.
+It is independent of the data. A task provides batches and sums of losses, and `Gradient` computes
+the gradient of the mean over all ranks. A step depends only on its number and the saved state:
+therefore a run that was killed and resumed ends with the same weights as an uninterrupted run, even
+if the number of ranks changed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,8 @@ from decametre.training.checkpoint import (
     restore_state,
 )
 from decametre.training.gradient import Gradient
-from decametre.training.load_balancing import efficiency
+from decametre.training.meter import Meter
+from decametre.training.observer import StepTimes, TrainingObserver
 from decametre.training.optimizers import build_optimizer
 from decametre.training.ranks import SINGLE_PROCESS, Ranks
 from decametre.training.recipe import OptimizationRecipe, Recipe
@@ -45,10 +47,15 @@ log = logging.getLogger(__name__)
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 ProgressCallback = Callable[[int, int, int], None]
-"""Called with the steps done, all steps, and the samples that all ranks have seen."""
+"""Called with the completed steps, all steps, and the samples that all ranks have processed."""
 
 MAX_SKIPPED_STEPS = 10
-"""So many steps in a row without a finite gradient end the run."""
+"""The run ends after this many steps in a row without a finite gradient."""
+
+DIVERGENCE_REMEDY = (
+    "the training diverged. Files saved before remain; try a lower optimization.schedule.rate, or "
+    "optimization.clip, in another folder"
+)
 
 
 def fit(
@@ -57,164 +64,241 @@ def fit(
     folder: Path,
     progress: ProgressCallback,
     ranks: Ranks = SINGLE_PROCESS,
-    saved: Checkpoint | None = None,
+    checkpoint: Checkpoint | None = None,
+    observer: TrainingObserver | None = None,
 ) -> None:
     """Train a task's network, from the beginning or from a checkpoint.
 
-    Asked to stop (SIGTERM, SIGUSR1, Ctrl-C), the ranks do so together after a step, whose state is
-    saved: the same command goes on there.
+    After SIGTERM, SIGUSR1 or Ctrl-C, all ranks stop after the same step and the state is saved.
 
     Args:
         task: The task.
-        recipe: The run.
-        folder: The run's folder: the model with the best score (card and weights), the
-            checkpoints, the log, TensorBoard events and pictures. It exists. Rank 0 alone writes.
+        recipe: The recipe of the run.
+        folder: The run's folder, which must exist. Rank 0 writes the model with the best score
+            (card and weights), checkpoints, the log, TensorBoard events and pictures there.
         progress: See `ProgressCallback`.
-        ranks: Those who train together.
-        saved: Where the run stood, the same on every rank; None at its beginning.
+        ranks: The ranks that train together.
+        checkpoint: Where to resume, the same on every rank; None to begin a run.
+        observer: Receives the events of the run.
 
     Raises:
-        TrainingError: The checkpoint is another run's, the folder cannot be written, or the
-            training diverged.
-        KeyboardInterrupt: It was asked to stop.
+        TrainingError: The ranks or the checkpoint have other inputs, the folder cannot be written,
+            or the training diverged.
+        KeyboardInterrupt: A stop was requested.
     """
-    origin = RunInputs(recipe.model_dump(mode="json"), task.extra_inputs)
-    check_ranks_agree(ranks.gather(origin))
+    inputs = RunInputs(recipe.model_dump(mode="json"), task.extra_inputs)
+    check_ranks_agree(ranks.gather(inputs))
     state = initial_state(task.network, recipe.optimization)
-    if saved is not None:
-        check_same_run(saved.inputs, origin, folder)
-        restore_state(state, saved)
-        log.info("going on at step %d of %d", state.step, task.steps)
-    first, end = state.step, task.steps
-    if first >= end:
+    if checkpoint is not None:
+        check_same_run(checkpoint.inputs, inputs, folder)
+        restore_state(state, checkpoint)
+        log.info("resuming at step %d of %d", state.step, task.steps)
+    if state.step >= task.steps:
         return
-    log.info("learning rate: %s", describe(end, recipe.optimization))
-    gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
-    sharing = BatchSharing(recipe, ranks, task.order)
-    sharing.measure_speeds(task, gradient)
-    with ExitStack() as open_until_end:
-        open_until_end.enter_context(_output_errors(folder))
-        stop = open_until_end.enter_context(StopSignal())
-        if ranks.is_first:
-            journal = open_until_end.enter_context(RunLog(folder, first))
-            checkpoints = open_until_end.enter_context(
-                CheckpointWriter(folder, origin, recipe.checkpoints)
-            )
-        progress(first, end, 0)
-        batches = task.batches(first, end, sharing.rank_samples)
-        meter, skipped, samples, asked = Meter(ranks), 0, 0, 0.0
-        while state.step < end:
-            if asked:
-                if ranks.is_first:
-                    checkpoints.save(state)
-                    checkpoints.wait()
-                ranks.broadcast(None)  # a launcher ends all ranks when the first of them ends
-                log.info("asked to stop: step %d is saved; the same command goes on", state.step)
-                raise KeyboardInterrupt
-            with meter.waiting():
-                mine = next(batches)
-            counted = sum(task.count(batch) for batch in mine)
-            # All that the ranks must know of each other, in one exchange. Only the count is needed
-            # in this step, and not before the first loss is there: a rank that is late by less than
-            # the others' forward pass makes nobody wait.
-            exchange = ranks.start_sum(
-                [counted, stop.requested, *ranks.at_own_index(gradient.timer.read())]
-            )
-            taken = sharing.sizes(state.step)
-            loss_sum = train_step(state, end, recipe.optimization, gradient, mine, exchange.first)
-            count, asked, *seconds = exchange.wait()
-            meter.compute(seconds)
-            meter.add(loss_sum, count, taken)
-            skipped = skipped + 1 if loss_sum is None else 0
-            if skipped:
-                report_skipped(state.step, task.order.samples(state.step - 1), skipped)
-            if sharing.observe(seconds, state.step - 2):
-                batches = task.batches(state.step, end, sharing.rank_samples)
-                gradient.timer.skip_interval()
-            samples += sum(taken)
-            progress(state.step, end, samples)
-            if state.step % task.validate_every and state.step < end:
-                continue
-            record = meter.read()
-            validation = task.validate(state.average.module, ranks)
-            check_finite(state.step, record["loss"] or 0.0, validation.score)
-            best = validation.score < state.best
-            state.scores.append(validation.score)
-            if ranks.is_first:
-                if best:
-                    task.save(folder, state.average.module, validation, state.step)
-                journal.write(state.step, record | validation.record, validation.picture)
-                checkpoints.save(state)
-            meter = Meter(ranks)
-            gradient.timer.skip_interval()
+    log.info("learning rate: %s", describe(task.steps, recipe.optimization))
+    loop = TrainingLoop(task, recipe, state, ranks, progress, observer or TrainingObserver())
+    loop.run(folder, inputs)
+
+
+@dataclass
+class _Outputs:
+    """What rank 0 writes."""
+
+    folder: Path
+    run_log: RunLog
+    checkpoints: CheckpointWriter
+
+
+class TrainingLoop(Generic[Batch]):
+    """The steps of a run.
+
+    Args:
+        task: The task.
+        recipe: The recipe of the run.
+        state: State at the beginning; changed in each step.
+        ranks: The ranks that train together.
+        progress: See `ProgressCallback`.
+        observer: Receives the events of the run.
+    """
+
+    def __init__(
+        self,
+        task: Task[Batch],
+        recipe: Recipe,
+        state: TrainingState,
+        ranks: Ranks,
+        progress: ProgressCallback,
+        observer: TrainingObserver,
+    ) -> None:
+        self.task, self.recipe, self.state, self.ranks = task, recipe, state, ranks
+        self.progress, self.observer = progress, observer
+        self.gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
+        self.sharing = BatchSharing(recipe, ranks, task.order)
+        self.meter = Meter(ranks)
+        self.stop = StopSignal()
+        self.samples, self.skipped_in_row = 0, 0
+
+    def run(self, folder: Path, inputs: RunInputs) -> None:
+        """Take all steps. See `fit`."""
+        state, task = self.state, self.task
+        self.observer.data_loaded()
+        begun = time.perf_counter()
+        self.sharing.measure_speeds(task, self.gradient)
+        self.observer.trials_ended(time.perf_counter() - begun, self.sharing.shares)
+        with ExitStack() as contexts:
+            contexts.enter_context(_output_errors(folder))
+            contexts.enter_context(self.stop)
+            outputs = None
+            if self.ranks.is_first:
+                outputs = _Outputs(
+                    folder,
+                    contexts.enter_context(RunLog(folder, state.step)),
+                    contexts.enter_context(
+                        CheckpointWriter(folder, inputs, self.recipe.checkpoints)
+                    ),
+                )
+            self.progress(state.step, task.steps, 0)
+            self._open_batches()
+            self.meter = Meter(self.ranks)
+            stop = False
+            while state.step < task.steps:
+                if stop:
+                    self._save_and_stop(outputs)
+                stop = self._take_step()
+                if state.step % task.validate_every == 0 or state.step == task.steps:
+                    self._validate(outputs)
+
+    def _open_batches(self) -> None:
+        self.batches = self.task.batches(
+            self.state.step, self.task.steps, self.sharing.rank_samples
+        )
+
+    def _take_step(self) -> bool:
+        """Take a step; returns whether a rank was asked to stop."""
+        state, task, ranks, sharing = self.state, self.task, self.ranks, self.sharing
+        timer = self.gradient.timer
+        begun = time.perf_counter()
+        batches = next(self.batches)
+        waiting = time.perf_counter() - begun
+        count = sum(task.count(batch) for batch in batches)
+        # One exchange holds everything that the ranks need from each other. Of its results, only
+        # the count is used in this step, and only after the first forward pass: a rank that is late
+        # by less than the others' forward pass delays nobody.
+        begun = time.perf_counter()
+        sums = ranks.start_sum([count, self.stop.requested, *ranks.at_own_index(timer.read())])
+        exchange = time.perf_counter() - begun
+        shares, sizes = tuple(sharing.shares), sharing.sizes(state.step)
+        loss_sum = train_step(
+            state, task.steps, self.recipe.optimization, self.gradient, batches, sums.first
+        )
+        global_count, stop, *seconds = sums.wait()
+        exchange += timer.waited
+        self.meter.add_compute_times(seconds)
+        self.meter.add_step(loss_sum, global_count, sizes, waiting)
+        self.skipped_in_row = self.skipped_in_row + 1 if loss_sum is None else 0
+        if self.skipped_in_row:
+            report_skipped(state.step, task.order.samples(state.step - 1), self.skipped_in_row)
+        begun = time.perf_counter()
+        if sharing.observe(seconds, state.step - 2):
+            self._open_batches()
+            timer.skip_interval()
+        balancing = time.perf_counter() - begun
+        self.samples += sum(sizes)
+        self.progress(state.step, task.steps, self.samples)
+        self.observer.step_ended(
+            StepTimes(state.step, waiting, exchange, balancing, shares, tuple(seconds))
+        )
+        return bool(stop)
+
+    def _validate(self, outputs: _Outputs | None) -> None:
+        state, task = self.state, self.task
+        record = self.meter.read()
+        validation = task.validate(state.average.module, self.ranks)
+        check_finite(state.step, record["loss"] or 0.0, validation.score)
+        best = validation.score < state.best
+        state.scores.append(validation.score)
+        if outputs is not None:
+            if best:
+                task.save(outputs.folder, state.average.module, validation, state.step)
+            outputs.run_log.write(state.step, record | validation.record, validation.picture)
+            outputs.checkpoints.save(state)
+        self.meter = Meter(self.ranks)
+        self.gradient.timer.skip_interval()
+
+    def _save_and_stop(self, outputs: _Outputs | None) -> None:
+        if outputs is not None:
+            outputs.checkpoints.save(self.state)
+            outputs.checkpoints.wait()
+        # Wait for rank 0's file: a launcher ends all ranks as soon as one of them has ended.
+        self.ranks.broadcast(None)
+        log.info(
+            "stopped on request: step %d is saved; repeat the command to resume", self.state.step
+        )
+        raise KeyboardInterrupt
 
 
 @contextmanager
 def _output_errors(folder: Path) -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # nobody reads the log any more
+    except BrokenPipeError:  # the reader of the log has ended
         raise
     except OSError as error:
         raise TrainingError(
-            f"{folder}: cannot go on ({error.strerror or error}); mend that, and the same command "
-            "goes on from the last validation"
+            f"{folder}: cannot be written ({error.strerror or error}); repair this and repeat the "
+            "command to resume from the latest validation"
         ) from error
 
 
-def check_ranks_agree(origins: Sequence[RunInputs]) -> None:
-    """Refuse to train where a rank has another recipe or other products than rank 0.
+def check_ranks_agree(inputs: Sequence[RunInputs]) -> None:
+    """Check that all ranks have the same recipe and products.
 
     Raises:
-        TrainingError: One has.
+        TrainingError: A rank differs from rank 0.
     """
-    for rank, origin in enumerate(origins):
-        if difference := origins[0].difference(origin):
+    for rank, other in enumerate(inputs):
+        if difference := inputs[0].difference(other):
             raise TrainingError(
-                f"rank {rank} has not what rank 0 has: {difference}; give all ranks the same "
-                "recipe and products"
+                f"rank {rank} differs from rank 0: {difference}; use the same recipe and products "
+                "on all ranks"
             )
 
 
 def check_finite(step: int, loss: float, score: float) -> None:
-    """Stop before numbers that are none get into the checkpoint.
+    """Check the loss and the score before they are saved in a checkpoint.
 
     Raises:
-        TrainingError: Loss or score is not a finite number.
+        TrainingError: One of them is not finite.
     """
     if not (math.isfinite(loss) and math.isfinite(score)):
         raise TrainingError(
-            f"step {step}: the loss is {loss:g} and the validation score {score:g}: the training "
-            "diverged; what was saved before stays. Try a lower optimization.schedule.rate, or "
-            "optimization.clip, in another folder"
+            f"step {step}: the loss is {loss:g} and the validation score {score:g}: "
+            f"{DIVERGENCE_REMEDY}"
         )
 
 
 def report_skipped(step: int, samples: Sequence[int], in_row: int) -> None:
-    """Say that a step was skipped.
+    """Log a skipped step.
 
     Raises:
-        TrainingError: It was one too many in a row.
+        TrainingError: `MAX_SKIPPED_STEPS` steps in a row were skipped.
     """
     where = f"step {step}, samples {samples[0]} to {samples[-1]}: the gradient is not finite"
     if in_row >= MAX_SKIPPED_STEPS:
-        raise TrainingError(
-            f"{where}, {in_row} times in a row: the training diverged; what was saved before "
-            "stays. Try a lower optimization.schedule.rate, or optimization.clip, in another folder"
-        )
+        raise TrainingError(f"{where}, {in_row} times in a row: {DIVERGENCE_REMEDY}")
     log.warning("%s; the step is skipped", where)
 
 
 def initial_state(network: nn.Module, recipe: OptimizationRecipe) -> TrainingState:
-    """A run that has not begun."""
+    """The state of a new run."""
 
-    def move(averages: Tensors, new: Tensors, count: Tensor | int) -> None:
-        # Early on the average is short, so that the first, random weights are soon forgotten.
+    def update(averages: Tensors, new: Tensors, count: Tensor | int) -> None:
+        # The decay begins low, so that the random initial weights have little influence.
         decay = min(recipe.average, (int(count) + 1) / (int(count) + 10))
         torch._foreach_lerp_(averages, new, 1 - decay)
 
-    # All weights at once: one by one, each would make a GPU's queue run empty to read the count.
-    average = AveragedModel(network, multi_avg_fn=move)
+    # One call for all weights: separate calls would each wait for a GPU to read the count.
+    average = AveragedModel(network, multi_avg_fn=update)
     return TrainingState(network, average.eval(), build_optimizer(network, recipe))
 
 
@@ -224,107 +308,35 @@ def train_step(
     recipe: OptimizationRecipe,
     gradient: Gradient[Batch],
     batches: Sequence[Batch],
-    counted: Callable[[], float],
+    global_count: Callable[[], float],
 ) -> Tensor | None:
-    """One optimizer step, of all ranks together.
+    """Take one optimizer step, together with the other ranks.
 
     Args:
-        state: Is changed. Its step is counted even where it is skipped.
-        steps: Of the run.
+        state: Is changed. Its step number rises even if the step is skipped.
+        steps: Steps of the run.
         recipe: Optimizer and learning rate.
-        gradient: Of the state's network.
+        gradient: Computes the gradient of the state's network.
         batches: This rank's micro-batches.
-        counted: See `Gradient.__call__`.
+        global_count: See `Gradient.__call__`.
 
     Returns:
-        The sum of this rank's losses; None where the gradient was not finite, for which reason
-        nothing was changed.
+        The sum of this rank's losses; None if the gradient was not finite and the step skipped.
     """
     rate = learning_rate(state.step, steps, recipe, state.scores)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
-    loss_sum = gradient(batches, counted)
+    loss_sum = gradient(batches, global_count)
     weights = [w for w in state.network.parameters() if w.grad is not None]
     norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
     state.step += 1
-    # Every rank has the same gradient by now, and comes to the same end.
+    # All ranks have the same gradient here, and so come to the same decision.
     if not math.isfinite(float(norm)):
         return None
     if recipe.clip is not None:
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
     state.optimizer.step()
-    gradient.update_statistics(counted())
+    gradient.update_statistics(global_count())
     state.average.update_parameters(state.network)
     return loss_sum
-
-
-class Meter:
-    """Loss, speed and waiting between two validations.
-
-    Args:
-        ranks: Those who train together.
-    """
-
-    def __init__(self, ranks: Ranks) -> None:
-        self.ranks = ranks
-        self.loss_sum = torch.zeros((), device=ranks.device, dtype=torch.float64)
-        self.count = 0.0
-        self.steps, self.skipped, self.waited = 0, 0, 0.0
-        self.begun = time.perf_counter()
-        self.shares: Sequence[int] = ()
-        self.samples, self.seconds = [0] * ranks.size, [0.0] * ranks.size
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """A context whose time counts as waiting for data."""
-        begun = time.perf_counter()
-        yield
-        self.waited += time.perf_counter() - begun
-
-    def compute(self, seconds: Sequence[float]) -> None:
-        """Note how long each rank computed in the step that was added last."""
-        if self.shares:
-            self.samples = [a + b for a, b in zip(self.samples, self.shares, strict=True)]
-            self.seconds = [a + b for a, b in zip(self.seconds, seconds, strict=True)]
-
-    def add(self, loss_sum: Tensor | None, count: float, shares: Sequence[int]) -> None:
-        """Note a step; nothing is fetched from the device.
-
-        Args:
-            loss_sum: Of this rank; None of a step that was skipped.
-            count: Of all ranks.
-            shares: Samples of each rank.
-        """
-        self.steps, self.shares = self.steps + 1, shares
-        if loss_sum is None:
-            self.skipped += 1
-            return
-        self.loss_sum, self.count = self.loss_sum + loss_sum, self.count + count
-
-    def read(self) -> dict[str, Any]:
-        """For the log: mean loss over all ranks, speed, and what became of the time."""
-        seconds = time.perf_counter() - self.begun
-        (loss_sum,) = self.ranks.sum([float(self.loss_sum)])
-        record: dict[str, Any] = {
-            # Of steps that were all skipped there is none.
-            "loss": round(loss_sum / self.count, 8) if self.count else None,
-            "steps_per_second": round(self.steps / seconds, 3),
-            "waiting_for_data": round(self.waited / seconds, 4),
-        }
-        if self.skipped:
-            record["skipped_steps"] = self.skipped
-        if self.ranks.size > 1:
-            record["ranks"] = self._by_rank(seconds)
-        return record
-
-    def _by_rank(self, seconds: float) -> dict[str, Any]:
-        waited = self.ranks.gather(self.waited / seconds)
-        record: dict[str, Any] = {
-            "samples": self.samples,
-            "computing": [round(s / seconds, 4) for s in self.seconds],
-            "waiting_for_data": [round(w, 4) for w in waited],
-        }
-        if any(self.seconds):
-            record["efficiency"] = round(efficiency(self.samples, self.seconds, seconds), 4)
-        return record

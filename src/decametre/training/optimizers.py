@@ -1,4 +1,4 @@
-"""The optimizer of a recipe. The learning rate is set step by step, by the loop."""
+"""The optimizer of a recipe. The training loop sets the learning rate in each step."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from decametre.training.recipe import OptimizationRecipe
 
 
 def build_optimizer(network: nn.Module, recipe: OptimizationRecipe) -> Optimizer:
-    """The optimizer of a network's weights.
+    """Build the optimizer of a network's weights.
 
-    Biases and norms have neither weight decay nor a trust ratio: their size says nothing of how
-    far a step may go.
+    Biases and the parameters of norms have neither weight decay nor a trust ratio, because their
+    size does not indicate how large a step may be.
 
     Args:
-        network: What is trained.
-        recipe: Which optimizer, and what it looks at.
+        network: The network to train.
+        recipe: Name and settings of the optimizer.
     """
     trained = [p for p in network.parameters() if p.requires_grad]
     weights = {
@@ -31,11 +31,12 @@ def build_optimizer(network: nn.Module, recipe: OptimizationRecipe) -> Optimizer
         return torch.optim.SGD(
             [weights, others], momentum=recipe.momentum, nesterov=recipe.nesterov
         )
-    from timm.optim import Lamb, Lars  # with torchvision, which takes two seconds to import
+    from timm.optim import Lamb, Lars  # imports torchvision, which takes seconds
 
-    # By itself timm adapts only what decays; without decay both would be their plain selves.
+    # By default timm adapts only weights with decay; without decay, LARS would then be plain SGD
+    # and LAMB plain Adam.
     weights["always_adapt"] = True
     if recipe.optimizer == "lars":
         return Lars([weights, others], momentum=recipe.momentum, nesterov=recipe.nesterov)
-    # The recipe's clip is the only one.
+    # The training loop clips gradients; LAMB's own clipping is off.
     return Lamb([weights, others], betas=recipe.betas, eps=recipe.eps, max_grad_norm=None)

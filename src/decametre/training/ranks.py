@@ -288,8 +288,8 @@ def _choose_rank_device(
     if gpu is None and device.startswith("cuda"):
         raise DeviceError(
             f"--device {device}: this host has {len(resources[info.rank].gpus)} visible GPUs, all "
-            "used by lower ranks; start fewer ranks, or use --device auto: ranks without a GPU then "
-            "compute on the CPU"
+            "used by lower ranks; start fewer ranks, or use --device auto, so that ranks without a "
+            "GPU use the CPU"
         )
     if gpu is not None:
         torch.cuda.set_device(gpu)

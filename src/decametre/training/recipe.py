@@ -1,6 +1,6 @@
-"""What every training recipe has: its sections, keys, defaults and limits, checked by pydantic.
+"""Sections, keys, defaults and limits that all training recipes share, checked by pydantic.
 
-An unknown key, a missing one or a value of the wrong kind is an error; nothing is ignored.
+An unknown key, a missing key or a value of the wrong type is an error; nothing is ignored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 
 def _refuse_bool(value: Any) -> Any:
-    """Refuse `yes` and `on`, which YAML takes for true, and pydantic for 1."""
+    """Refuse truth values: YAML reads `yes` and `on` as true, and pydantic would read true as 1."""
     if isinstance(value, bool):
         raise PydanticCustomError("truth", "Input should be a number (YAML reads yes as true)")
     return value
@@ -25,19 +25,19 @@ Fraction = Annotated[Real, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are errors, and nothing changes after reading."""
+    """A section of a recipe. Unknown keys are errors, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataRecipe(Section):
-    """What it is trained on.
+    """The training and validation data.
 
     Attributes:
-        train: What to train on, by paths; relative ones begin at the recipe's folder.
-        validation: What is never trained on; the weights that score best there are kept.
-        workers: Processes that draw samples; 0 draws in the training process. The samples are the
-            same, so a run may go on with another number.
+        train: Paths of the training data; relative ones are relative to the recipe's folder.
+        validation: Paths of the validation data. The weights with the best score there are kept.
+        workers: Processes that prepare samples; 0 prepares them in the training process. The
+            samples are the same, so a run may be resumed with another number.
     """
 
     train: tuple[str, ...] = ()
@@ -69,13 +69,13 @@ class ModifiedLinear(Section):
 class LinearRule(Section):
     """The linear rule (Goyal et al. 2017): with a batch k times the reference, the rate is k times.
 
-    Warm-up and what follows are counted in shares of the run's steps, so they are the same epochs
-    whatever the batch.
+    Warm-up and decay are given in fractions of the run's steps, so they take the same epochs with
+    any batch.
 
     Attributes:
-        rate: With the reference batch.
-        reference_batch: Patches a step; k is `batch` / `reference_batch`.
-        warmup: Share of the steps in which the rate rises linearly from 0 to k times `rate`.
+        rate: Learning rate of the reference batch.
+        reference_batch: Samples a step; k is `batch` / `reference_batch`.
+        warmup: Fraction of the steps in which the rate rises linearly from 0 to k times `rate`.
     """
 
     rate: Real = Field(default=0.1, gt=0)
@@ -86,11 +86,11 @@ class LinearRule(Section):
 class LinearWarmup(LinearRule):
     """The linear rule with warm-up and steps of Sedona et al. (2019), section 3.5.
 
-    The defaults are the paper's: warm-up in the first 5 of 100 epochs, a tenth from epochs 30, 60
-    and 80 on.
+    The defaults are those of the paper: warm-up in the first 5 of 100 epochs, a tenth of the rate
+    after epochs 30, 60 and 80.
 
     Attributes:
-        milestones: Shares of the steps after which the rate is multiplied by `factor`.
+        milestones: Fractions of the steps after which the rate is multiplied by `factor`.
         factor: See `milestones`.
     """
 
@@ -100,14 +100,14 @@ class LinearWarmup(LinearRule):
 
 
 class Polynomial(LinearRule):
-    """The linear rule with warm-up, then k times `rate` times (share of steps left) ^ `power`."""
+    """The linear rule with warm-up, then k x `rate` x (remaining fraction of steps) ^ `power`."""
 
     rule: Literal["polynomial"]
     power: Real = Field(default=2.0, gt=0)
 
 
 class Plateau(Section):
-    """Halved when the validation score has not improved `patience` times running."""
+    """Halved when the score has failed to improve more than `patience` times in a row."""
 
     rule: Literal["plateau"]
     rate: Real = Field(gt=0)
@@ -121,7 +121,7 @@ SCHEDULE_RULES: dict[str, type[Section]] = {
     "polynomial": Polynomial,
     "plateau": Plateau,
 }
-"""The sections that `schedule.rule` chooses from."""
+"""The sections that `schedule.rule` selects from."""
 
 OPTIMIZER_KEYS = {
     "adamw": {"betas", "eps"},
@@ -129,28 +129,29 @@ OPTIMIZER_KEYS = {
     "lars": {"momentum", "nesterov"},
     "lamb": {"betas", "eps"},
 }
-"""What an optimizer looks at besides the learning rate and `weight_decay`."""
+"""Keys that an optimizer uses in addition to the schedule and `weight_decay`."""
 
 
 class OptimizationRecipe(Section):
-    """How it is trained.
+    """Optimizer, learning rate and batch size.
 
     Attributes:
-        batch: Patches a step, over all devices.
-        schedule: The learning rate.
+        batch: Samples a step, over all devices.
+        schedule: Rule of the learning rate.
         optimizer: `adamw`; `sgd`; or for large batches `lars` (You et al. 2017) and `lamb` (You et
-            al. 2020): SGD and Adam whose step in each layer is in proportion to its weights' norm.
-        betas: Of `adamw` and `lamb`: decay a step of the moments.
-        eps: Of `adamw` and `lamb`.
-        momentum: Of `sgd` and `lars`.
-        nesterov: Of `sgd` and `lars`: the momentum is Nesterov's.
-        weight_decay: On weights, and neither on biases nor norms. With `adamw` decoupled from the
-            gradient; with `sgd` it is the factor of an L2 penalty; with `lars` and `lamb` the trust
-            ratio looks at it.
-        micro_batch: A rank takes so many samples at once, and adds up the gradients of its share:
-            for networks or batches that memory does not hold. Its whole share without.
-        clip: Gradients of a greater norm are scaled down to it; none without.
-        average: Decay a step of the moving average of the weights, which is what is validated and
+            al. 2020): SGD and Adam whose step in each layer is proportional to the norm of its
+            weights.
+        betas: For `adamw` and `lamb`: decay of the moments in each step.
+        eps: For `adamw` and `lamb`: added to the denominator.
+        momentum: For `sgd` and `lars`.
+        nesterov: For `sgd` and `lars`: use Nesterov momentum.
+        weight_decay: Applied to weights, not to biases and norms: decoupled from the gradient in
+            `adamw`, as an L2 penalty in `sgd`, inside the trust ratio in `lars` and `lamb`.
+        micro_batch: Samples that a rank computes at a time, adding up the gradients of its share,
+            for networks or batches that do not fit into memory. By default a rank computes its
+            complete share at once.
+        clip: Gradients of a larger norm are scaled down to this norm; no clipping by default.
+        average: Decay in each step of the moving average of the weights, which is validated and
             kept; 0 keeps the weights themselves.
     """
 
@@ -176,7 +177,7 @@ class OptimizationRecipe(Section):
         if not fits and value != cls.model_fields[key].default:
             having = [name for name, keys in OPTIMIZER_KEYS.items() if key in keys]
             raise PydanticCustomError(
-                "foreign", f"{optimizer} has none, but {' and '.join(having)} have"
+                "foreign", f"{optimizer} does not use this key; {' and '.join(having)} do"
             )
         return value
 
@@ -192,11 +193,11 @@ Compression = Literal["none", "fp16", "bf16"]
 
 
 class DistributionRecipe(Section):
-    """How a step is spread over ranks. A run may go on with another distribution.
+    """How a step is distributed over ranks. A run may be resumed with another distribution.
 
     Attributes:
-        balance: Shares of the global batch: `auto` (by the ranks' measured speeds, corrected while
-            they train), `equal`, or a weight for each rank.
+        balance: Shares of the global batch: `auto` (by the measured speeds of the ranks, corrected
+            during training), `equal`, or a weight for each rank.
         compression: Number format in which gradients travel between ranks: `none` (as they are),
             `fp16` or `bf16`.
     """
@@ -209,18 +210,18 @@ MAX_CHECKPOINTS = 10
 
 
 class Recipe(Section):
-    """A training run, whatever the network learns.
+    """A training run of any task.
 
     Attributes:
-        name: The model's name, such as `native_2x`.
-        task: What the network learns.
-        network: What is trained.
-        data: What it is trained on.
-        optimization: How it is trained.
+        name: Name of the model.
+        task: Name of the task.
+        network: The network to train.
+        data: The training and validation data.
+        optimization: Optimizer, learning rate and batch size.
         distribution: See `DistributionRecipe`.
         validate_every: Steps between validations, each of which saves a checkpoint.
-        checkpoints: How many are kept, the newest with it.
-        seed: Of weights and patches.
+        checkpoints: How many checkpoints are kept, including the newest.
+        seed: Seed of initial weights and samples.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")

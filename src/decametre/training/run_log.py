@@ -1,4 +1,4 @@
-"""What a run leaves for people: a log of lines, TensorBoard events, pictures."""
+"""The records of a run: a log file of JSON lines, TensorBoard events and pictures."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LOG_NAME = "log.jsonl"
 
 
 class RunLog:
-    """Writes `log.jsonl`, TensorBoard events and `pictures/` into a run's folder.
+    """Writes `log.jsonl`, TensorBoard events and `pictures/` to a run's folder.
 
     Args:
         folder: The run's folder.
-        step: Where the run goes on; what was written of later steps is taken back.
+        step: Step from which the run resumes; records of later steps are removed.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -49,15 +49,17 @@ class RunLog:
         self.events.close()
 
     def write(self, step: int, record: dict[str, Any], picture: np.ndarray | None = None) -> None:
-        """Note a validation.
+        """Write the record of a validation.
 
         Args:
-            step: Steps done.
-            record: Numbers become curves; all of it becomes a line of the log.
+            step: Completed steps.
+            record: Plain values, possibly nested. All are written to the log file, and numbers to
+                TensorBoard; top-level values are also logged.
             picture: uint8, (rows, columns, 3).
         """
         line = {"step": step, **record}
-        log.info("%s", " ".join(f"{key} {value}" for key, value in line.items() if key != "scenes"))
+        shown = (f"{key} {value}" for key, value in line.items() if not isinstance(value, dict))
+        log.info("%s", " ".join(shown))
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
         for key, value in _flatten(record).items():
@@ -71,7 +73,7 @@ class RunLog:
 
 
 def _line_step(line: str) -> float:
-    """The step of a log line; infinite where a killed run left half a line."""
+    """The step of a line of the log; infinite if the line is damaged."""
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
@@ -79,7 +81,7 @@ def _line_step(line: str) -> float:
 
 
 def _flatten(record: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Numbers of a nested record by path."""
+    """The numbers of a nested record by path, such as `scores/micro_f1`."""
     found: dict[str, float] = {}
     for key, value in record.items():
         if isinstance(value, dict):

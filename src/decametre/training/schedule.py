@@ -1,4 +1,4 @@
-"""The learning rate of a step: a pure function, so that a resumed run needs no state for it."""
+"""The learning rate of each step: a pure function, so that checkpoints need no state for it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def learning_rate(
     """The learning rate of one step.
 
     Args:
-        step: Counted from 0.
-        steps: Of the run.
-        recipe: Rule and batch.
-        scores: Of all validations before this step; less is better. Only a plateau looks at them.
+        step: Number of the step, from 0.
+        steps: Steps of the run.
+        recipe: Rule and batch size.
+        scores: Scores of all validations before this step; lower is better. Only `plateau` uses
+            them.
     """
     match recipe.schedule:
         case Cosine() as rule:
@@ -48,28 +49,28 @@ def learning_rate(
 
 
 def batch_ratio(recipe: OptimizationRecipe, rule: ModifiedLinear | LinearRule) -> float:
-    """k: how many times the reference the global batch is, whatever devices share it."""
+    """k: the global batch over the reference batch, for any number of devices."""
     return recipe.batch / rule.reference_batch
 
 
 def warmup_steps(steps: int, rule: LinearRule) -> int:
-    """In how many steps the rate rises."""
+    """Number of steps in which the rate rises."""
     return round(rule.warmup * steps)
 
 
 def warmup_rate(step: int, steps: int, recipe: OptimizationRecipe, rule: LinearRule) -> float:
-    """The linear rule's rate before any decay."""
+    """The rate of the linear rule before any decay."""
     rise = min(1.0, (step + 1) / max(1, warmup_steps(steps, rule)))
     return rule.rate * batch_ratio(recipe, rule) * rise
 
 
 def milestone_steps(steps: int, rule: LinearWarmup) -> list[int]:
-    """The first steps of lower rates."""
+    """The steps at which the rate falls."""
     return [round(share * steps) for share in rule.milestones]
 
 
 def count_plateaus(scores: Sequence[float], patience: int) -> int:
-    """How often a score did not improve more than `patience` times running."""
+    """How often the score failed to improve more than `patience` times in a row."""
     best, waited, count = math.inf, 0, 0
     for score in scores:
         best, waited = (score, 0) if score < best else (best, waited + 1)
@@ -79,7 +80,7 @@ def count_plateaus(scores: Sequence[float], patience: int) -> int:
 
 
 def describe(steps: int, recipe: OptimizationRecipe) -> str:
-    """The rule and its inputs, for the log."""
+    """The rule and its inputs as text, for the log."""
     match recipe.schedule:
         case Cosine() as rule:
             return f"cosine from {rule.rate:g} to 0 in {steps} steps, warm-up {rule.warmup}"

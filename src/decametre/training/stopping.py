@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
@@ -65,10 +66,11 @@ class HangWatchdog:
 
     Args:
         name: Name of this process in the message.
+        clock: Seconds of a running clock.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name, self.clock = name, clock
         self.last_response = 0.0
         self.finished = threading.Event()
         self.thread: threading.Thread | None = None
@@ -95,14 +97,14 @@ class HangWatchdog:
         signal.signal(signal.SIGURG, self.previous_handler)
 
     def _respond(self, number: int, frame: FrameType | None) -> None:
-        self.last_response = time.monotonic()
+        self.last_response = self.clock()
 
     def _watch(self) -> None:
         while not {signal.SIGINT, signal.SIGTERM} & set(numbers := self.reader.recv(64)):
             if not numbers:
                 return
-        self.last_response = time.monotonic()
-        while time.monotonic() - self.last_response < HANG_TIMEOUT:
+        self.last_response = self.clock()
+        while self.clock() - self.last_response < HANG_TIMEOUT:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGURG)
             if self.finished.wait(WATCHDOG_INTERVAL):
                 return
