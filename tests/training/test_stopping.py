@@ -1,7 +1,7 @@
 """Effect of a stop signal while the main thread computes, waits, or hangs.
 
-The watchdog's clock is a fake one: it advances by one second in each response of the main thread, or,
-if that hangs, in each check. So the result does not depend on the speed of the machine.
+The watchdog's clock is a fake one: it advances by one second in each response of the main thread,
+or, if that hangs, in each check. So the result does not depend on the speed of the machine.
 """
 
 import signal

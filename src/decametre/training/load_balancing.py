@@ -19,7 +19,7 @@ import numpy as np
 from decametre.errors import TrainingError
 
 MIN_SLOPE_SHARE = 0.01
-"""Least fraction of the time of a step, at the largest timed share, that is proportional to samples.
+"""Least fraction of a step's time, at the largest timed share, that is proportional to samples.
 
 A device that is not fully used takes no longer for more samples, but not for any number of them.
 """
@@ -39,12 +39,12 @@ DEAD_BAND = 0.05
 MAX_FIXED_SHARE = 1 / 3
 """Largest fraction f of a step's time that `LoadBalancer` assumes to be fixed.
 
-If in truth nothing is fixed, a correction overshoots by f / (1 - f) = 1/2 of the error, and repeated
-corrections converge. From f = 1/2 on they could oscillate for ever.
+If in truth nothing is fixed, a correction overshoots by f / (1 - f) = 1/2 of the error, and
+repeated corrections converge. From f = 1/2 on they could oscillate for ever.
 """
 
 PROBE_TIME_SHARE = 0.01
-"""Fraction of the time that may be spent on testing whether a rank without samples has recovered."""
+"""Fraction of the time that may be spent on tests whether a rank without samples has recovered."""
 
 
 @dataclass(frozen=True)
@@ -280,8 +280,8 @@ class LoadBalancer:
 
     A correction must exceed a dead band, which is wide after a few steps and narrows as
     measurements accumulate: a large change leads to a quick correction, noise to none. One
-    correction moves no share to more than twice or less than half of it (rounded down to units), and
-    from 0 to at most one unit. A rank without samples is assumed to be as slow as last measured,
+    correction at most doubles or halves a share (rounded down to units), or raises it from 0 to one
+    unit. A rank without samples is assumed to be as slow as last measured,
     and gets one unit again when enough steps have passed for this test to be cheap.
 
     Args:
