@@ -172,7 +172,7 @@ def test_a_rank_whose_fixed_cost_is_too_long_gets_none():
 
 def test_memory_is_not_exceeded():
     assert optimal_shares([Speed(0, 1, 7), Speed(0, 100)], 12, 2) == [6, 6]
-    with pytest.raises(TrainingError, match="holds 10 samples of a batch of 12; accumulate"):
+    with pytest.raises(TrainingError, match="only 10 samples of a batch of 12 fit"):
         optimal_shares([Speed(0, 1, 7), Speed(0, 100, 5)], 12, 2)
 
 
