@@ -156,7 +156,7 @@ def test_a_batch_is_whole_micro_batches(divide):
 def test_no_other_shares_are_faster(speeds, units, unit):
     batch = units * unit
     if not held(speeds, batch, unit):
-        with pytest.raises(TrainingError, match="fit into the devices. memory"):
+        with pytest.raises(TrainingError, match="fit into the devices' memory"):
             optimal_shares(speeds, batch, unit)
         return
     shares = optimal_shares(speeds, batch, unit)
@@ -189,7 +189,7 @@ def test_memory_is_not_exceeded():
 def test_no_other_team_is_faster(speeds, units, unit, cost):
     batch = units * unit
     if not held(speeds, batch, unit):
-        with pytest.raises(TrainingError, match="fit into the devices. memory"):
+        with pytest.raises(TrainingError, match="fit into the devices' memory"):
             ranks_to_exclude(speeds, batch, lambda world: 0.0, unit)
         return
 
