@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from decametre.bench.scaling import (
     MEASURED,
-    Measurement,
+    ScalingMeasurement,
     append_measurements,
     batches_of,
     check_comparable,
@@ -15,7 +15,7 @@ from decametre.bench.scaling import (
 )
 from decametre.bench.scaling_model import MODEL_RANKS, PUBLISHED, Interconnect
 from decametre.bench.scaling_output import write_report
-from decametre.bench.scaling_report import SAMPLES, Report
+from decametre.bench.scaling_report import SAMPLES, ScalingReport
 from decametre.cli.bench import bench
 from decametre.errors import OutputError, TrainingError
 from decametre.recipes.reading import read_recipe
@@ -25,7 +25,7 @@ SCRIPTS = ROOT / "examples" / "slurm"
 
 
 def measured(ranks, batch, seconds, recipe="native_2x"):
-    return Measurement(recipe, ranks, batch, 32, 10, seconds, 4_000_000, "a processor, 1 thread")
+    return ScalingMeasurement(recipe, ranks, batch, 32, 10, seconds, 4_000_000, "a CPU, 1 thread")
 
 
 STEPS = [
@@ -38,7 +38,7 @@ STEPS = [
 
 @pytest.fixture
 def report():
-    return Report(STEPS, Interconnect())
+    return ScalingReport(STEPS, Interconnect())
 
 
 def find(report, **wanted):
@@ -59,7 +59,7 @@ def test_points_are_medians_with_their_spread(report):
 
 
 def test_the_model_begins_with_the_steps_of_one_rank():
-    free = Report(STEPS, Interconnect(latency=0, bandwidth=1e15))
+    free = ScalingReport(STEPS, Interconnect(latency=0, bandwidth=1e15))
     for ranks in MODEL_RANKS:
         weak = find(free, scaling="weak", source="model", ranks=ranks)
         assert weak.efficiency == pytest.approx(1)
@@ -71,13 +71,13 @@ def test_the_model_begins_with_the_steps_of_one_rank():
     assert max(p.ranks for p in free.points if p.scaling == "strong") == 32
 
 
-def test_what_is_modelled_says_so(report, tmp_path):
+def test_values_of_the_model_are_marked(report, tmp_path):
     write_report(report, tmp_path)
     text = report.table()
     assert "Model, not measured" in text
     assert "5 µs and 10 GB/s, 50% of it during back-propagation" in text
     assert all(f"| {gpus} | {seconds} s |" in text for gpus, seconds in PUBLISHED.items())
-    assert "a processor, 1 thread" in text
+    assert "a CPU, 1 thread" in text
     rows = list(csv.DictReader((tmp_path / "scaling.csv").open()))
     assert {row["source"] for row in rows if int(row["ranks"]) > 2} == {"model"}
     assert {row["source"] for row in rows if int(row["ranks"]) <= 2} == {"measured"}
@@ -92,24 +92,26 @@ def test_measurements_come_back_from_the_file(tmp_path):
     append_measurements(tmp_path / "new", STEPS[2:])
     assert read_measurements(tmp_path / "new") == STEPS
     (tmp_path / MEASURED).write_text("a,b\n1,2\n")
-    with pytest.raises(OutputError, match="no measurements"):
+    with pytest.raises(OutputError, match="not a file of scaling measurements"):
         read_measurements(tmp_path)
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         append_measurements(tmp_path / "absent" / "new", STEPS)
 
 
-def test_what_cannot_be_compared_is_refused(tmp_path):
+def test_measurements_that_cannot_be_compared_are_refused(tmp_path):
     recipe, other = read_recipe("native_2x"), read_recipe("native_6x")
     append_measurements(tmp_path, STEPS)
-    check_comparable(tmp_path, [recipe], 2, "a processor, 1 thread")
-    check_comparable(tmp_path, [other], 1, "a processor, 1 thread")
+    check_comparable(tmp_path, [recipe], 2, "a CPU, 1 thread")
+    check_comparable(tmp_path, [other], 1, "a CPU, 1 thread")
     with pytest.raises(OutputError, match="another --out"):
-        check_comparable(tmp_path, [recipe], 2, "a processor, 2 threads")
-    with pytest.raises(TrainingError, match="no native_6x with batches of 16 on one rank"):
-        check_comparable(tmp_path, [recipe, other], 2, "a processor, 1 thread")
+        check_comparable(tmp_path, [recipe], 2, "a CPU, 2 threads")
+    with pytest.raises(
+        TrainingError, match="no measurement of native_6x with batches of 16 on one rank"
+    ):
+        check_comparable(tmp_path, [recipe, other], 2, "a CPU, 1 thread")
 
 
-def test_batches_are_whole_micro_batches_and_none_is_for_too_many_ranks():
+def test_batches_are_multiples_of_micro_batches_and_large_enough_for_all_ranks():
     assert batches_of(32, 1) == [8, 16, 32]
     assert batches_of(32, 2) == [64, 32]
     assert batches_of(32, 64) == [2048]
@@ -125,6 +127,7 @@ def scaling(sample_item, out, *more):
     return CliRunner().invoke(bench, [*words, "--out", str(out), *more])
 
 
+@pytest.mark.slow
 def test_one_and_two_ranks_are_measured_with_as_many_threads_each(
     sample_item, tmp_path, monkeypatch
 ):
@@ -146,15 +149,16 @@ def test_one_and_two_ranks_are_measured_with_as_many_threads_each(
     assert (tmp_path / "out" / "scaling.png").is_file()
 
 
-def test_a_rank_says_in_one_line_why_it_failed(tmp_path):
+@pytest.mark.slow
+def test_a_rank_reports_in_one_line_why_it_failed(tmp_path):
     out = tmp_path / "absent" / "out"
     done = scaling(str(tmp_path / "none.json"), out, "--ranks", "1")
     assert isinstance(done.exception, OutputError | TrainingError)
-    assert f"{out}: cannot write" in str(done.exception)
+    assert f"{out}: cannot be written" in str(done.exception)
 
 
 @pytest.mark.parametrize("path", sorted(SCRIPTS.glob("*.sh")), ids=lambda path: path.name)
-def test_batch_scripts_are_right_bash(path):
+def test_batch_scripts_are_valid_bash(path):
     subprocess.run(["bash", "-n", path], check=True)
 
 

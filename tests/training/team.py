@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.support.processes import REPOSITORY, Process
 
-LIMIT = 120
+LIMIT = 600
+"""Seconds after which processes count as hanging; no result depends on it."""
 
 
 def free_port():

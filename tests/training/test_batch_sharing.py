@@ -1,4 +1,4 @@
-import time
+"""Shares by speed. The clock is a fake one, so the speed of the machine has no influence."""
 
 import pytest
 import torch
@@ -22,44 +22,47 @@ def recipe(balance, batch=16, micro_batch=None):
     return read_recipe("native_2x", changes)
 
 
-class Slow:
-    """A network whose samples take a given time each."""
+class SlowTask:
+    """Each sample advances the task's clock by a given time."""
 
     def __init__(self, seconds):
-        self.seconds = seconds
+        self.seconds, self.now = seconds, 0.0
         self.network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
 
-    def batches(self, first, end, parts):
+    def clock(self):
+        return self.now
+
+    def batches(self, first, end, rank_samples):
         for step in range(first, end):
-            yield [torch.ones(len(part), 2) for part in parts(step)]
+            yield [torch.ones(len(part), 2) for part in rank_samples(step)]
 
     def count(self, batch):
         return len(batch)
 
     def loss(self, network, batch):
-        time.sleep(self.seconds * len(batch))
+        self.now += self.seconds * len(batch)
         return network(batch).sum()
 
 
 def shares_of(ranks, balance, seconds, steps=0, later=None):
-    """Shares before the first step, and after some in which the speeds are others."""
-    task = Slow(seconds[ranks.rank])
-    gradient = Gradient(task, task.network, ranks)
+    """Shares before the first step, and after some steps with other speeds."""
+    task = SlowTask(seconds[ranks.rank])
+    gradient = Gradient(task, task.network, ranks, clock=task.clock)
     sharing = BatchSharing(recipe(balance), ranks, EndlessOrder(16))
     sharing.measure_speeds(task, gradient)
     first = sharing.shares
     task.seconds = (later or seconds)[ranks.rank]
     for step in range(steps):
         (batches,) = task.batches(step, step + 1, sharing.rank_samples)
-        counted = sum(task.count(batch) for batch in batches)
-        exchange = ranks.start_sum([counted, *ranks.at_own_index(gradient.timer.read())])
-        gradient(batches, exchange.first)
-        _, *taken = exchange.wait()
-        sharing.observe(taken, step - 1)
+        count = sum(task.count(batch) for batch in batches)
+        sums = ranks.start_sum([count, *ranks.at_own_index(gradient.timer.read())])
+        gradient(batches, sums.first)
+        _, *times = sums.wait()
+        sharing.observe(times, step - 1)
     return first, sharing.shares
 
 
-def test_shares_without_measuring():
+def test_shares_without_measurements():
     assert BatchSharing(recipe("equal"), SINGLE_PROCESS, EndlessOrder(16)).shares == [16]
     assert BatchSharing(recipe("auto"), SINGLE_PROCESS, EndlessOrder(16)).shares == [16]
     with pytest.raises(TrainingError, match="2 weights for 1 ranks"):
@@ -68,52 +71,62 @@ def test_shares_without_measuring():
         BatchSharing(recipe("equal", micro_batch=3), SINGLE_PROCESS, EndlessOrder(16))
 
 
-def test_a_slower_rank_gets_less_from_the_first_step_on(tmp_path):
-    found = together(shares_of, 2, tmp_path, balance="auto", seconds=[0.002, 0.006])
-    (first, _), other = found
-    assert other[0] == first  # the same decision everywhere
-    assert first[0] in (11, 12, 13)  # 12 of 16 is its due
+CASES = {
+    "slower from the start": {"balance": "auto", "seconds": [0.002, 0.006]},
+    # Three times slower from the first step on: shares follow within 50 steps.
+    "slower later": {
+        "balance": "auto",
+        "seconds": [0.003, 0.003],
+        "later": [0.009, 0.003],
+        "steps": 50,
+    },
+    "equal": {"balance": "equal", "seconds": [0.001, 0.003], "steps": 10},
+}
 
 
-def test_a_rank_that_slows_down_is_given_less(tmp_path):
-    """Three times slower, that is: within 50 steps."""
-    (first, last), _ = together(
-        shares_of,
-        2,
-        tmp_path,
-        balance="auto",
-        seconds=[0.003, 0.003],
-        later=[0.009, 0.003],
-        steps=50,
-    )
-    assert abs(first[0] - 8) <= 2
-    assert last[0] in (3, 4, 5)  # 4 of 16 is its due
-    assert sum(last) == 16
+def shares_of_cases(ranks):
+    return {name: shares_of(ranks, **case) for name, case in CASES.items()}
 
 
-def test_equal_shares_stay_equal(tmp_path):
-    (first, last), _ = together(
-        shares_of, 2, tmp_path, balance="equal", seconds=[0.001, 0.003], steps=10
-    )
-    assert first == last == [8, 8]
+@pytest.fixture(scope="module")
+def shares(tmp_path_factory):
+    """The shares of each case, computed by two ranks."""
+    first, second = together(shares_of_cases, 2, tmp_path_factory.mktemp("ranks"))
+    assert first == second
+    return first
 
 
-def test_timing_leaves_the_network_as_it_was():
-    task = Slow(0.0)
+def test_a_slower_rank_has_a_smaller_share_from_the_first_step_on(shares):
+    first, _ = shares["slower from the start"]
+    assert first == [12, 4]
+
+
+def test_the_share_of_a_rank_that_slows_down_shrinks(shares):
+    assert shares["slower later"] == ([8, 8], [4, 12])
+
+
+def test_equal_shares_stay_equal(shares):
+    assert shares["equal"] == ([8, 8], [8, 8])
+
+
+def test_speed_trials_do_not_change_the_network():
+    task = SlowTask(0.5)
     before = {name: value.clone() for name, value in task.network.state_dict().items()}
-    measure_speed(task, Gradient(task, task.network, SINGLE_PROCESS), [2, 4], None)
+    gradient = Gradient(task, task.network, SINGLE_PROCESS, clock=task.clock)
+    speed = measure_speed(task, gradient, [2, 4], None)
+    assert (speed.fixed, speed.slope) == (pytest.approx(0, abs=1e-9), pytest.approx(0.5))
     for name, value in task.network.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(weights.grad is None for weights in task.network.parameters())
 
 
-def test_trial_batches_go_beyond_the_share_and_are_whole_micro_batches():
+def test_trial_batches_exceed_the_share_and_are_multiples_of_micro_batches():
     assert trial_sizes(16, 1) == [4, 8, 16, 32]
     assert trial_sizes(16, 8) == [8, 16, 32]
     assert trial_sizes(1, 1) == [1, 2]
 
 
-def test_a_ring_takes_longer_the_more_there_are():
+def test_a_ring_takes_longer_with_more_ranks():
     """Each rank sends (n - 1) / n of the gradient twice."""
     assert ring_seconds(1.0, 2, 2) == 1.0
     assert ring_seconds(1.0, 2, 4) == pytest.approx(1.5)

@@ -1,215 +1,187 @@
-"""One rank of `bench balance`: the training of `decametre train`, which notes what its steps took.
+"""A rank of `bench balance`: a process on one CPU core that trains and reports its steps.
 
-Started as a process of its own: `python -m decametre.bench.balance_rank WORK.json`. It waits until
-it may begin, and trains until it is told to stop, as any run (SIGTERM), or who started it is gone.
+The process sends messages through a connection. It waits for permission before the speed trials,
+and trains until it is asked to stop (SIGTERM) or until the other end of the connection is closed.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TextIO
+from time import monotonic, sleep
+from typing import Any, Self
 
-from decametre.errors import DecametreError
-from decametre.recipes import training_job
-from decametre.recipes.reading import check_recipe
-from decametre.training.batch_sharing import BatchSharing
-from decametre.training.ranks import PendingSums, Ranks
+from decametre.errors import DecametreError, TrainingError
+from decametre.training.observer import StepTimes, TrainingObserver
 
-POLL = 0.05
-"""Seconds between looks whether to begin."""
+POLL_INTERVAL = 0.1
+"""Seconds between two readings of the messages; each reading takes time from the ranks."""
+
+STOP_TIMEOUT = 60.0
+"""Seconds in which a rank that was asked to stop must end, before it is killed."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a rank is to do.
+class RankJob:
+    """What a rank does.
 
     Attributes:
-        recipe: As JSON.
-        precision: See `inference.device.choose_precision`.
-        folder: Of the run.
-        notes: Where the steps are noted.
-        ready: File that is made when all products are read.
-        begin: File that is then waited for.
+        recipe: The recipe as plain values.
+        precision: See `decametre.device.choose_precision`.
+        folder: The run's folder.
+        core: The CPU core.
+        variables: Environment variables, such as those of a launcher.
     """
 
     recipe: dict[str, Any]
     precision: str
-    folder: str
-    notes: str
-    ready: str
-    begin: str
+    folder: Path
+    core: int
+    variables: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Step:
-    """A step, as a rank saw it. Step 0 is what comes before the first one.
-
-    Attributes:
-        step: Its number, from 1.
-        ended: When, by the machine's clock, in seconds.
-        drawing: Seconds until its samples were there.
-        exchange: Seconds in the exchange of a few numbers before it, waiting for the others
-            included.
-        balancing: Seconds that were spent on shares; at step 0 on the speed trials.
-        shares: Of the step, one a rank; of step 0 those of the first step.
-        computing: Seconds that each rank computed in the step before.
-    """
-
-    step: int
-    ended: float
-    drawing: float
-    exchange: float
-    balancing: float
-    shares: tuple[int, ...]
-    computing: tuple[float, ...]
+class Ready:
+    """Message: the products are read."""
 
 
-def read_steps(path: Path) -> list[Step]:
-    """The steps that a rank noted; half a line at the end is left out."""
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8")
-    found = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
-    return [
-        Step(**line | {key: tuple(line[key]) for key in ("shares", "computing")}) for line in found
-    ]
+@dataclass(frozen=True)
+class Failure:
+    """Message: the training failed."""
+
+    message: str
 
 
-class Notes:
-    """Notes the steps of a run in this process, one a line.
+class StepReporter(TrainingObserver):
+    """Sends the events of a run.
 
     Args:
-        file: Where to.
-        wait: Called before the speed trials.
+        connection: Receives the messages. Step 0 contains the speed trials.
     """
 
-    def __init__(self, file: TextIO, wait: Callable[[], None]) -> None:
-        self.file, self.wait = file, wait
-        self.parent = os.getppid()
-        self.ended = time.perf_counter()
-        self.drawing, self.exchange, self.balancing = 0.0, 0.0, 0.0
-        self.shares: tuple[int, ...] = ()
-        self.next_shares: tuple[int, ...] = ()
-        self.computing: tuple[float, ...] = ()
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
 
-    def progress(self, done: int, total: int, samples: int) -> None:
-        """A step is done: see `loop.Progress`."""
-        check_parent(self.parent)
-        now = time.perf_counter()
-        line = Step(
-            done,
-            now,
-            self.drawing,
-            self.exchange,
-            self.balancing,
-            self.shares or self.next_shares,
-            self.computing,
+    def data_loaded(self) -> None:
+        """Send `Ready` and wait for an answer."""
+        self.connection.send(Ready())
+        self.connection.recv()
+
+    def trials_ended(self, ended: float, seconds: float, shares: Sequence[int]) -> None:
+        """Send the speed trials as step 0."""
+        self.step_ended(StepTimes(0, ended, 0.0, 0.0, seconds, tuple(shares), ()))
+
+    def step_ended(self, times: StepTimes) -> None:
+        """Send a step."""
+        self.connection.send(times)
+
+
+def train_rank(connection: Connection, job: RankJob) -> None:
+    """Train in this process. Torch is imported after the core and the variables are set."""
+    os.sched_setaffinity(0, {job.core})
+    os.environ.update(job.variables)
+    logging.getLogger("decametre").setLevel(logging.ERROR)
+    from decametre.recipes import training_job
+    from decametre.recipes.reading import check_recipe
+
+    try:
+        recipe = check_recipe(job.recipe, "bench balance")
+        training_job.run(
+            recipe,
+            job.folder,
+            None,
+            "cpu",
+            job.precision,
+            "never",
+            lambda done, total, samples: None,
+            StepReporter(connection),
         )
-        self.file.write(json.dumps(asdict(line)) + "\n")
-        self.file.flush()
-        self.ended, self.shares = now, self.next_shares
-
-    @contextmanager
-    def taken(self) -> Iterator[None]:
-        """A context in which the loop's parts are timed. They do what they did."""
-
-        def exchange(original: Callable[..., Any], ranks: Ranks, numbers: Any) -> PendingSums:
-            begun = time.perf_counter()
-            found: PendingSums = original(ranks, numbers)
-            self.drawing, self.exchange = begun - self.ended, time.perf_counter() - begun
-            return found
-
-        def sums(original: Callable[..., Any], begun_exchange: PendingSums) -> list[float]:
-            begun = time.perf_counter()
-            found: list[float] = original(begun_exchange)
-            self.exchange += time.perf_counter() - begun
-            return found
-
-        def measure(original: Callable[..., Any], sharing: BatchSharing, *args: Any) -> None:
-            self.wait()
-            begun = time.perf_counter()
-            original(sharing, *args)
-            self.balancing = time.perf_counter() - begun
-            self.next_shares = tuple(sharing.shares)
-
-        def observe(
-            original: Callable[..., Any], sharing: BatchSharing, seconds: Any, *args: Any
-        ) -> bool:
-            begun = time.perf_counter()
-            changed: bool = original(sharing, seconds, *args)
-            self.balancing = time.perf_counter() - begun
-            self.next_shares, self.computing = tuple(sharing.shares), tuple(seconds)
-            return changed
-
-        with (
-            _around(Ranks, "exchange", exchange),
-            _around(PendingSums, "sums", sums),
-            _around(BatchSharing, "measure", measure),
-            _around(BatchSharing, "observe", observe),
-        ):
-            yield
-
-
-@contextmanager
-def _around(owner: type, name: str, call: Callable[..., Any]) -> Iterator[None]:
-    """Let a method be called by another, which gets it as its first argument."""
-    original = getattr(owner, name)
-
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return call(original, *args, **kwargs)
-
-    setattr(owner, name, method)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
-
-
-def check_parent(parent: int) -> None:
-    """Stop where nobody is left who would say so.
-
-    Raises:
-        KeyboardInterrupt: Our parent is another one by now.
-    """
-    if os.getppid() != parent:
-        raise KeyboardInterrupt
-
-
-def work(todo: Work) -> None:
-    """Train until told to stop.
-
-    Raises:
-        DecametreError: As in training.
-    """
-    recipe = check_recipe(todo.recipe, "bench balance")
-    parent = os.getppid()
-
-    def wait() -> None:
-        Path(todo.ready).touch()
-        while not Path(todo.begin).exists():
-            check_parent(parent)
-            time.sleep(POLL)
-
-    with Path(todo.notes).open("w", encoding="utf-8") as file:
-        notes = Notes(file, wait)
-        with notes.taken():
-            try:
-                training_job.run(
-                    recipe, Path(todo.folder), None, "cpu", todo.precision, "never", notes.progress
-                )
-            except KeyboardInterrupt:
-                return
-
-
-if __name__ == "__main__":
-    try:
-        work(Work(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
     except DecametreError as error:
-        sys.exit(f"decametre: error: {error}")
+        connection.send(Failure(str(error)))
+    except (KeyboardInterrupt, EOFError, BrokenPipeError):  # asked to stop, or nobody listens
+        pass
+
+
+class RankProcess:
+    """A running rank. Use it as a context, which ends the process.
+
+    Args:
+        rank: Number of the rank.
+        job: What it does.
+
+    Attributes:
+        ready: Whether the products are read.
+        steps: The steps so far, from step 0.
+    """
+
+    def __init__(self, rank: int, job: RankJob) -> None:
+        self.rank, self.ready, self.steps = rank, False, list[StepTimes]()
+        context = get_context("spawn")
+        self.connection, its = context.Pipe()
+        self.process = context.Process(target=train_rank, args=(its, job))
+        self.process.start()
+        its.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+    @property
+    def completed(self) -> int:
+        """Completed steps."""
+        return max(0, len(self.steps) - 1)
+
+    def receive(self) -> None:
+        """Read all messages.
+
+        Raises:
+            TrainingError: The rank failed.
+        """
+        try:
+            while self.connection.poll():
+                message = self.connection.recv()
+                if isinstance(message, Failure):
+                    raise TrainingError(message.message)
+                if isinstance(message, StepTimes):
+                    self.steps.append(message)
+                self.ready = True
+        except (EOFError, ConnectionResetError) as error:
+            raise TrainingError(f"rank {self.rank} failed; its traceback is above") from error
+
+    def begin(self) -> None:
+        """Let the rank begin with the speed trials."""
+        self.connection.send(None)
+
+
+def stop(ranks: Sequence[RankProcess]) -> None:
+    """Ask ranks to stop, and wait until they have ended, or for `STOP_TIMEOUT`."""
+    deadline = monotonic() + STOP_TIMEOUT
+    for rank in ranks:
+        rank.process.terminate()
+    for rank in ranks:
+        with suppress(TrainingError):
+            while rank.process.is_alive() and monotonic() < deadline:
+                rank.receive()  # so that the connection never blocks the rank
+                rank.process.join(POLL_INTERVAL)
+
+
+def wait_until(ranks: Sequence[RankProcess], condition: Callable[[RankProcess], bool]) -> None:
+    """Wait until a condition is true for all ranks.
+
+    Raises:
+        TrainingError: A rank failed.
+    """
+    while not all(map(condition, ranks)):
+        sleep(POLL_INTERVAL)
+        for rank in ranks:
+            rank.receive()

@@ -1,4 +1,4 @@
-"""What measurements of unequal ranks come to: a row for each ratio, and whether targets are met."""
+"""Results of `bench balance`: a row for each ratio of speeds, and whether the targets are met."""
 
 from __future__ import annotations
 
@@ -8,60 +8,49 @@ from functools import cached_property
 from statistics import median, mode
 from typing import Any
 
-from decametre.bench.balance import WARM_UP, WARM_UP_FIXED, Change, Measurement
+from decametre.bench.balance_measurement import (
+    WARM_UP,
+    WARM_UP_FIXED,
+    BalanceMeasurement,
+    SpeedChange,
+)
+from decametre.bench.report_files import Spread, markdown_table, spread
 
 EFFICIENCY = 0.92
-"""Target: the least part of the ideal throughput with `auto`."""
+"""Target: least fraction of the ideal throughput with `auto`."""
 
 COST = 0.01
-"""Target: the largest part of the time that re-balancing takes."""
+"""Target: largest fraction of the time spent on balancing."""
 
-SOON = 50
-"""Target: the most steps until shares follow a rank that becomes slow or recovers."""
+STEPS_TO_FOLLOW = 50
+"""Target: most steps until the shares have followed a change of speed."""
 
-MOST_OF_THE_WAY = 0.9
-"""Shares have followed when they went this part of the way."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Several measurements of one thing."""
-
-    median: float
-    least: float
-    most: float
-
-    def __format__(self, how: str) -> str:
-        return f"{self.median:{how}} ({self.least:{how}} to {self.most:{how}})"
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """The median, the least and the most."""
-    return Spread(median(values), min(values), max(values))
+FOLLOWED_FRACTION = 0.9
+"""The shares have followed when they have changed by this fraction of the necessary change."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """What is known of a ratio.
+class BalanceRow:
+    """The results for one ratio of speeds.
 
-    Parts of the ideal are those of each measurement, whose runs were soon after each other.
+    Fractions of the ideal refer to the ideal of the same measurement.
 
     Attributes:
-        ratio: Asked for.
-        measured_ratio: How many times faster rank 0 is, alone.
-        ideal: Samples a second: the sum of what both ranks do alone.
-        equal: Part of the ideal with equal shares.
-        held_back: Throughput with equal shares over twice that of rank 1 alone: 1 where rank 1
-            alone decides.
-        auto: Part of the ideal with shares by speed.
-        shares: Of `auto`.
-        allowed: Part of the ideal that these shares, in whole samples, could reach.
-        computing: Part of the time of `auto` in which each rank computes.
-        trials: Seconds of the speed trials before the first step, apart from all else.
-        exchange: See `Measurement`; part of the cost.
-        cost: Part of the time of `auto` that re-balancing takes.
-        others: Part of the cores' time that other programs took.
-        command: Makes this row.
+        ratio: Requested ratio.
+        measured_ratio: How many times faster rank 0 alone is than rank 1 alone.
+        ideal: Samples a second: the sum of both ranks alone.
+        equal: Fraction of the ideal with equal shares.
+        held_back: Throughput with equal shares over twice that of rank 1 alone: 1 if rank 1 alone
+            determines it.
+        auto: Fraction of the ideal with shares by speed.
+        shares: Shares of `auto`.
+        allowed: Fraction of the ideal that these shares, in whole samples, permit.
+        computing: Fraction of the time of `auto` in which each rank computes.
+        trials: Seconds of the speed trials before the first step, not included elsewhere.
+        exchange: See `BalanceMeasurement`; part of the cost.
+        cost: Fraction of the time of `auto` spent on balancing.
+        others: Fraction of the cores' time used by other programs.
+        command: Command that repeats this row.
     """
 
     ratio: int
@@ -92,14 +81,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Response:
-    """How shares follow a change of speed.
+    """How the shares follow a change of speed.
 
     Attributes:
-        event: What happened.
-        before: Share of rank 1 before it.
-        fitting: Share that fits afterwards.
-        first: Steps until the first correction towards that; None: never.
-        followed: Steps until `MOST_OF_THE_WAY` was gone; None: never.
+        event: The change.
+        before: Share of rank 1 before the change.
+        fitting: Share that matches the speeds after the change.
+        first: Steps until the first correction towards it; None: never.
+        followed: Steps until `FOLLOWED_FRACTION` of the way; None: never.
     """
 
     event: str
@@ -111,51 +100,52 @@ class Response:
     @property
     def soon(self) -> bool:
         """Whether the target is met."""
-        return self.followed is not None and self.followed <= SOON
+        return self.followed is not None and self.followed <= STEPS_TO_FOLLOW
 
 
-def response(event: str, shares: Sequence[int], fitting: float) -> Response:
-    """How shares follow.
+def find_response(event: str, shares: Sequence[int], fitting: float) -> Response:
+    """Find out when the shares follow a change of speed.
 
     Args:
-        event: What happened.
-        shares: Of rank 1: of the last step before the event, and those after it.
-        fitting: The share that fits afterwards. Where it is the share before, nothing is shown.
+        event: The change.
+        shares: Shares of rank 1: of the last step before the event, and of those after it.
+        fitting: The share that matches the speeds after the event. If it equals the share before,
+            nothing can be shown.
     """
     before, *after = shares
     way = fitting - before
 
     def steps(part: float) -> int | None:
-        """Until so large a part of the way is gone."""
+        """Steps until this fraction of the way."""
         gone = [(share - before) / way if way else 0.0 for share in after]
         return next((step for step, done in enumerate(gone, 1) if done > 0 and done >= part), None)
 
-    return Response(event, before, fitting, steps(0.0), steps(MOST_OF_THE_WAY))
+    return Response(event, before, fitting, steps(0.0), steps(FOLLOWED_FRACTION))
 
 
 @dataclass(frozen=True)
-class Report:
+class BalanceReport:
     """Measurements of one recipe.
 
     Attributes:
-        recipe: Its name.
-        hardware: In words.
-        steps: That count in each run.
-        measurements: Of any ratios.
-        change: See `Change`; None where no ratio is above 1.
-        command: Made all of it, without `--ratios`.
+        recipe: Name of the recipe.
+        hardware: The hardware as text.
+        steps: Steps that count in each run.
+        measurements: Measurements of all ratios.
+        change: See `SpeedChange`; None if no ratio is above 1.
+        command: Command that took them, without `--ratios`.
     """
 
     recipe: str
     hardware: str
     steps: int
-    measurements: Sequence[Measurement]
-    change: Change | None
+    measurements: Sequence[BalanceMeasurement]
+    change: SpeedChange | None
     command: str
 
     @cached_property
-    def rows(self) -> list[Row]:
-        """By ratio."""
+    def rows(self) -> list[BalanceRow]:
+        """A row for each ratio, in rising order."""
         ratios = sorted({found.ratio for found in self.measurements})
         return [
             _row([m for m in self.measurements if m.ratio == ratio], self.command)
@@ -164,33 +154,37 @@ class Report:
 
     @cached_property
     def responses(self) -> list[Response]:
-        """To becoming slow, and to recovering."""
+        """The responses to the slow-down and to the recovery."""
         if self.change is None:
             return []
         shares, slowed, recovered = self.change.shares, self.change.slowed, self.change.recovered
         fast = shares[slowed - 1]
         return [
-            response("becomes slow", shares[slowed - 1 : recovered], self.change.fitting),
-            response("recovers", shares[recovered - 1 :], fast),
+            find_response("becomes slow", shares[slowed - 1 : recovered], self.change.fitting),
+            find_response("recovers", shares[recovered - 1 :], fast),
         ]
 
     @property
     def caption(self) -> str:
-        """What was measured, in words."""
+        """What was measured, as text."""
         turns = len(self.measurements) // len(self.rows)
         return (
             f"{self.recipe}, batches of {self.measurements[0].batch}, {self.hardware}; two ranks, "
-            "each on a core of its own, of which rank 1 shares its core with other processes; "
+            "each on its own core, of which rank 1 shares its core with other processes; "
             f"{self.steps} steps; median (least to most) of {turns}"
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as plain values, for JSON."""
         return {
             "recipe": self.recipe,
             "hardware": self.hardware,
             "steps": self.steps,
-            "targets": {"efficiency": EFFICIENCY, "cost": COST, "steps_to_follow": SOON},
+            "targets": {
+                "efficiency": EFFICIENCY,
+                "cost": COST,
+                "steps_to_follow": STEPS_TO_FOLLOW,
+            },
             "rows": [
                 asdict(row) | {"efficient": row.efficient, "cheap": row.cheap} for row in self.rows
             ],
@@ -200,65 +194,83 @@ class Report:
         }
 
     def table(self) -> str:
-        """For the terminal, in Markdown."""
+        """The report as Markdown, for the terminal."""
         return "\n".join([*self._table(), "", *self._notes(), "", *self._responses()])
 
-    def _table(self) -> Iterator[str]:
-        yield self.caption
-        yield ""
-        yield (
-            "| ratio | measured | ideal, samples/s | equal / ideal | equal / (2 x slowest) | "
-            "auto / ideal | shares | these allow | target | cost | target |"
-        )
-        yield "|---|---|---|---|---|---|---|---|---|---|---|"
-        for row in self.rows:
-            yield (
-                f"| 1:{row.ratio} | 1:{row.measured_ratio:.2f} | {row.ideal:.3g} | {row.equal:.1%} "
-                f"| {row.held_back:.2f} | **{row.auto.median:.1%}** ({row.auto.least:.1%} to "
-                f"{row.auto.most:.1%}) | {_listed(row.shares)} | {row.allowed:.1%} | "
-                f"{_verdict(row.efficient)} | {row.cost:.2%} | {_verdict(row.cheap)} |"
+    def _table(self) -> list[str]:
+        head = [
+            *("ratio", "measured", "ideal, samples/s", "equal / ideal", "equal / (2 x slowest)"),
+            *("auto / ideal", "shares", "these permit", "target", "cost", "target"),
+        ]
+        rows = [
+            (
+                f"1:{row.ratio}",
+                f"1:{row.measured_ratio:.2f}",
+                f"{row.ideal:.3g}",
+                f"{row.equal:.1%}",
+                f"{row.held_back:.2f}",
+                f"**{row.auto.median:.1%}** ({row.auto.least:.1%} to {row.auto.most:.1%})",
+                " + ".join(map(str, row.shares)),
+                f"{row.allowed:.1%}",
+                _verdict(row.efficient),
+                f"{row.cost:.2%}",
+                _verdict(row.cheap),
             )
+            for row in self.rows
+        ]
+        return [self.caption, "", *markdown_table(head, rows)]
 
-    def _notes(self) -> Iterator[str]:
-        yield (
-            f"Targets: auto at least {EFFICIENCY:.0%} of the ideal, which is the sum of what both "
-            f"ranks do alone at the same time; cost under {COST:.0%} of the time. Not counted: the "
-            f"speed trials, the first {WARM_UP} steps of auto, the first {WARM_UP_FIXED} of the "
-            "others. The cost is that of all steps: the exchange before each (on the rank that "
-            "waits for nobody; it sums up losses as well), the reckoning, and drawing anew."
-        )
-        yield ""
-        yield "| ratio | speed trials | computing | exchange | other programs | command |"
-        yield "|---|---|---|---|---|---|"
-        for row in self.rows:
-            computing = ", ".join(f"{part:.1%}" for part in row.computing)
-            yield (
-                f"| 1:{row.ratio} | {row.trials:.1f} s | {computing} | {row.exchange:.2%} | "
-                f"{row.others:.1%} | `{row.command}` |"
+    def _notes(self) -> list[str]:
+        rows = [
+            (
+                f"1:{row.ratio}",
+                f"{row.trials:.1f} s",
+                ", ".join(f"{part:.1%}" for part in row.computing),
+                f"{row.exchange:.2%}",
+                f"{row.others:.1%}",
+                f"`{row.command}`",
             )
+            for row in self.rows
+        ]
+        head = ("ratio", "speed trials", "computing", "exchange", "other programs", "command")
+        return [
+            f"Targets: auto at least {EFFICIENCY:.0%} of the ideal, which is the sum of both ranks "
+            f"alone at the same time; cost below {COST:.0%} of the time. Not counted: the speed "
+            f"trials, the first {WARM_UP} steps of auto, the first {WARM_UP_FIXED} of the others. "
+            "The cost is that of all steps: the exchange before each step (on the rank that waits "
+            "for nobody; it also sums the losses), computing shares, and preparing samples again.",
+            "",
+            *markdown_table(head, rows),
+        ]
 
     def _responses(self) -> Iterator[str]:
         if self.change is None:
-            yield "Nothing was slowed in the midst of a run: no ratio is above 1."
+            yield "No run with a change of speed: no ratio is above 1."
             return
         yield (
-            f"Rank 1 is slowed 1:{self.change.ratio} in the midst of a run, and recovers; other "
-            f"programs took {self.change.others:.1%} of the cores. Target: {MOST_OF_THE_WAY:.0%} "
-            f"of the way within {SOON} steps"
+            f"Rank 1 is slowed down 1:{self.change.ratio} in the middle of a run, and recovers; "
+            f"other programs used {self.change.others:.1%} of the cores. Target: "
+            f"{FOLLOWED_FRACTION:.0%} of the way within {STEPS_TO_FOLLOW} steps"
         )
         yield ""
-        yield "| rank 1 | its share | fitting | first correction | most of the way | target |"
-        yield "|---|---|---|---|---|---|"
-        for found in self.responses:
-            yield (
-                f"| {found.event} | {found.before} | {found.fitting:.1f} | {_after(found.first)} | "
-                f"{_after(found.followed)} | {_verdict(found.soon)} |"
+        head = ("rank 1", "its share", "fitting", "first correction", "most of the way", "target")
+        rows = [
+            (
+                found.event,
+                str(found.before),
+                f"{found.fitting:.1f}",
+                _after(found.first),
+                _after(found.followed),
+                _verdict(found.soon),
             )
+            for found in self.responses
+        ]
+        yield from markdown_table(head, rows)
 
 
-def _row(found: Sequence[Measurement], command: str) -> Row:
+def _row(found: Sequence[BalanceMeasurement], command: str) -> BalanceRow:
     shares = mode(m.shares for m in found)
-    return Row(
+    return BalanceRow(
         ratio=found[0].ratio,
         measured_ratio=spread([m.measured_ratio for m in found]),
         ideal=spread([m.ideal for m in found]),
@@ -266,7 +278,7 @@ def _row(found: Sequence[Measurement], command: str) -> Row:
         held_back=spread([m.equal / (2 * min(m.alone)) for m in found]),
         auto=spread([m.auto / m.ideal for m in found]),
         shares=shares,
-        allowed=median(allowed(shares, m.alone) for m in found),
+        allowed=median(allowed_fraction(shares, m.alone) for m in found),
         computing=tuple(median(parts) for parts in zip(*(m.computing for m in found), strict=True)),
         trials=spread([m.trials for m in found]),
         exchange=spread([m.exchange for m in found]),
@@ -276,19 +288,15 @@ def _row(found: Sequence[Measurement], command: str) -> Row:
     )
 
 
-def allowed(shares: Sequence[int], alone: Sequence[float]) -> float:
-    """The part of the ideal throughput at which the rank that is done last allows to work.
+def allowed_fraction(shares: Sequence[int], alone: Sequence[float]) -> float:
+    """The fraction of the ideal throughput that the slowest rank permits with some shares.
 
     Args:
         shares: Samples of each rank in a step.
-        alone: Samples a second of each.
+        alone: Samples a second of each rank alone.
     """
     slowest = max(share / rate for share, rate in zip(shares, alone, strict=True))
     return sum(shares) / slowest / sum(alone)
-
-
-def _listed(shares: Sequence[int]) -> str:
-    return " + ".join(map(str, shares))
 
 
 def _verdict(met: bool) -> str:

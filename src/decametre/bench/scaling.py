@@ -1,8 +1,9 @@
 """How much faster is training on more ranks? Weak and strong scaling, measured.
 
-Weak: every rank takes the recipe's batch. Strong: the ranks share it. Steps are those of
-`training/loop.py`, with drawing patches and all exchange. Every measurement is a line of a CSV
-file, to which the next job appends: it may have another number of ranks, but no other hardware.
+Weak scaling: each rank takes the recipe's batch. Strong scaling: the ranks share it. The steps are
+those of `training/loop.py`, including the preparation of samples and all communication. Each
+measurement is a line of a CSV file, to which later jobs append measurements with other numbers of
+ranks on the same hardware.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -21,8 +21,10 @@ from pathlib import Path
 
 import torch
 
+from decametre.bench.hardware import describe_hardware, dtype_name
+from decametre.bench.report_files import output_errors
 from decametre.bench.train import synchronize
-from decametre.device import choose_devices, choose_precision
+from decametre.device import choose_precision
 from decametre.errors import OutputError, TrainingError
 from decametre.recipes.reading import AnyRecipe
 from decametre.recipes.tasks import build_task
@@ -38,23 +40,23 @@ log = logging.getLogger(__name__)
 
 MEASURED = "measured.csv"
 WARM_UP = 3
-"""Steps before those that are timed: memory, the library's choices and DDP's buckets settle."""
+"""Steps before those that are timed: memory is allocated, kernels and DDP's buckets are chosen."""
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """Some steps of training, timed.
+class ScalingMeasurement:
+    """The time of some steps of training.
 
     Attributes:
-        recipe: Its name.
-        ranks: How many shared a step.
+        recipe: Name of the recipe.
+        ranks: Number of ranks.
         batch: Samples of a step, over all ranks.
-        rank_batch: The recipe's batch: what each rank takes in weak scaling, and all of them
-            together in strong scaling. One rank also takes less, for the model.
-        steps: How many were timed.
-        seconds: What they took together.
-        gradient_bytes: Of all weights that are trained, in float32.
-        hardware: In words, with the threads of each rank and the precision.
+        rank_batch: The recipe's batch: samples of each rank in weak scaling, and of all ranks
+            together in strong scaling. A single rank is also measured with less, for the model.
+        steps: Number of timed steps.
+        seconds: Time of all of them.
+        gradient_bytes: Size of the gradient in float32.
+        hardware: Hardware, threads of each rank and precision, as text.
     """
 
     recipe: str
@@ -72,11 +74,11 @@ class Measurement:
         return self.batch * self.steps / self.seconds
 
 
-def read_measurements(folder: Path) -> list[Measurement]:
-    """What was measured so far; nothing where there is no file.
+def read_measurements(folder: Path) -> list[ScalingMeasurement]:
+    """Read the measurements in a folder; empty if there is no file.
 
     Raises:
-        OutputError: The file is none of ours.
+        OutputError: The file has another format.
     """
     path = folder / MEASURED
     if not path.exists():
@@ -85,66 +87,65 @@ def read_measurements(folder: Path) -> list[Measurement]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             return [
-                Measurement(
-                    **{f.name: kinds[str(f.type)](row[f.name]) for f in fields(Measurement)}
+                ScalingMeasurement(
+                    **{f.name: kinds[str(f.type)](row[f.name]) for f in fields(ScalingMeasurement)}
                 )
                 for row in csv.DictReader(file)
             ]
     except (KeyError, TypeError, ValueError, OSError) as error:
-        raise OutputError(f"{path}: holds no measurements of this bench ({error})") from error
+        raise OutputError(f"{path}: not a file of scaling measurements ({error})") from error
 
 
-def append_measurements(folder: Path, new: Iterable[Measurement]) -> None:
-    """Add lines to the file.
+def append_measurements(folder: Path, new: Iterable[ScalingMeasurement]) -> None:
+    """Append measurements to the file in a folder, which is created.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
-    try:
+    with output_errors(folder):
         folder.mkdir(exist_ok=True)
         with (folder / MEASURED).open("a", newline="", encoding="utf-8") as file:
-            names = [f.name for f in fields(Measurement)]
+            names = [f.name for f in fields(ScalingMeasurement)]
             writer = csv.DictWriter(file, names, lineterminator="\n")
             if not file.tell():
                 writer.writeheader()
             writer.writerows(map(asdict, new))
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write ({error.strerror or error})") from error
 
 
 def check_comparable(folder: Path, recipes: Iterable[AnyRecipe], ranks: int, hardware: str) -> None:
-    """See that what will be measured has something to be compared with.
+    """Check that new measurements can be compared with those in the folder.
 
     Raises:
-        OutputError: What the folder holds was measured on other hardware.
-        TrainingError: One rank was not measured.
+        OutputError: Those in the folder were taken on other hardware.
+        TrainingError: A recipe was not measured on one rank before.
     """
     before = read_measurements(folder)
     for other in {measured.hardware for measured in before} - {hardware}:
         raise OutputError(
-            f"{folder / MEASURED} was measured on {other}, and this is {hardware}; give another "
+            f"{folder / MEASURED} was measured on {other}, but this is {hardware}; use another "
             "--out, or the same threads and precision"
         )
     alone = {(measured.recipe, measured.rank_batch) for measured in before if measured.ranks == 1}
     for recipe in recipes:
         if ranks > 1 and (recipe.name, recipe.optimization.batch) not in alone:
             raise TrainingError(
-                f"{folder} has no {recipe.name} with batches of {recipe.optimization.batch} on one "
-                "rank, to compare with; measure that first, with the same --out"
+                f"{folder} has no measurement of {recipe.name} with batches of "
+                f"{recipe.optimization.batch} on one rank to compare with; take that first, with "
+                "the same --out"
             )
 
 
 def measure_in_turn(ranks: Sequence[int], repeat: int, folder: Path, words: Sequence[str]) -> None:
-    """Measure with processes that are started here, for each number of ranks in turn.
+    """Measure with new processes on this machine; the numbers of ranks alternate.
 
-    Every rank has as many threads as there are cores for where most ranks run, or as many as
-    `OMP_NUM_THREADS` says.
+    Each rank has `OMP_NUM_THREADS` threads; by default the cores divided by the largest number of
+    ranks.
 
     Args:
-        ranks: Numbers of them, rising from 1.
-        repeat: How often.
-        folder: Where they append to the file.
-        words: Of their command line, behind `decametre bench scaling`.
+        ranks: Numbers of ranks, rising from 1.
+        repeat: How often each is measured.
+        folder: Folder of the file to which they append.
+        words: Their command line after `decametre bench scaling`.
 
     Raises:
         TrainingError: A rank failed.
@@ -168,11 +169,11 @@ def measure_in_turn(ranks: Sequence[int], repeat: int, folder: Path, words: Sequ
 
 
 def start_ranks(count: int, words: Iterable[str]) -> None:
-    """Measure with so many new processes on this machine, by torchrun.
+    """Measure with new processes on this machine, started by torchrun.
 
     Args:
-        count: How many.
-        words: Of the command line, behind `decametre bench`.
+        count: Number of processes.
+        words: Their command line after `decametre bench`.
 
     Raises:
         TrainingError: A rank failed.
@@ -184,46 +185,47 @@ def start_ranks(count: int, words: Iterable[str]) -> None:
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            _, said = process.communicate()
+            _, err = process.communicate()
         except BaseException:
-            process.terminate()  # torchrun ends its ranks
+            process.terminate()  # torchrun then ends its ranks
             raise
     if process.returncode:
-        mistakes = re.findall(r"^decametre: error: (.*)$", said, flags=re.MULTILINE)
-        if not mistakes:
-            log.error("%s", said)
-        raise TrainingError(mistakes[0] if mistakes else f"{count} ranks failed; see above why")
+        messages = re.findall(r"^decametre: error: (.*)$", err, flags=re.MULTILINE)
+        if not messages:
+            log.error("%s", err)
+        raise TrainingError(messages[0] if messages else f"{count} ranks failed; see above")
 
 
 def measure_here(
     recipes: Sequence[AnyRecipe],
     folder: Path,
-    place: RankInfo,
+    info: RankInfo,
     device: str,
     precision: str,
     steps: int,
     repeat: int,
 ) -> None:
-    """Measure with the ranks that the launcher started, and append to the folder's file.
+    """Measure with the ranks that a launcher started, and append to the folder's file.
 
     Args:
-        recipes: With products to train and validate on.
-        folder: Of the file; rank 0 alone looks there.
-        place: Of this process.
-        device: See `ranks.joined`.
-        precision: See `inference.device.choose_precision`.
-        steps: How many each measurement takes.
-        repeat: How often each is taken.
+        recipes: With products for training and validation.
+        folder: Folder of the file; only rank 0 uses it.
+        info: Position of this process.
+        device: See `ranks.join_ranks`.
+        precision: See `decametre.device.choose_precision`.
+        steps: Timed steps of each measurement.
+        repeat: How often each measurement is taken.
 
     Raises:
         DecametreError: As in training, or see `check_comparable`.
     """
-    with join_ranks(place, device) as ranks:
+    with join_ranks(info, device) as ranks:
         dtype = ranks.broadcast(choose_precision(precision, ranks.device))
-        hardware = " + ".join(sorted(set(ranks.gather(hardware_of(ranks.device, dtype)))))
+        mine = describe_hardware(ranks.device, dtype_name(dtype), torch.get_num_threads())
+        hardware = " + ".join(sorted(set(ranks.gather(mine))))
         if ranks.is_first:
             check_comparable(folder, recipes, ranks.size, hardware)
-            append_measurements(folder, [])  # a folder that cannot be written is known now
+            append_measurements(folder, [])  # fails now if the folder cannot be written
         for recipe in recipes:
             found = measure(recipe, ranks, dtype, steps, repeat, hardware)
             if ranks.is_first:
@@ -237,8 +239,8 @@ def measure(
     steps: int,
     repeat: int,
     hardware: str,
-) -> list[Measurement]:
-    """Time a recipe's steps; batches take turns, so that a busy moment does not meet one alone."""
+) -> list[ScalingMeasurement]:
+    """Time the steps of a recipe. Batch sizes alternate, so that a busy moment affects all."""
     optimization = recipe.optimization
     task = build_task(recipe, None, ranks.device, precision)
     state = initial_state(task.network, optimization)
@@ -262,14 +264,14 @@ def measure(
             train_step(state, task.steps, optimization, gradient, mine, exchange.first)
             if step == WARM_UP - 1:
                 synchronize(ranks.device)
-                ranks.sum([0.0])  # all begin together
+                ranks.sum([0.0])  # all ranks begin together
                 begun = time.perf_counter()
         synchronize(ranks.device)
-        ranks.sum([0.0])  # and end with the last
+        ranks.sum([0.0])  # wait for the last rank
         return time.perf_counter() - begun
 
     return [
-        Measurement(
+        ScalingMeasurement(
             recipe=recipe.name,
             ranks=ranks.size,
             batch=batch,
@@ -285,36 +287,7 @@ def measure(
 
 
 def batches_of(batch: int, ranks: int, unit: int = 1) -> list[int]:
-    """What to measure: the weak and the strong global batch; of one rank also parts of its own."""
+    """Global batches to measure: weak and strong scaling; for one rank also smaller batches."""
     if ranks == 1:
         return [size for size in trial_sizes(batch, unit) if size <= batch]
     return [ranks * batch, *([batch] if batch >= ranks * unit else [])]
-
-
-def hardware_of(device: torch.device, precision: torch.dtype) -> str:
-    """This rank's hardware, in words."""
-    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
-    threads = torch.get_num_threads()
-    words = [
-        *gpu,
-        processor_name(),
-        f"{threads} thread{'s' if threads > 1 else ''} a rank",
-        str(precision).removeprefix("torch."),
-        f"torch {torch.__version__}",
-    ]
-    return ", ".join(words)
-
-
-def resolve_precision(precision: str, device: str) -> str:
-    """The precision that all processes will take: `auto` is found by timing, once for all."""
-    return str(choose_precision(precision, choose_devices(device)[0])).removeprefix("torch.")
-
-
-def processor_name() -> str:
-    """The processor's model, as far as the system tells."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()

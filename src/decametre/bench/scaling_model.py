@@ -1,9 +1,9 @@
-"""A model of data parallelism on many devices: what it predicts is no measurement.
+"""A model of data parallelism on many devices. Its predictions are not measurements.
 
-A step is computing, plus what is left to wait for when gradients go round a ring of all ranks
-(Patarasuk and Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002) while back-propagation still
-runs. Ranks are equally fast, all links of the ring are alike, and data never are late. Libraries
-take trees in place of rings on many ranks, whose latency grows less.
+The time of a step is the compute time, plus the part of a ring all-reduce of the gradients
+(Patarasuk and Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002) that is not hidden by
+back-propagation. All ranks are equally fast, all links are equal, and samples are never late. For
+many ranks, libraries use trees instead of rings, whose latency grows more slowly.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ import math
 from dataclasses import dataclass
 
 BUCKET = 25 * 2**20
-"""Gradients travel in pieces of so many bytes, each with the latency of a whole round: DDP's."""
+"""Bytes of a bucket of gradients in DDP; each adds the latency of a complete round."""
 
 BACKWARD = 2 / 3
-"""Share of a step's computing that is back-propagation: two products a layer, and one forward."""
+"""Fraction of the compute time spent on back-propagation: two of three products of each layer."""
 
 MODEL_RANKS = tuple(2**power for power in range(2, 11))
-"""4 to 1024."""
+"""Numbers of ranks for which the model is evaluated: 4 to 1024."""
 
 
 @dataclass(frozen=True)
 class Interconnect:
-    """What gradients travel through.
+    """The network between ranks.
 
     Attributes:
-        latency: Seconds of a hop from rank to rank. The default is that of one over InfiniBand,
-            the library's part with it.
-        bandwidth: Bytes a second of each link. The default is what is left of 100 Gbit/s.
-        overlap: Share of the exchange that can run during back-propagation. The first gradients are
-            there when it has begun, the last ones when it has ended: neither 0 nor 1.
+        latency: Seconds of a hop between two ranks. The default is typical of InfiniBand, including
+            the communication library.
+        bandwidth: Bytes a second of each link. The default is the net rate of 100 Gbit/s.
+        overlap: Fraction of the exchange that can run during back-propagation: above 0, because the
+            first gradients are complete soon after it begins, and below 1, because the last ones
+            are complete when it ends.
     """
 
     latency: float = 5e-6
@@ -38,7 +39,7 @@ class Interconnect:
     overlap: float = 0.5
 
     def exchange(self, ranks: int, size: int) -> float:
-        """Seconds to add up `size` bytes of gradients over a ring of ranks."""
+        """Seconds of a ring all-reduce of `size` bytes of gradients."""
         hops = 2 * (ranks - 1)
         pieces = math.ceil(size / BUCKET)
         return hops * pieces * self.latency + hops / ranks * size / self.bandwidth
@@ -47,15 +48,15 @@ class Interconnect:
         """Seconds of a step.
 
         Args:
-            computing: Seconds that each rank computes in it.
-            ranks: How many there are.
+            computing: Compute time of each rank in seconds.
+            ranks: Number of ranks.
             size: Bytes of gradients.
         """
         exchange = self.exchange(ranks, size)
         return computing + exchange - min(self.overlap * exchange, BACKWARD * computing)
 
     def computing(self, step: float, ranks: int, size: int) -> float:
-        """The inverse of `step`: seconds of computing in a step of so many seconds."""
+        """The inverse of `step`: the compute time in a step of `step` seconds."""
         exchange = self.exchange(ranks, size)
         found = step - (1 - self.overlap) * exchange
         if self.overlap * exchange > BACKWARD * found:
@@ -70,17 +71,17 @@ PUBLISHED_BATCH = 64
 """Patches a GPU (section 3.5)."""
 
 PUBLISHED_EPOCH = 311_536
-"""60 % of its 519226 patches. The paper does not say what share is trained on; with 90 %, the
-model's errors change by less than one hundredth."""
+"""Patches of an epoch: 60 % of 519226. The paper does not state which fraction is used for
+training; with 90 %, the errors of the model change by less than 0.01."""
 
 PUBLISHED_GRADIENTS = 25_600_000 * 4
-"""Bytes: the weights of ResNet-50 in float32."""
+"""Bytes of the gradients: the weights of ResNet-50 in float32."""
 
 
 def published_epochs(interconnect: Interconnect) -> dict[int, float]:
-    """What the model says to the published seconds of an epoch.
+    """The model's seconds of an epoch for the published numbers of GPUs.
 
-    One number, the computing in a step, is taken from the published epoch on 4 GPUs; all others
+    One number, the compute time of a step, is fitted to the published epoch on 4 GPUs; all others
     are predicted.
     """
 

@@ -1,49 +1,44 @@
-"""The files of a scaling report: its points as CSV, JSON and a figure."""
+"""The files of a scaling report: points as CSV and JSON, and a figure."""
 
 from __future__ import annotations
 
-import csv
-import json
-import textwrap
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from decametre.bench.scaling_report import SCALINGS, Point, Report
-from decametre.errors import OutputError
+from decametre.bench.report_files import (
+    new_figure,
+    output_errors,
+    save_figure,
+    write_csv,
+    write_json,
+)
+from decametre.bench.scaling_report import SCALINGS, ScalingPoint, ScalingReport
 
 COLOURS = {"weak": "C0", "strong": "C1"}
 
 
-def write_report(report: Report, folder: Path) -> None:
+def write_report(report: ScalingReport, folder: Path) -> None:
     """Write `scaling.csv`, `scaling.json` and `scaling.png`.
 
     Raises:
         OutputError: The folder cannot be written.
     """
-    try:
-        with (folder / "scaling.csv").open("w", newline="", encoding="utf-8") as file:
-            names = [field.name for field in fields(Point)]
-            writer = csv.DictWriter(file, names, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(map(asdict, report.points))
-        document = json.dumps(report.to_dict(), indent=2)
-        (folder / "scaling.json").write_text(document + "\n", encoding="utf-8")
+    with output_errors(folder):
+        write_csv(folder / "scaling.csv", [asdict(point) for point in report.points])
+        write_json(folder / "scaling.json", report.to_dict())
         draw_scaling(report, folder / "scaling.png")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write ({error.strerror or error})") from error
 
 
-def draw_scaling(report: Report, path: Path) -> None:
-    """Throughput and efficiency over ranks, a row a recipe, as Fig. 3 and 4 of Zhang et al. (2020).
+def draw_scaling(report: ScalingReport, path: Path) -> None:
+    """Draw throughput and efficiency over ranks, as in Fig. 3 and 4 of Zhang et al. (2020).
 
-    Measured points are solid, with bars from the least to the most; the model is dashed.
+    Each recipe has a row. Measurements are solid lines, with bars from minimum to maximum; the
+    model is dashed.
     """
     recipes = list(dict.fromkeys(point.recipe for point in report.points))
-    figure = Figure(figsize=(9, 1.6 + 2.8 * len(recipes)), dpi=120)
-    figure.set_layout_engine("constrained")
+    figure = new_figure(9, 1.6 + 2.8 * len(recipes))
     for (left, right), recipe in zip(
         figure.subplots(len(recipes), 2, squeeze=False), recipes, strict=True
     ):
@@ -64,19 +59,15 @@ def draw_scaling(report: Report, path: Path) -> None:
             axes.set_xscale("log", base=2)
             axes.set_xticks(ranks, [str(n) for n in ranks], fontsize=7)
             axes.set_xlabel("ranks")
-            axes.spines[["top", "right"]].set_visible(False)
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=5, frameon=False, fontsize=8)
     caption = (
         f"Measured: {report.hardware}; median, least and most of {report.repeats}. "
         f"{report.caption_of_model()}."
     )
-    figure.supxlabel(textwrap.fill(caption, 140), fontsize=7)
-    figure.savefig(path)
+    save_figure(figure, left, caption, path)
 
 
-def _draw(left: Axes, right: Axes, points: list[Point]) -> None:
-    """A line of throughput and one of efficiency, all of one scaling and source."""
+def _draw(left: Axes, right: Axes, points: list[ScalingPoint]) -> None:
+    """Draw throughput and efficiency of points of one scaling and source."""
     if not points:
         return
     first, modelled = points[0], points[0].source == "model"

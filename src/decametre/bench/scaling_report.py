@@ -1,4 +1,4 @@
-"""What measurements of scaling come to: points with their spread, and beside them a model's."""
+"""Results of `bench scaling`: measured points with their spread, and those of a model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Literal
 
-from decametre.bench.scaling import Measurement
+from decametre.bench.report_files import markdown_table
+from decametre.bench.scaling import ScalingMeasurement
 from decametre.bench.scaling_model import MODEL_RANKS, PUBLISHED, Interconnect, published_epochs
 from decametre.training.load_balancing import fit_speed
 
 SAMPLES = 100_000
-"""The fixed number of samples whose time is told."""
+"""Number of samples whose time is reported."""
 
 Scaling = Literal["weak", "strong"]
 
@@ -21,20 +22,20 @@ SCALINGS: tuple[Scaling, ...] = ("weak", "strong")
 
 
 @dataclass(frozen=True)
-class Point:
+class ScalingPoint:
     """A throughput.
 
     Attributes:
-        recipe: Its name.
+        recipe: Name of the recipe.
         scaling: `weak`: each rank takes the recipe's batch. `strong`: they share it.
-        source: `model` is no measurement.
-        ranks: How many.
+        source: Whether it was measured or computed by the model.
+        ranks: Number of ranks.
         batch: Samples of a step, over all ranks.
-        rate: Samples a second; of measurements the median.
-        least: Of the measurements; of the model as `rate`.
-        most: See `least`.
-        efficiency: `rate` over that of one rank times `ranks`, both of one source.
-        seconds: For `SAMPLES` samples.
+        rate: Samples a second; the median of the measurements.
+        least: Minimum of the measurements; for the model equal to `rate`.
+        most: Maximum, likewise.
+        efficiency: `rate` over `ranks` times the rate of one rank from the same source.
+        seconds: Time for `SAMPLES` samples.
     """
 
     recipe: str
@@ -50,32 +51,32 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Report:
-    """Measurements of one hardware, and what a model makes of them.
+class ScalingReport:
+    """Measurements on one hardware, and predictions of a model from them.
 
     Attributes:
-        measurements: Of any recipes and numbers of ranks; each recipe on one rank, too.
-        interconnect: Of the model.
+        measurements: Measurements of any recipes and numbers of ranks, including one rank.
+        interconnect: Interconnect of the model.
     """
 
-    measurements: Sequence[Measurement]
+    measurements: Sequence[ScalingMeasurement]
     interconnect: Interconnect
 
     @property
     def hardware(self) -> str:
-        """On which it was measured."""
+        """The hardware of the measurements, as text."""
         return self.measurements[0].hardware
 
     @property
     def repeats(self) -> int:
-        """How often each point was measured, at least."""
+        """The least number of measurements of a point."""
         keys = [(m.recipe, m.rank_batch, m.ranks, m.batch) for m in self.measurements]
         return min(keys.count(key) for key in keys)
 
     @cached_property
-    def points(self) -> list[Point]:
-        """By recipe, scaling, source and ranks."""
-        groups: dict[tuple[str, int], list[Measurement]] = {}
+    def points(self) -> list[ScalingPoint]:
+        """All points, ordered by recipe, scaling, source and ranks."""
+        groups: dict[tuple[str, int], list[ScalingMeasurement]] = {}
         for measured in self.measurements:
             groups.setdefault((measured.recipe, measured.rank_batch), []).append(measured)
         return [
@@ -86,7 +87,7 @@ class Report:
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as plain values, for JSON."""
         epochs = published_epochs(self.interconnect)
         return {
             "hardware": self.hardware,
@@ -100,16 +101,16 @@ class Report:
         }
 
     def caption_of_model(self) -> str:
-        """What the model assumes, in words."""
+        """The assumptions of the model, as text."""
         ring = self.interconnect
         return (
-            "Model, not measured: ranks as fast as the one that was measured, float32 gradients in "
+            "Model, not measured: ranks as fast as the measured one, float32 gradients in "
             f"a ring of {ring.latency * 1e6:g} µs and {ring.bandwidth / 1e9:g} GB/s, "
             f"{ring.overlap:.0%} of it during back-propagation"
         )
 
     def table(self) -> str:
-        """For the terminal, in Markdown: what was measured, the model, and how far to trust it."""
+        """The report as Markdown: measurements, model, and the errors of the model."""
         return "\n".join(
             [
                 f"Measured: {self.hardware}; median (least to most) of {self.repeats}",
@@ -120,41 +121,58 @@ class Report:
                 "",
                 *self._model_table(),
                 "",
-                "The same model beside the epochs of Sedona et al. (2019), ResNet-50 on V100; its "
-                f"computing is fitted to {min(PUBLISHED)} GPUs",
+                "The same model compared with epochs of Sedona et al. (2019), ResNet-50 on V100; "
+                f"its compute time is fitted to {min(PUBLISHED)} GPUs",
                 "",
                 *self._published_table(),
             ]
         )
 
-    def _measured_table(self) -> Iterator[str]:
-        yield f"| recipe | scaling | ranks | batch | samples/s | efficiency | {SAMPLES} samples |"
-        yield "|---|---|---|---|---|---|---|"
-        for p in self.points:
-            if p.source == "measured":
-                yield (
-                    f"| {p.recipe} | {p.scaling} | {p.ranks} | {p.batch} | "
-                    f"{_short(p.rate)} ({_short(p.least)} to {_short(p.most)}) | "
-                    f"{p.efficiency:.1%} | {p.seconds:.0f} s |"
-                )
+    def _measured_table(self) -> list[str]:
+        head = ("recipe", "scaling", "ranks", "batch", "samples/s", "efficiency")
+        rows = [
+            (
+                p.recipe,
+                p.scaling,
+                str(p.ranks),
+                str(p.batch),
+                f"{_short(p.rate)} ({_short(p.least)} to {_short(p.most)})",
+                f"{p.efficiency:.1%}",
+                f"{p.seconds:.0f} s",
+            )
+            for p in self.points
+            if p.source == "measured"
+        ]
+        return markdown_table((*head, f"{SAMPLES} samples"), rows)
 
-    def _model_table(self) -> Iterator[str]:
-        yield "| recipe | scaling | ranks | batch | samples/s, model | efficiency, model |"
-        yield "|---|---|---|---|---|---|"
-        for p in self.points:
-            if p.source == "model":
-                yield (
-                    f"| {p.recipe} | {p.scaling} | {p.ranks} | {p.batch} | {_short(p.rate)} | "
-                    f"{p.efficiency:.1%} |"
-                )
+    def _model_table(self) -> list[str]:
+        head = ("recipe", "scaling", "ranks", "batch", "samples/s, model", "efficiency, model")
+        rows = [
+            (
+                p.recipe,
+                p.scaling,
+                str(p.ranks),
+                str(p.batch),
+                _short(p.rate),
+                f"{p.efficiency:.1%}",
+            )
+            for p in self.points
+            if p.source == "model"
+        ]
+        return markdown_table(head, rows)
 
-    def _published_table(self) -> Iterator[str]:
-        yield "| GPUs | published | model | error |"
-        yield "|---|---|---|---|"
+    def _published_table(self) -> list[str]:
         epochs = published_epochs(self.interconnect)
-        for gpus, seconds in PUBLISHED.items():
-            error = epochs[gpus] / seconds - 1
-            yield f"| {gpus} | {seconds} s | {epochs[gpus]:.1f} s | {error:+z.1%} |"
+        rows = [
+            (
+                str(gpus),
+                f"{seconds} s",
+                f"{epochs[gpus]:.1f} s",
+                f"{epochs[gpus] / seconds - 1:+z.1%}",
+            )
+            for gpus, seconds in PUBLISHED.items()
+        ]
+        return markdown_table(("GPUs", "published", "model", "error"), rows)
 
 
 def _short(rate: float) -> str:
@@ -165,8 +183,8 @@ def _batch(scaling: Scaling, ranks: int, rank_batch: int) -> int:
     return rank_batch * ranks if scaling == "weak" else rank_batch
 
 
-def _measured(group: Sequence[Measurement], scaling: Scaling) -> Iterator[Point]:
-    """The points of one recipe; that of one rank is in both scalings."""
+def _measured(group: Sequence[ScalingMeasurement], scaling: Scaling) -> Iterator[ScalingPoint]:
+    """The measured points of one recipe; that of one rank belongs to both scalings."""
     rates: dict[tuple[int, int], list[float]] = {}
     for measured in group:
         rates.setdefault((measured.ranks, measured.batch), []).append(measured.rate)
@@ -176,7 +194,7 @@ def _measured(group: Sequence[Measurement], scaling: Scaling) -> Iterator[Point]
         batch = _batch(scaling, ranks, rank_batch)
         if found := rates.get((ranks, batch)):
             rate = median(found)
-            yield Point(
+            yield ScalingPoint(
                 recipe=group[0].recipe,
                 scaling=scaling,
                 source="measured",
@@ -191,9 +209,9 @@ def _measured(group: Sequence[Measurement], scaling: Scaling) -> Iterator[Point]
 
 
 def _modelled(
-    group: Sequence[Measurement], scaling: Scaling, interconnect: Interconnect
-) -> Iterator[Point]:
-    """What the model says of the recipe, from the steps of one rank."""
+    group: Sequence[ScalingMeasurement], scaling: Scaling, interconnect: Interconnect
+) -> Iterator[ScalingPoint]:
+    """The points of the model for one recipe, from the steps of one rank."""
     alone = [measured for measured in group if measured.ranks == 1]
     speed = fit_speed([m.batch for m in alone], [m.seconds / m.steps for m in alone])
     rank_batch = group[0].rank_batch
@@ -201,9 +219,9 @@ def _modelled(
         batch = _batch(scaling, ranks, rank_batch)
         if batch < ranks:
             return
-        computing = speed.seconds(-(-batch // ranks))  # of the rank with most
+        computing = speed.seconds(-(-batch // ranks))  # the rank with most samples
         rate = batch / interconnect.step(computing, ranks, group[0].gradient_bytes)
-        yield Point(
+        yield ScalingPoint(
             recipe=group[0].recipe,
             scaling=scaling,
             source="model",

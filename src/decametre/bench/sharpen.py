@@ -1,6 +1,7 @@
-"""How long a full tile takes, where the time goes, and what a peer's network would cost.
+"""Time of a full tile, stage by stage, compared with that of a published network.
 
-Everything is measured in one run on one machine: figures of different machines do not compare.
+Everything is measured in one run on one machine, because results of different machines cannot be
+compared.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from decametre.bench.hardware import dtype_name
+from decametre.bench.report_files import markdown_table
 from decametre.bench.synthetic_safe import make_safe
 from decametre.choices import DEFAULT_TILE, FULL_SIZE
 from decametre.device import choose_devices, choose_precision
@@ -38,32 +41,33 @@ from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener
 log = logging.getLogger(__name__)
 
 PEER_EDGE = 690
-"""Edge in 10 m pixels of the windows on which our networks and the peer's are compared."""
+"""Edge in 10 m pixels of the window on which the networks are compared."""
 
 PAIRS = 3
-"""How often both are timed, in turn."""
+"""How often each network is timed; the networks alternate."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was measured. Times in seconds, scaled to the whole product where a sample was timed.
+class SharpenReport:
+    """Times in seconds, scaled to the complete product if only a part was timed.
 
     Attributes:
         size: Rows and columns of the product at 10 m.
-        threads: Of torch and of GDAL.
-        device: Where the networks ran.
-        precision: Of our networks.
-        tile: Edge of a core in 10 m pixels.
-        whole: `decametre sharpen` as a process of its own, start to end.
+        threads: Threads of torch and of GDAL.
+        device: Device of the networks.
+        precision: Precision of the shipped networks.
+        tile: Edge of a core window in 10 m pixels.
+        whole: `decametre sharpen` as a separate process, from start to end.
         peak_memory_gb: Its largest resident memory, in 1e9 bytes.
-        decode: Reading and filling every window with its margin, nothing else.
-        encode: Writing the scratch file and the COG, nothing else.
-        compute: Our networks on one window, times the number of windows.
+        decode: Reading and filling all windows with their margins, alone.
+        encode: Writing the scratch file and the COG, alone.
+        compute: The shipped networks on one window, times the number of windows.
         whole_over_io: whole / (decode + encode).
-        peer_over_compute: Two networks of DSen2's size (one for the 20 m, one for the 60 m bands),
-            float32, over ours, as shipped and in the chosen precision; same windows, in turn.
-        peer_over_compute_float32: The same with ours in float32.
-        one_peer_over_compute: One network of DSen2's size alone, float32, over both of ours.
+        peer_over_compute: Two networks of the size of DSen2 (one for the 20 m, one for the 60 m
+            bands) in float32, over the shipped networks in the chosen precision, on the same
+            window, alternating.
+        peer_over_compute_float32: The same with the shipped networks in float32.
+        one_peer_over_compute: One network of the size of DSen2 in float32, over both shipped ones.
     """
 
     size: int
@@ -82,38 +86,40 @@ class Report:
     one_peer_over_compute: float
 
     def to_dict(self) -> dict[str, float | str]:
-        """The figures, by name."""
+        """The report as plain values, for JSON."""
         return asdict(self)
 
     def table(self) -> str:
-        """The figures as a Markdown table."""
+        """The report as a table in Markdown."""
         rows = [
             ("decoding alone", f"{self.decode:.0f} s"),
             ("computing alone", f"{self.compute:.0f} s"),
             ("encoding alone", f"{self.encode:.0f} s"),
-            ("**the whole**, as one process", f"**{self.whole:.0f} s**"),
+            ("**complete**, as one process", f"**{self.whole:.0f} s**"),
             ("peak resident memory", f"{self.peak_memory_gb:.2f} GB"),
-            ("whole / (decoding + encoding)", f"{self.whole_over_io:.2f}"),
-            ("two trunks of DSen2's size in float32 / compute", f"{self.peer_over_compute:.1f}"),
-            ("the same, ours in float32 too", f"{self.peer_over_compute_float32:.1f}"),
-            ("one trunk of DSen2's size in float32 / compute", f"{self.one_peer_over_compute:.1f}"),
+            ("complete / (decoding + encoding)", f"{self.whole_over_io:.2f}"),
+            ("two networks of DSen2's size in float32 / compute", f"{self.peer_over_compute:.1f}"),
+            ("the same, all in float32", f"{self.peer_over_compute_float32:.1f}"),
+            (
+                "one network of DSen2's size in float32 / compute",
+                f"{self.one_peer_over_compute:.1f}",
+            ),
         ]
         head = (
             f"{self.size} x {self.size} pixels, 12 bands, {self.device} with {self.threads} "
             f"threads, {self.precision}, tiles of {self.tile}"
         )
-        lines = [f"| {head} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)]
-        return "\n".join(lines)
+        return "\n".join(markdown_table((head, ""), rows))
 
 
-def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TILE) -> Report:
-    """Measure.
+def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TILE) -> SharpenReport:
+    """Time all stages of sharpening a full tile.
 
     Args:
-        source: A product whose pixels are mirrored to fill the tile.
-        cache: Where the made product is kept for the next time (about 1 GB at full size).
+        source: Product whose pixels are mirrored to fill the tile.
+        cache: Folder in which the full tile is kept for later runs (about 1 GB at full size).
         size: Rows and columns at 10 m, a multiple of 6.
-        tile: Edge of a core in 10 m pixels.
+        tile: Edge of a core window in 10 m pixels.
     """
     product = open_product(str(full_size_product(source, cache, size)))
     device = choose_devices("auto")[0]
@@ -121,7 +127,7 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TIL
     sharpener = Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, precision)
     cores = split(product.grid.window, tile, sharpener.step)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        log.info("the whole product, as a process of its own")
+        log.info("the complete product, as a separate process")
         whole, memory = whole_run(product, Path(folder) / "whole.tif", tile)
         log.info("decoding alone")
         decode = timed(lambda: decode_all(product, sharpener, cores))
@@ -129,13 +135,13 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TIL
         piece, compute = compute_one(product, sharpener, cores[len(cores) // 2], len(cores))
         log.info("encoding alone")
         encode = timed(lambda: encode_all(product, piece, cores, Path(folder) / "encode.tif"))
-    log.info("our networks and the peer's in turn")
+    log.info("the shipped networks and those of DSen2's size, alternating")
     ours, ours_float32, peer_2x, peer_6x = compare(product, device, precision)
-    return Report(
+    return SharpenReport(
         size=size,
         threads=torch.get_num_threads(),
         device=str(device),
-        precision=str(precision).removeprefix("torch."),
+        precision=dtype_name(precision),
         tile=tile,
         whole=whole,
         peak_memory_gb=memory / 1e9,
@@ -150,18 +156,18 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TIL
 
 
 def full_size_product(source: str, cache: Path, size: int) -> Path:
-    """A SAFE product of full size, made once from a smaller product by mirroring.
+    """A SAFE product of full size, created once from a smaller product by mirroring.
 
     Args:
         source: The smaller product.
-        cache: Where it is kept.
+        cache: Folder in which the result is kept.
         size: Rows and columns at 10 m.
     """
     small = open_product(source)
     folder = cache / f"{small.id}_{size}"
-    for made in folder.glob("*.SAFE"):
-        return made
-    log.info("making a product of %d x %d pixels (once; kept in %s)", size, size, folder)
+    for existing in folder.glob("*.SAFE"):
+        return existing
+    log.info("creating a product of %d x %d pixels (once; kept in %s)", size, size, folder)
     bands = {}
     with BandReader(small, BAND_NAMES) as reader:
         for name in BAND_NAMES:
@@ -169,13 +175,13 @@ def full_size_product(source: str, cache: Path, size: int) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as unfinished:
         mirrored = MirroredBands(bands, size)
-        made = make_safe(Path(unfinished), mirrored, level="L1C", baseline="05.10", offset_dn=-1000)
+        safe = make_safe(Path(unfinished), mirrored, level="L1C", baseline="05.10", offset_dn=-1000)
         folder.mkdir(exist_ok=True)
-        return made.rename(folder / made.name)
+        return safe.rename(folder / safe.name)
 
 
 class MirroredBands(Mapping[str, np.ndarray]):
-    """Bands repeated by mirroring up to a full tile, one at a time: all would take 1.3 GB."""
+    """Bands that are mirrored to a full tile one at a time, because all would take 1.3 GB."""
 
     def __init__(self, bands: Mapping[str, np.ndarray], size: int) -> None:
         self.bands, self.size = bands, size
@@ -193,17 +199,17 @@ class MirroredBands(Mapping[str, np.ndarray]):
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that something takes."""
+    """Seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def whole_run(product: Product, output: Path, tile: int) -> tuple[float, int]:
-    """`decametre sharpen` as users run it: seconds, and largest resident memory in bytes.
+    """Run `decametre sharpen` as a process: seconds, and largest resident memory in bytes.
 
     Raises:
-        DecametreError: It failed.
+        DecametreError: The process failed.
     """
     command = [sys.executable, "-m", "decametre", "sharpen", product.source, str(output)]
     start = time.perf_counter()
@@ -229,7 +235,7 @@ def decode_all(product: Product, sharpener: Sharpener, cores: list[Window]) -> N
 def compute_one(
     product: Product, sharpener: Sharpener, core: Window, count: int
 ) -> tuple[SharpenedWindow, float]:
-    """One core's result, and the seconds that `count` such cores take: median of three runs."""
+    """The result of one core window, and the seconds of `count` of them: median of three runs."""
     window = core.padded(sharpener.halo)
     radiometry = {name: file.radiometry for name, file in product.bands.items()}
     with BandReader(product, sharpener.inputs) as reader:
@@ -240,7 +246,7 @@ def compute_one(
 
 
 def encode_all(product: Product, piece: SharpenedWindow, cores: list[Window], path: Path) -> None:
-    """Write one core's result at every core's place, and make the COG."""
+    """Write the result of one core window at the position of each, and create the COG."""
     radiometry = {name: product.bands[name].radiometry for name in BAND_NAMES}
     with CogWriter(path, product.grid, radiometry) as writer:
         for core in cores:
@@ -255,7 +261,7 @@ def encode_all(product: Product, piece: SharpenedWindow, cores: list[Window], pa
 def compare(
     product: Product, device: torch.device, precision: torch.dtype
 ) -> tuple[float, float, float, float]:
-    """Medians of seconds on one window: ours, ours in float32, the peer's at 2x, and at 6x."""
+    """Median seconds on one window: shipped networks, in float32, DSen2's size at 2x and 6x."""
     core = Window(0, 0, PEER_EDGE, PEER_EDGE)
     networks = [
         Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, precision),
@@ -276,7 +282,7 @@ def compare(
 
 
 def peer(scale: int) -> Model:
-    """A network of DSen2's size (1.79 million weights); for timing, random weights do."""
+    """A network of the size of DSen2 (1.79 million weights), with random weights."""
     bands_in = BANDS_FOR_SCALE[scale]
     margin = DSen2({gsd: len(names) for gsd, names in bands_in.items()}).margin
     card = Card(f"dsen2_{scale}x", "dsen2", {}, bands_in, margin, attribution="")

@@ -1,9 +1,9 @@
-"""A SAFE product made from arrays, in ESA's layout.
+"""Synthetic SAFE products: arrays written in ESA's layout.
 
-Tests and the speed benchmark need products of known content and any size. What is made here has
-ESA's names, folders, metadata elements, JPEG 2000 tiling and georeference, and the pixels that
-were given. It lacks what readers of the bands do not need: the manifest, previews, masks, spectral
-responses, the true-colour image and B10. Sensing time, orbit, angles and cloud cover are made up.
+Tests and benchmarks need products of known content and any size. A synthetic product has ESA's
+names, folders, metadata elements, JPEG 2000 tiling and georeference, and the given pixels. It lacks
+what readers of the bands do not need: manifest, previews, masks, spectral responses, true-colour
+image and B10. Sensing time, orbit, angles and cloud cover are invented.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from decametre.sentinel2.bands import ALL_BANDS
 _TILE_PIXELS = {10: 1024, 20: 640, 60: 192}
 """Edge of the JPEG 2000 tiles, by ground sampling distance in metres."""
 
-_START, _START_NAME, _MADE_NAME = "2023-08-17T10:50:31.024Z", "20230817T105031", "20230817T170411"
+_START, _START_NAME, _CREATED_NAME = (
+    "2023-08-17T10:50:31.024Z",
+    "20230817T105031",
+    "20230817T170411",
+)
 
 
 @dataclass(frozen=True)
 class _Names:
-    """What a product and its parts are called; paths count from the product's root."""
+    """Names of a product and its parts; paths are relative to the product's root."""
 
     product: str
     metadata: str
     granule_id: str
     granule: str
     granule_metadata: str
-    image: str  # a band's file without `.jp2`, with places for its name and resolution
+    image: str  # a band's file without `.jp2`, with fields for its name and resolution
 
 
 def make_safe(
@@ -54,21 +58,20 @@ def make_safe(
     """Write arrays as a SAFE product in ESA's layout.
 
     Args:
-        folder: Where the product's folder is made.
-        bands: DN by band name, uint16, (rows, columns) on the band's native grid. They are asked
-            for and written one at a time. A band that is not here is listed in the metadata all
-            the same; only its file is missing.
+        folder: Folder in which the product's folder is created.
+        bands: DN by band name, uint16, (rows, columns) on the band's native grid. They are read
+            and written one at a time. A missing band has no file, but is listed in the metadata.
         level: `L1C` or `L2A`.
         baseline: Processing baseline.
-        offset_dn: Radiometric offset in DN: one for all bands, or by band name (a band left out
-            gets no element), or None for metadata without offsets.
+        offset_dn: Radiometric offset in DN: one for all bands; or by band name, without an element
+            for other bands; or None for metadata without offsets.
         crs: Coordinate reference system.
         left: Easting of the western edge, in metres.
         top: Northing of the northern edge, in metres.
         platform: `Sentinel-2A`, `Sentinel-2B` or `Sentinel-2C`.
         tile: MGRS tile.
-        layout: `new`, or `old` for that of before December 2016.
-        lossless: Keep every DN; otherwise compress to two fifths, about what ESA's files have.
+        layout: `new`, or `old` for the one before December 2016.
+        lossless: Keep all DN; otherwise compress to two fifths, similar to ESA's files.
 
     Returns:
         The product's folder, whose name ends in `.SAFE`.
@@ -91,7 +94,7 @@ def make_safe(
 
 
 def zip_safe(safe: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
-    """Pack a SAFE folder into `X.SAFE.zip` beside it, as it is downloaded.
+    """Pack a SAFE folder into `X.SAFE.zip` next to it, as products are downloaded.
 
     Args:
         safe: The folder.
@@ -108,20 +111,22 @@ def _names(level: str, old: bool, baseline: str, mission: str, tile: str) -> _Na
     if old:
         # L1C came from ESA, L2A from the user's own Sen2Cor.
         origin = f"{mission}_{'OPER' if level == 'L1C' else 'USER'}"
-        product = f"{origin}_PRD_MSI{level}_PDMC_{_MADE_NAME}_R051_V{_START_NAME}_{_START_NAME}"
+        product = f"{origin}_PRD_MSI{level}_PDMC_{_CREATED_NAME}_R051_V{_START_NAME}_{_START_NAME}"
         metadata = product.replace(f"PRD_MSI{level}", f"MTD_SAF{level}") + ".xml"
-        image = f"{origin}_MSI_{level}_TL_EPA__{_MADE_NAME}_A042587_T{tile}"
+        image = f"{origin}_MSI_{level}_TL_EPA__{_CREATED_NAME}_A042587_T{tile}"
         granule = granule_id = f"{image}_N{baseline}"
         granule_metadata = image.replace("_MSI_", "_MTD_") + ".xml"
     else:
         product = (
             f"{mission}_MSI{level}_{_START_NAME}_N{baseline.replace('.', '')}_R051_T{tile}"
-            f"_{_MADE_NAME}"
+            f"_{_CREATED_NAME}"
         )
         metadata, granule_metadata = f"MTD_MSI{level}.xml", "MTD_TL.xml"
         image = f"T{tile}_{_START_NAME}"
         granule = f"{level}_T{tile}_A042587_{_START_NAME}"
-        granule_id = f"{mission}_OPER_MSI_{level}_TL_2APS_{_MADE_NAME}_A042587_T{tile}_N{baseline}"
+        granule_id = (
+            f"{mission}_OPER_MSI_{level}_TL_2APS_{_CREATED_NAME}_A042587_T{tile}_N{baseline}"
+        )
     image = f"{image}_{{band}}" if level == "L1C" else f"R{{gsd}}m/{image}_{{band}}_{{gsd}}m"
     return _Names(
         product=product,
@@ -136,11 +141,11 @@ def _names(level: str, old: bool, baseline: str, mission: str, tile: str) -> _Na
 def _write_jp2(
     path: Path, image: np.ndarray, gsd: int, crs: str, left: float, top: float, lossless: bool
 ) -> None:
-    lossy, whole = {"QUALITY": "40"}, {"QUALITY": "100", "REVERSIBLE": "YES"}  # percent of the size
+    lossy, exact = {"QUALITY": "40"}, {"QUALITY": "100", "REVERSIBLE": "YES"}  # percent of the size
     options = {
         "GDAL_NUM_THREADS": "ALL_CPUS",
         "GDAL_PAM_ENABLED": False,
-        # Without `tiled`, rasterio drops the block size; with it, GDAL warns about the option.
+        # Without `tiled`, rasterio ignores the block size; with it, GDAL warns about the option.
         "GDAL_VALIDATE_CREATION_OPTIONS": False,
     }
     profile = {
@@ -154,7 +159,7 @@ def _write_jp2(
         "tiled": True,
         "blockxsize": _TILE_PIXELS[gsd],
         "blockysize": _TILE_PIXELS[gsd],
-        **(whole if lossless else lossy),
+        **(exact if lossless else lossy),
     }
     with rasterio.Env(**options), rasterio.open(path, "w", **profile) as dataset:
         dataset.write(image, 1)
@@ -167,7 +172,7 @@ def _product_xml(
     prefix = "L2A_" if old and level == "L2A" else ""
     granule, image = ("Granules", "IMAGE_ID") if old else ("Granule", "IMAGE_FILE")
     image += "_2A" if prefix else ""
-    # L2A has each band at its native and at coarser resolutions.
+    # L2A has each band at its native resolution and at coarser ones.
     paths = (
         names.image.format(band=name, gsd=gsd)
         for gsd in (10, 20, 60)

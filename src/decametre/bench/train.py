@@ -1,6 +1,6 @@
-"""Does training wait for its data? Drawing alone, steps alone, and both together.
+"""Does training wait for its data? Preparing samples alone, steps alone, and both together.
 
-The three are timed in turn, several times over, in one process on one machine.
+The three are timed several times, alternating, in one process on one machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from decametre.bench.hardware import dtype_name
+from decametre.bench.report_files import markdown_table
 from decametre.device import choose_devices, choose_precision
 from decametre.recipes.reading import AnyRecipe
 from decametre.recipes.tasks import build_task
@@ -25,22 +27,22 @@ from decametre.training.ranks import Ranks
 Batches = Iterator[list[Pair]]
 
 ROUNDS = 3
-"""How often each of the three is timed; the fastest counts, the others met other programs."""
+"""How often each of the three is timed. The fastest counts, as other programs delay the others."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was measured.
+class TrainReport:
+    """Throughputs of a recipe.
 
     Attributes:
-        recipe: Its name.
-        device: Where the network was trained.
-        precision: Of the forward pass.
-        threads: Of torch.
-        workers: Processes that draw patches; with 0 the training process does.
-        batch: Patches a step.
-        data_alone: Patches a second, drawn and thrown away.
-        step_alone: Patches a second, the same batch again and again.
+        recipe: Name of the recipe.
+        device: Device of the network.
+        precision: Precision of the forward pass.
+        threads: Threads of torch.
+        workers: Processes that prepare patches; with 0 the training process does.
+        batch: Patches of a step.
+        data_alone: Patches a second that are prepared, without steps.
+        step_alone: Patches a second in steps that repeat one batch.
         together: Patches a second as in training.
     """
 
@@ -55,11 +57,11 @@ class Report:
     together: float
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as plain values, for JSON."""
         return asdict(self) | {"data_over_step": self.data_alone / self.step_alone}
 
     def table(self) -> str:
-        """For the terminal, in Markdown."""
+        """The report as a table in Markdown, for the terminal."""
         rows = (
             ("data alone", f"{self.data_alone:.0f} patches/s"),
             ("steps alone", f"{self.step_alone:.0f} patches/s"),
@@ -68,20 +70,22 @@ class Report:
             ("together / steps alone", f"{self.together / self.step_alone:.2f}"),
         )
         head = (
-            f"| {self.recipe}, batches of {self.batch}, {self.device} with {self.threads} "
-            f"threads, {self.precision}, {self.workers} workers | |"
+            f"{self.recipe}, batches of {self.batch}, {self.device} with {self.threads} "
+            f"threads, {self.precision}, {self.workers} workers"
         )
-        return "\n".join([head, "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+        return "\n".join(markdown_table((head, ""), rows))
 
 
-def run(recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "auto") -> Report:
+def run(
+    recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "auto"
+) -> TrainReport:
     """Time a recipe.
 
     Args:
-        recipe: With products to train and validate on.
-        steps: How many batches each measurement takes.
-        device: See `inference.device.choose_devices`.
-        precision: See `inference.device.choose_precision`.
+        recipe: With products for training and validation.
+        steps: Batches of each measurement.
+        device: See `decametre.device.choose_devices`.
+        precision: See `decametre.device.choose_precision`.
 
     Raises:
         DecametreError: As in training.
@@ -122,17 +126,17 @@ def run(recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "a
     for _ in range(ROUNDS):
         for name, (job, make) in jobs.items():
             batches = make()
-            next(batches)  # the workers' start is not what is asked
+            next(batches)  # do not time the start of the workers
             synchronize(chosen)
             begun = time.perf_counter()
             job(batches)
             synchronize(chosen)
             rate = steps * recipe.optimization.batch / (time.perf_counter() - begun)
             best[name] = max(best[name], rate)
-    return Report(
+    return TrainReport(
         recipe=recipe.name,
         device=str(chosen),
-        precision=str(dtype).removeprefix("torch."),
+        precision=dtype_name(dtype),
         threads=torch.get_num_threads(),
         workers=recipe.data.workers,
         batch=recipe.optimization.batch,
@@ -141,6 +145,6 @@ def run(recipe: AnyRecipe, steps: int, device: str = "auto", precision: str = "a
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given."""
+    """Wait until a GPU has completed all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,7 +1,8 @@
-"""Reading recipes: everything that a training run is made of, from YAML, checked strictly.
+"""Reads training recipes from YAML and checks them strictly.
 
-An unknown key, a missing one or a value of the wrong kind is an error that names the place and the
-nearest right key; nothing is ignored. The recipes of the shipped networks lie beside this module.
+An unknown key, a missing key or a value of the wrong type is an error that names the key and, if it
+is unknown, the nearest correct one; nothing is ignored. The recipes of the shipped networks are in
+the folder of this module.
 """
 
 from __future__ import annotations
@@ -27,24 +28,27 @@ RECIPES_BY_TASK: dict[str, type[AnyRecipe]] = {
     "super-resolution": SuperResolutionRecipe,
     "landcover": LandCoverRecipe,
 }
-"""What `task` chooses from."""
+"""Recipe classes by the value of `task`."""
 
 _RECIPE: TypeAdapter[AnyRecipe] = TypeAdapter(Annotated[AnyRecipe, Field(discriminator="task")])
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
+    """The recipes that are part of the package, by name."""
     return {path.stem: path for path in sorted(RECIPE_FOLDER.glob("*.yaml"))}
 
 
 def find_recipe(source: str) -> tuple[Path, str]:
-    """Where a recipe lies, and its text.
+    """Find a recipe and read its text.
 
     Args:
         source: The path of a YAML file, or the name of a shipped recipe.
 
+    Returns:
+        Path and text.
+
     Raises:
-        UnknownNameError: There is no such recipe; names the nearest.
+        UnknownNameError: There is no such recipe; the message names the nearest one.
         RecipeError: The file cannot be read.
     """
     path, shipped = Path(source), shipped_recipes()
@@ -73,15 +77,15 @@ def read_recipe(
     Args:
         source: The path of a YAML file, or the name of a shipped recipe.
         changes: Values to replace, by dotted key such as `optimization.steps`.
-        train: In place of the recipe's `data.train`, where there are any.
-        validation: In place of the recipe's `data.validation`, where there are any.
+        train: Replaces the recipe's `data.train` if not empty.
+        validation: Replaces the recipe's `data.validation` if not empty.
 
     Returns:
-        The recipe; relative product paths of a file are resolved against its folder.
+        The recipe. Relative paths in it are resolved against its folder.
 
     Raises:
-        UnknownNameError: There is no such recipe or key; names the nearest.
-        RecipeError: It is not YAML, or a value is missing or wrong.
+        UnknownNameError: There is no such recipe or key; the message names the nearest one.
+        RecipeError: The file is not YAML, or a value is missing or wrong.
     """
     path, text = find_recipe(source)
     try:
@@ -89,7 +93,7 @@ def read_recipe(
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values, this is {tree!r:.40}")
+        raise RecipeError(f"{path}: a recipe must be a mapping of keys to values, not {tree!r:.40}")
     changes = dict(changes or {})
     for part, sources in (("train", train), ("validation", validation)):
         if sources:
@@ -111,11 +115,11 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> AnyRecipe:
     """Check a recipe.
 
     Args:
-        tree: As read from YAML.
-        where: The file it came from, for messages.
+        tree: The recipe as plain values.
+        where: Name of its source, for messages.
 
     Raises:
-        UnknownNameError: A key is unknown; names the nearest.
+        UnknownNameError: A key is unknown; the message names the nearest one.
         RecipeError: A value is missing or wrong.
     """
     try:
@@ -125,28 +129,29 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> AnyRecipe:
             raise UnknownNameError(
                 f"task in {where}", str(tree["task"]), RECIPES_BY_TASK
             ) from error
-        # The first fault is enough: the next run shows the next.
+        # Report one fault at a time, and unknown keys first.
         fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        # Pydantic takes the task and a schedule's rule for parts of the place.
-        place = [
+        # Pydantic's location contains the task and the schedule's rule, which are not keys.
+        key = [
             str(part) for part in fault["loc"] if part not in (*RECIPES_BY_TASK, *SCHEDULE_RULES)
         ]
-        place = place or ["task"] * ("task" not in tree)
+        key = key or ["task"] * ("task" not in tree)
         if fault["type"] == "extra_forbidden":
-            section = ".".join(place[:-1])
+            section = ".".join(key[:-1])
             kind = f"key in {section} of {where}" if section else f"key in {where}"
-            raise UnknownNameError(kind, place[-1], _sibling_keys(fault["loc"])) from error
-        whole = fault["type"] in ("missing", "foreign", "norm", "bands", "union_tag_not_found")
-        seen = "" if whole else f", not {fault['input']!r:.60}"
-        said = fault["msg"].replace("valid tuple", "list")  # what YAML calls it
-        words = [where, ".".join(place), said + seen]
-        raise RecipeError(": ".join(word for word in words if word)) from error
+            raise UnknownNameError(kind, key[-1], _sibling_keys(fault["loc"])) from error
+        complete = fault["type"] in ("missing", "foreign", "norm", "bands", "union_tag_not_found")
+        seen = "" if complete else f", not {fault['input']!r:.60}"
+        reason = fault["msg"].replace("valid tuple", "list")  # the term of YAML
+        parts = [where, ".".join(key), reason + seen]
+        raise RecipeError(": ".join(part for part in parts if part)) from error
 
 
 def fill_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe as an earlier version saved it, with the keys that it lacks at their defaults.
+    """Add default values for the keys that a recipe of an earlier version lacks.
 
-    What cannot be read as a recipe comes back as it is.
+    Returns:
+        The complete recipe; an unchanged copy if it is not valid today.
     """
     try:
         return _RECIPE.validate_python(tree).model_dump(mode="json")
@@ -155,7 +160,7 @@ def fill_defaults(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sibling_keys(loc: tuple[int | str, ...]) -> Iterable[str]:
-    """The right keys where an unknown one stands."""
+    """The valid keys of the section that contains an unknown key."""
     task, *parts, _ = map(str, loc)
     section: type[Section] = RECIPES_BY_TASK[task]
     for part in parts:
@@ -164,13 +169,13 @@ def _sibling_keys(loc: tuple[int | str, ...]) -> Iterable[str]:
             continue
         kind = section.model_fields[part].annotation
         kinds = [k for k in (kind, *get_args(kind)) if isinstance(k, type)]
-        # A schedule has several; the next part says which.
+        # A schedule has several sections; the next part of the location is its rule.
         section = next((k for k in kinds if issubclass(k, Section)), section)
     return section.model_fields
 
 
 def _set_key(tree: dict[str, Any], key: str, value: Any) -> None:
-    """Set a value by its dotted key."""
+    """Set the value of a dotted key."""
     *sections, last = key.split(".")
     for name in sections:
         branch = tree.setdefault(name, {})
@@ -181,5 +186,5 @@ def _set_key(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _resolve_path(recipe: Path, source: str) -> str:
-    """A path relative to the recipe's folder; URLs and absolute paths as they are."""
+    """Resolve a path against the recipe's folder; URLs and absolute paths do not change."""
     return source if "://" in source else str(recipe.parent / source)

@@ -1,4 +1,4 @@
-"""The task of a recipe."""
+"""Builds the task of a recipe."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from decametre.training.task import Task
 def build_task(
     recipe: AnyRecipe, init: str | None, device: torch.device, precision: torch.dtype
 ) -> Task[Any]:
-    """What a recipe trains, with its data.
+    """Build the task of a recipe, and load its data.
 
     Args:
-        recipe: The run.
-        init: Name or folder of a model whose weights the network starts with; random without.
-        device: Where it is trained.
+        recipe: The recipe.
+        init: Name or folder of a model whose weights the network starts with; random by default.
+        device: Device for training.
         precision: `torch.float32`, or `torch.bfloat16` for autocast.
 
     Raises:
-        DecametreError: One of its subclasses says what the user can mend.
+        DecametreError: The data or the model cannot be used.
     """
-    # Each brings libraries of its own, which take seconds to import.
+    # The tasks import separate libraries, which takes seconds.
     if isinstance(recipe, SuperResolutionRecipe):
         from decametre.superres.training.task import SuperResolution
 
@@ -40,10 +40,10 @@ def build_task(
 
 
 def read_trained_card(recipe: AnyRecipe, folder: Path) -> Card | LandCoverCard:
-    """The card of what a run left.
+    """Read the card of a trained model.
 
     Raises:
-        ModelError: It is missing or damaged.
+        ModelError: The card is missing or damaged.
     """
     path = folder / CARD_NAME
     if isinstance(recipe, SuperResolutionRecipe):
@@ -52,7 +52,7 @@ def read_trained_card(recipe: AnyRecipe, folder: Path) -> Card | LandCoverCard:
 
 
 def summarise_card(card: Card | LandCoverCard) -> str:
-    """The best validation score and its step, in words."""
+    """The best validation score and its step, as text."""
     scores, step = card.scores, card.training["step"]
     if isinstance(card, LandCoverCard):
         found = f"micro F1 {scores['micro_f1']:.4f}, macro F1 {scores['macro_f1']:.4f}"

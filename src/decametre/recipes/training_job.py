@@ -26,8 +26,9 @@ from decametre.training.checkpoint import (
     read_checkpoint,
     read_newest_checkpoint,
 )
-from decametre.training.launcher import read_rank_info
+from decametre.training.launcher import RankInfo, read_rank_info
 from decametre.training.loop import ProgressCallback, fit
+from decametre.training.observer import TrainingObserver
 from decametre.training.ranks import Ranks, join_ranks
 
 log = logging.getLogger(__name__)
@@ -37,18 +38,18 @@ LOCK_NAME = ".lock"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training run left.
+    """The result of a training run.
 
     Attributes:
-        folder: The model folder, which `sharpen` or `landcover` takes.
-        card: Of the weights with the best validation score.
+        folder: The model folder, for `sharpen` or `landcover`.
+        card: Card of the weights with the best validation score.
     """
 
     folder: Path
     card: Card | LandCoverCard
 
     def summary(self) -> str:
-        """The best validation score and its step, in words."""
+        """The best validation score and its step, as text."""
         return summarise_card(self.card)
 
 
@@ -60,125 +61,123 @@ def run(
     precision: str,
     resume: str,
     progress: ProgressCallback,
+    observer: TrainingObserver | None = None,
 ) -> TrainingResult:
-    """Train a recipe's network in a folder, or go on where a run there stopped.
+    """Train a recipe's network in a folder, or resume the run there.
 
     Args:
-        recipe: The run.
-        folder: Made where it does not exist; its parent must.
-        init: Name or folder of a model to start from.
-        device: See `ranks.joined`.
-        precision: See `inference.device.choose_precision`.
+        recipe: The recipe.
+        folder: Created if it does not exist; its parent must exist.
+        init: Name or folder of a model whose weights the network starts with.
+        device: See `ranks.join_ranks`.
+        precision: See `decametre.device.choose_precision`.
         resume: See `find_checkpoint`.
-        progress: See `loop.Progress`.
+        progress: See `loop.ProgressCallback`.
+        observer: Receives the events of the run.
 
     Returns:
         The folder and the card of the best weights.
 
     Raises:
-        DecametreError: One of its subclasses says what the user can mend.
+        DecametreError: An input, a setting or the state of the machine is wrong.
     """
-    place = read_rank_info()
+    info = read_rank_info()
+    with (
+        _rank_in_errors(info),
+        join_ranks(info, device) as ranks,
+        lock_run_folder(folder) if ranks.is_first else nullcontext(),
+    ):
+        checkpoint = ranks.broadcast(find_checkpoint(folder, resume) if ranks.is_first else None)
+        if checkpoint is not None:
+            # Compare the recipes before reading products takes minutes; `fit` compares those.
+            now = RunInputs(recipe.model_dump(mode="json"), checkpoint.inputs.extra)
+            check_same_run(checkpoint.inputs, now, folder)
+        if precision == "auto":
+            # A resumed run keeps its precision.
+            saved = None if checkpoint is None else checkpoint.inputs.extra.get("precision")
+            precision = saved or common_precision(ranks)
+        dtype = choose_precision(precision, ranks.device)
+        log.info("%s in %s on %s", recipe.name, precision_name(dtype), ", ".join(ranks.devices))
+        task = build_task(recipe, init, ranks.device, dtype)
+        fit(task, recipe, folder, progress, ranks, checkpoint, observer)
+        card = ranks.broadcast(read_trained_card(recipe, folder) if ranks.is_first else None)
+    return TrainingResult(folder, card)
+
+
+@contextmanager
+def _rank_in_errors(info: RankInfo) -> Iterator[None]:
+    """Add the rank to errors that leave this context."""
     try:
-        with (
-            join_ranks(place, device) as ranks,
-            lock_run_folder(folder) if ranks.is_first else nullcontext(),
-        ):
-            return _train(recipe, folder, init, precision, resume, progress, ranks)
+        yield
     except Exception as error:
-        if place.size > 1:
-            error.add_note(str(place))
+        if info.size > 1:
+            error.add_note(str(info))
         raise
 
 
-def _train(
-    recipe: AnyRecipe,
-    folder: Path,
-    init: str | None,
-    precision: str,
-    resume: str,
-    progress: ProgressCallback,
-    ranks: Ranks,
-) -> TrainingResult:
-    saved = ranks.broadcast(find_checkpoint(folder, resume) if ranks.is_first else None)
-    if saved is not None:
-        # Now, and not after minutes of reading products; these are compared then.
-        now = RunInputs(recipe.model_dump(mode="json"), saved.inputs.extra)
-        check_same_run(saved.inputs, now, folder)
-    if precision == "auto":
-        # Found by timing, which comes out differently each time: once for all of a run.
-        known = saved.inputs.extra.get("precision") if saved is not None else None
-        precision = known or common_precision(ranks)
-    dtype = choose_precision(precision, ranks.device)
-    log.info("%s in %s on %s", recipe.name, precision_name(dtype), ", ".join(ranks.devices))
-    fit(build_task(recipe, init, ranks.device, dtype), recipe, folder, progress, ranks, saved)
-    return TrainingResult(
-        folder, ranks.broadcast(read_trained_card(recipe, folder) if ranks.is_first else None)
-    )
-
-
 def find_checkpoint(folder: Path, resume: str) -> Checkpoint | None:
-    """The checkpoint to go on from.
+    """The checkpoint to resume from; None to begin a run.
 
     Args:
         folder: The run's folder.
-        resume: `auto`: the newest one there, if any. Else there must be none: `never`, or the path
-            of a checkpoint.
+        resume: `auto`: the newest checkpoint in the folder, if any. `never`, or the path of another
+            checkpoint: the folder must not have one.
 
     Raises:
-        TrainingError: It is damaged or missing, or there is one that would be overwritten.
+        TrainingError: The checkpoint is damaged or missing, or one would be overwritten.
     """
     if resume == "auto":
-        return _with_defaults(read_newest_checkpoint(folder))
+        return _fill_recipe(read_newest_checkpoint(folder))
     if (folder / CHECKPOINT_NAME).exists():
         raise TrainingError(
-            f"{folder} holds a run, which --resume {resume} would write over; give another folder"
+            f"{folder} holds a run, which --resume {resume} would overwrite; use another folder"
         )
     if resume == "never":
         return None
     if not Path(resume).is_file():
-        raise TrainingError(f"--resume {resume}: no such file; give auto, never or a checkpoint")
-    # The best weights so far lie in another folder.
-    saved = read_checkpoint(Path(resume))
-    return _with_defaults(replace(saved, kept_from=len(saved.scores)))
+        raise TrainingError(f"--resume {resume}: no such file; use auto, never or a checkpoint")
+    # The weights with the best score so far are in another folder.
+    checkpoint = read_checkpoint(Path(resume))
+    return _fill_recipe(replace(checkpoint, kept_from=len(checkpoint.scores)))
 
 
-def _with_defaults(saved: Checkpoint | None) -> Checkpoint | None:
-    """Fill in the keys that an earlier version's recipe lacks."""
-    if saved is None:
+def _fill_recipe(checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """Add the keys that the recipe of an earlier version lacks."""
+    if checkpoint is None:
         return None
-    return replace(saved, inputs=replace(saved.inputs, recipe=fill_defaults(saved.inputs.recipe)))
+    inputs = replace(checkpoint.inputs, recipe=fill_defaults(checkpoint.inputs.recipe))
+    return replace(checkpoint, inputs=inputs)
 
 
 def common_precision(ranks: Ranks) -> str:
-    """bfloat16 where all ranks are fast at it."""
+    """bfloat16 if it is fast on the devices of all ranks, otherwise float32."""
     found = ranks.gather(precision_name(choose_precision("auto", ranks.device)))
     return "bfloat16" if set(found) == {"bfloat16"} else "float32"
 
 
 def precision_name(precision: torch.dtype) -> str:
-    """`float32` of `torch.float32`."""
+    """`float32` for `torch.float32`."""
     return str(precision).removeprefix("torch.")
 
 
 @contextmanager
 def lock_run_folder(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made; one that stays empty is removed again.
+    """Create a run's folder and lock it; remove it at the end if it is still empty.
 
     Raises:
-        TrainingError: It cannot be written, another run is at work there, or it holds a model that
-            is no run's, which must not be overwritten.
+        TrainingError: The folder cannot be written, another run uses it, or it holds a model but no
+            run, which would be overwritten.
     """
     path = folder / LOCK_NAME
     try:
         if not folder.parent.is_dir():
-            raise TrainingError(f"{folder}: folder {folder.parent} does not exist; make it first")
+            raise TrainingError(f"{folder}: folder {folder.parent} does not exist; create it first")
         if folder.exists() and not folder.is_dir():
-            raise TrainingError(f"{folder} is a file; give a folder")
+            raise TrainingError(f"{folder} is a file; use a folder")
         run = any((folder / name).exists() for name in (LOCK_NAME, CHECKPOINT_NAME))
         if (folder / CARD_NAME).exists() and not run:
-            raise TrainingError(f"{folder} holds a model, and no run to go on; give another folder")
-        made = not folder.exists()
+            raise TrainingError(f"{folder} holds a model, but no run to resume; use another folder")
+        created = not folder.exists()
         folder.mkdir(exist_ok=True)
         lock = path.open("w")
     except OSError as error:
@@ -187,10 +186,10 @@ def lock_run_folder(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise TrainingError(f"{folder}: another run is at work there") from error
+            raise TrainingError(f"{folder}: another run is using this folder") from error
         try:
             yield
         finally:
-            if made and {entry.name for entry in folder.iterdir()} == {LOCK_NAME}:
+            if created and {entry.name for entry in folder.iterdir()} == {LOCK_NAME}:
                 path.unlink()
                 folder.rmdir()

@@ -144,7 +144,8 @@ class TrainingLoop(Generic[Batch]):
         self.observer.data_loaded()
         begun = time.perf_counter()
         self.sharing.measure_speeds(task, self.gradient)
-        self.observer.trials_ended(time.perf_counter() - begun, self.sharing.shares)
+        ended = time.perf_counter()
+        self.observer.trials_ended(ended, ended - begun, self.sharing.shares)
         with ExitStack() as contexts:
             contexts.enter_context(_output_errors(folder))
             contexts.enter_context(self.stop)
@@ -202,11 +203,11 @@ class TrainingLoop(Generic[Batch]):
         if sharing.observe(seconds, state.step - 2):
             self._open_batches()
             timer.skip_interval()
-        balancing = time.perf_counter() - begun
+        ended = time.perf_counter()
         self.samples += sum(sizes)
         self.progress(state.step, task.steps, self.samples)
         self.observer.step_ended(
-            StepTimes(state.step, waiting, exchange, balancing, shares, tuple(seconds))
+            StepTimes(state.step, ended, waiting, exchange, ended - begun, shares, tuple(seconds))
         )
         return bool(stop)
 

@@ -12,6 +12,7 @@ class StepTimes:
 
     Attributes:
         step: Number of the step, from 1.
+        ended: When the step ended, by `time.perf_counter`.
         waiting: Waiting for the step's samples.
         exchange: Exchanging the counts before the step, including the wait for other ranks.
         balancing: Computing new shares.
@@ -20,6 +21,7 @@ class StepTimes:
     """
 
     step: int
+    ended: float
     waiting: float
     exchange: float
     balancing: float
@@ -33,10 +35,11 @@ class TrainingObserver:
     def data_loaded(self) -> None:
         """The data are loaded; the speed trials follow."""
 
-    def trials_ended(self, seconds: float, shares: Sequence[int]) -> None:
+    def trials_ended(self, ended: float, seconds: float, shares: Sequence[int]) -> None:
         """The speed trials have ended; the first step follows.
 
         Args:
+            ended: When they ended, by `time.perf_counter`.
             seconds: How long they took.
             shares: Share of each rank in the first step.
         """

@@ -271,7 +271,7 @@ def test_patches_are_whole_attention_windows(sample_item):
 
 def test_two_runs_in_one_folder_are_refused(sample_item, tmp_path):
     def second(done, total, samples):
-        with pytest.raises(TrainingError, match="another run is at work"):
+        with pytest.raises(TrainingError, match="another run is using"):
             train(sample_item, tmp_path / "run")
         raise KeyboardInterrupt
 
@@ -311,14 +311,14 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(sample_item, tmp_path
 def test_a_model_that_is_no_runs_is_not_overwritten(trained, sample_item, tmp_path):
     for name in ("card.json", "weights.safetensors"):
         shutil.copy(trained.folder / name, tmp_path)
-    with pytest.raises(TrainingError, match="holds a model, and no run to go on"):
+    with pytest.raises(TrainingError, match="holds a model, but no run to resume"):
         train(sample_item, tmp_path)
     assert load_folder(tmp_path).card == trained.card
 
 
 def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
     (tmp_path / "file").touch()
-    for folder, said in (("absent/run", "does not exist; make it"), ("file", "is a file")):
+    for folder, said in (("absent/run", "does not exist; create it"), ("file", "is a file")):
         with pytest.raises(TrainingError, match=said):
             train("no/product.json", tmp_path / folder)
 

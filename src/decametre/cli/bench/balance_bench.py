@@ -66,10 +66,12 @@ def balance_bench(
 
     Each trains RECIPE on one processor core; other processes compute on that of the second.
     """
+    import torch
+
     from decametre.bench import balance as measuring
     from decametre.bench.balance_output import check_writable, write_report
-    from decametre.bench.balance_report import Report
-    from decametre.bench.scaling import resolve_precision
+    from decametre.bench.balance_report import BalanceReport
+    from decametre.bench.hardware import describe_hardware, resolve_precision
     from decametre.recipes.reading import read_recipe
 
     if device not in ("auto", "cpu"):
@@ -90,9 +92,9 @@ def balance_bench(
         measured, change = measuring.run(
             checked, sorted(set(ratios)), steps, repeat, found, Path(scratch)
         )
-    report = Report(
+    report = BalanceReport(
         checked.name,
-        measuring.hardware(found),
+        describe_hardware(torch.device("cpu"), found, threads=1),
         steps,
         measured,
         change,

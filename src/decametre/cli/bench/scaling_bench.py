@@ -96,9 +96,10 @@ def scaling_bench(
     interconnect; it is marked as such everywhere.
     """
     from decametre.bench import scaling as measuring
+    from decametre.bench.hardware import resolve_precision
     from decametre.bench.scaling_model import Interconnect
     from decametre.bench.scaling_output import write_report
-    from decametre.bench.scaling_report import Report
+    from decametre.bench.scaling_report import ScalingReport
     from decametre.recipes.reading import read_recipe
     from decametre.training.launcher import read_rank_info
 
@@ -112,12 +113,12 @@ def scaling_bench(
             measuring.measure_here(checked, folder, place, device, precision, steps, repeat)
         else:
             words = [*recipes, "--device", device, "--steps", str(steps), "--repeat", "1"]
-            words += ["--precision", measuring.resolve_precision(precision, device)]
+            words += ["--precision", resolve_precision(precision, device)]
             words += recipe_words(train_on, validate_on, settings)
             measuring.measure_in_turn(sorted({1, *ranks}), repeat, folder, words)
         if place.rank:
             return
         interconnect = Interconnect(latency * 1e-6, bandwidth * 1e9, overlap)
-        report = Report(measuring.read_measurements(folder), interconnect)
+        report = ScalingReport(measuring.read_measurements(folder), interconnect)
         write_report(report, folder)
     show(report, as_json)
