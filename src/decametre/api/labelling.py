@@ -6,7 +6,7 @@ from pathlib import Path
 
 from decametre.api.arguments import PathLike, Progress
 from decametre.api.opening import opened
-from decametre.landcover.extraction import labelling
+from decametre.landcover.extraction import spectral_rules
 from decametre.sentinel2.product import Product
 
 
@@ -33,6 +33,6 @@ def label_product(
     Raises:
         DecametreError: One of its subclasses says what the user can mend.
     """
-    return labelling.label_product(
+    return spectral_rules.label_product(
         opened(product, offset), Path(output), overwrite=overwrite, progress=progress
     )

@@ -8,12 +8,12 @@ from pathlib import Path
 from decametre.api.arguments import PathLike
 from decametre.landcover.extraction.patch_lists import read_patch_list
 from decametre.landcover.extraction.screening import read_exclusions
-from decametre.landcover.extraction.work_distribution import Plan, plans
+from decametre.landcover.extraction.work_distribution import Distribution, distributions
 
 
 def plan_patches(
     patches: PathLike, *, workers: int, exclude: Sequence[PathLike] = ()
-) -> list[Plan]:
+) -> list[Distribution]:
     """How the patches of a list would be spread over workers, by every method, the best first.
 
     Args:
@@ -25,4 +25,4 @@ def plan_patches(
         PatchError: The list cannot be read, or does not say of which products its patches are.
     """
     excluded = read_exclusions(Path(path) for path in exclude)
-    return plans(read_patch_list(Path(patches)).counts(excluded), workers)
+    return distributions(read_patch_list(Path(patches)).counts(excluded), workers)

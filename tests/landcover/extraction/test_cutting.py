@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from decametre.errors import CorruptDataError, GridError, PatchError, RadiometryError
-from decametre.landcover.extraction.cutting import Source, cut_patches
-from decametre.landcover.extraction.placing import PlacedPatch, WholeGrid
+from decametre.landcover.extraction.cutting import CuttingSource, cut_patches
+from decametre.landcover.extraction.patch_lists import CompleteGrid
+from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS
 from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.grid import Window
@@ -39,7 +40,7 @@ def expected(bands, images, patch, key):
 
 def check(scene, patches, keys, tile=True):
     product, bands, opened, images = scene
-    source = Source(product, opened if tile else None, keys)
+    source = CuttingSource(product, opened if tile else None, keys)
     found = [patch for row in cut_patches(source, patches) for patch in row]
     assert [patch.name for patch in found] == [patch.name for patch in patches]
     for patch, wanted in zip(found, patches, strict=True):
@@ -49,7 +50,7 @@ def check(scene, patches, keys, tile=True):
 
 
 def test_the_whole_grid(scene):
-    found = check(scene, WholeGrid().on(scene[0]).patches, (*NATIVE_KEYS, "data_super"))
+    found = check(scene, CompleteGrid().locate(scene[0]).patches, (*NATIVE_KEYS, "data_super"))
     assert len(found) == 10 * 9
     last = found[-1]
     assert last.product == scene[0].id
@@ -59,17 +60,17 @@ def test_the_whole_grid(scene):
 
 
 def test_without_a_tile(scene):
-    check(scene, WholeGrid().on(scene[0]).patches[::7], NATIVE_KEYS, tile=False)
+    check(scene, CompleteGrid().locate(scene[0]).patches[::7], NATIVE_KEYS, tile=False)
 
 
 def test_sharpened_bands_alone(scene):
-    check(scene, WholeGrid().on(scene[0]).patches[3:50:2], ("data_super",))
+    check(scene, CompleteGrid().locate(scene[0]).patches[3:50:2], ("data_super",))
 
 
 def test_patches_off_the_grid_of_1200_m_that_overlap(scene):
     random = np.random.default_rng(1)
     places = {(int(r) * 6, int(c) * 6) for r, c in random.integers(0, (170, 180), (60, 2))}
-    patches = [PlacedPatch(f"{r}_{c}", "", c, r) for r, c in sorted(places)]
+    patches = [LocatedPatch(f"{r}_{c}", "", c, r) for r, c in sorted(places)]
     check(scene, patches, (*NATIVE_KEYS, "data_super"))
 
 
@@ -78,11 +79,13 @@ def test_bands_of_10_m_are_the_products_own_in_a_real_tile(sample, tmp_path):
     import decametre
 
     decametre.sharpen(sample, tmp_path / "part.tif", window=(120, 60, 120, 120))
-    source = Source(sample, open_sharpened(tmp_path / "part.tif"), (*NATIVE_KEYS, "data_super"))
+    source = CuttingSource(
+        sample, open_sharpened(tmp_path / "part.tif"), (*NATIVE_KEYS, "data_super")
+    )
     assert source.extent == Window(120, 60, 120, 120)
-    patches = [PlacedPatch("a", "a", 120, 60)]
+    patches = [LocatedPatch("a", "a", 120, 60)]
     ((patch,),) = cut_patches(source, patches)
-    ((native,),) = cut_patches(Source(sample, None, NATIVE_KEYS), patches)
+    ((native,),) = cut_patches(CuttingSource(sample, None, NATIVE_KEYS), patches)
     for key in NATIVE_KEYS:
         np.testing.assert_array_equal(patch.data[key], native.data[key])
     places = [BAND_NAMES.index(name) for name in FINE]
@@ -106,24 +109,24 @@ def test_patches_without_data_are_left_out(tmp_path):
         if name == "B09":
             image[-1, -1] = 1
     product = open_product(str(make_safe(tmp_path, bands)))
-    source = Source(product, None, NATIVE_KEYS)
-    (row,) = cut_patches(source, WholeGrid().on(product).patches)
+    source = CuttingSource(product, None, NATIVE_KEYS)
+    (row,) = cut_patches(source, CompleteGrid().locate(product).patches)
     assert [patch.name[-5:] for patch in row] == ["00_00", "02_00"]
 
 
 def test_sources_that_do_not_fit(scene, sample):
     product, _, tile, _ = scene
-    with pytest.raises(PatchError, match=r"was made of S2A.*, not of other"):
-        Source(replace(product, id="other"), tile, ("data_super",))
+    with pytest.raises(PatchError, match=r"was made from S2A.*, not from other"):
+        CuttingSource(replace(product, id="other"), tile, ("data_super",))
     bare = replace(product, bands=with_radiometry(product, offset=0.0))
     with pytest.raises(PatchError, match="band B01 has offset -1000 DN"):
-        Source(bare, tile, ("data_super",))
+        CuttingSource(bare, tile, ("data_super",))
     moved = replace(product, grid=replace(product.grid, left=product.grid.left + 5))
     with pytest.raises(GridError, match="off the pixels"):
-        Source(moved, tile, ("data_super",))
+        CuttingSource(moved, tile, ("data_super",))
     other = replace(sample, bands=with_radiometry(sample, scale=1e-3))
     with pytest.raises(RadiometryError, match=r"band B01 has scale 0\.001"):
-        Source(other, None, NATIVE_KEYS)
+        CuttingSource(other, None, NATIVE_KEYS)
 
 
 def with_radiometry(product, **facts):
@@ -139,4 +142,9 @@ def test_a_truncated_tile(tmp_path):
     path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
     product = open_product(str(safe))
     with pytest.raises(CorruptDataError, match=r"tile\.tif"):
-        list(cut_patches(Source(product, tile, ("data_super",)), WholeGrid().on(product).patches))
+        list(
+            cut_patches(
+                CuttingSource(product, tile, ("data_super",)),
+                CompleteGrid().locate(product).patches,
+            )
+        )

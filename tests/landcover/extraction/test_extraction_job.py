@@ -1,13 +1,14 @@
-"""Products in, one store out: whoever cuts, however often they are killed."""
+"""Products in, one store out, whatever the number of workers and kills."""
 
+import fcntl
 import json
+import logging
 import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import geopandas
@@ -17,8 +18,8 @@ from shapely.geometry import box
 
 from decametre import api
 from decametre.errors import DecametreError, OutputError, PatchError
-from decametre.landcover.extraction import extraction_job, shard_worker
-from decametre.landcover.extraction.plan import Job
+from decametre.landcover.extraction import extraction_job, worker_pool
+from decametre.landcover.extraction.plan import ExtractionPlan
 from decametre.landcover.patches.store import PatchStore
 from decametre.sentinel2.bands import BAND_NAMES
 from tests.landcover.extraction.scenes import made_product, made_tile
@@ -226,56 +227,48 @@ def test_a_misfit_on_an_exclusion_list_is_no_mistake(sample_item, tmp_path):
     assert PatchStore(tmp_path / "a.h5").names == ["dsen2_T33UUB_a"]
 
 
-# Killed ------------------------------------------------------------------------------------------
+# Kills -------------------------------------------------------------------------------------------
 
 
-def killed_after(folder, shard, patches):
-    """A process of its own that writes a shard and is killed after so many patches."""
+def kill_after(folder, shard, patches):
+    """Write a shard, and be killed once so many of its patches are written."""
 
-    def report(at, done):
-        if done >= patches:
+    def report(at, handled):
+        if handled >= patches:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    shard_worker._BATCH = 1
-    shard_worker.write_shard(Job.load(Path(folder)), shard, report)
+    worker_pool._BATCH = 1
+    worker_pool.write_shard(ExtractionPlan.load(Path(folder)), shard, report)
 
 
 @pytest.fixture
 def unfinished(scenes, monkeypatch):
-    """Makes extractions that have been decided upon, and not begun."""
+    """Plans extractions, and interrupts them before a patch is cut."""
 
     def make(output):
         with monkeypatch.context() as patched:
-            patched.setattr(extraction_job, "write_shards", stopped)
+            patched.setattr(extraction_job, "write_shards", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 api.extract_patches(output=output, workers=2, **sources(scenes))
         return output.parent / f".{output.name}.extraction"
 
-    def stopped(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     return make
 
 
-def command(scenes, output, workers):
-    safes, _, tiles, _ = zip(*scenes.values(), strict=True)
-    words = [sys.executable, "-m", "decametre", "patches", "extract", *map(str, safes), str(output)]
-    words += [word for tile in tiles for word in ("--sharpened", str(tile))]
-    return [*words, "--workers", str(workers)]
-
-
-def test_killed_workers_go_on(scenes, unfinished, tmp_path):
+@pytest.mark.slow
+def test_killed_workers_are_resumed(scenes, unfinished, tmp_path):
     output = tmp_path / "all.h5"
     folder = unfinished(output)
     context = multiprocessing.get_context("fork")
     for shard, patches in ((0, 10), (1, 1), (0, 25), (1, 17), (0, 26)):
-        process = context.Process(target=killed_after, args=(str(folder), shard, patches))
+        process = context.Process(target=kill_after, args=(str(folder), shard, patches))
         process.start()
-        process.join(60)
-        assert process.exitcode in (-signal.SIGKILL, 0)
-    assert (folder / "all.shards" / ".0000.h5.partial").exists() or (
-        folder / "all.shards" / "0000.h5"
-    ).exists()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    assert (folder / "all.shards" / ".0000.h5.partial").exists()
     seen = []
     api.extract_patches(
         output=output,
@@ -285,67 +278,84 @@ def test_killed_workers_go_on(scenes, unfinished, tmp_path):
     )
     check(PatchStore(output), scenes)
     assert seen[-1][:2] == (63, 63)
-    assert seen[-1][2] < 63 - 35  # what had been done was not done again
+    assert seen[-1][2] < 63 - 35  # patches of the earlier runs are not cut again
     assert not folder.exists()
 
 
-def children(pid):
-    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-
-
-@needs_proc
-def test_a_killed_worker_ends_the_run_with_one_line(scenes, tmp_path):
+def test_a_killed_worker_ends_the_run_with_one_line(scenes, tmp_path, monkeypatch, caplog):
     output = tmp_path / "all.h5"
-    process = subprocess.Popen(
-        command(scenes, output, 2), stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
-    )
-    while len(children(process.pid)) < 2:
-        assert process.poll() is None
-        time.sleep(0.005)
-    os.kill(children(process.pid)[0], signal.SIGKILL)
-    _, text = process.communicate(timeout=120)
-    assert process.returncode == 2, text
-    (line,) = [line for line in text.splitlines() if line.startswith("decametre: error")]
-    assert "was killed by signal 9" in line
-    assert "the same command goes on" in line
+    processes = []
+
+    def start(*args, **options):
+        processes.append(popen(*args, **options))
+        processes[0].kill()
+        return processes[-1]
+
+    popen = subprocess.Popen
+    with monkeypatch.context() as patched:
+        patched.setattr(worker_pool.subprocess, "Popen", start)
+        with pytest.raises(PatchError, match=r"0 was killed by signal 9.*repeat the command"):
+            api.extract_patches(output=output, workers=2, **sources(scenes))
+    assert [process.poll() for process in processes] == [-signal.SIGKILL] * 2
     assert not output.exists()
-    result = subprocess.run(command(scenes, output, 2), capture_output=True, text=True, check=True)
-    assert "going on where an earlier run was ended" in result.stderr
+    with caplog.at_level(logging.INFO):
+        api.extract_patches(output=output, workers=2, **sources(scenes))
+    assert "resuming an earlier run" in caplog.text
     check(PatchStore(output), scenes)
 
 
-@needs_proc
-@pytest.mark.parametrize("delay", [0.0, 0.4, 0.8])
-def test_all_killed_at_any_time(scenes, tmp_path, delay):
+KILLED = """
+import json, os, signal, sys
+from decametre import api
+output, when, whole_group, sources = json.loads(sys.argv[1])
+def progress(handled, total, count):
+    if handled >= when:
+        os.killpg(0, signal.SIGKILL) if whole_group else os.kill(os.getpid(), signal.SIGKILL)
+api.extract_patches(output=output, workers=2, progress=progress, **sources)
+"""
+
+
+def run_killed(scenes, output, when, *, whole_group):
+    """Extract in another process, which is killed once so many patches are handled."""
+    files = {key: [str(path) for path in paths] for key, paths in sources(scenes).items()}
+    arguments = json.dumps([str(output), when, whole_group, files])
+    run = subprocess.run([sys.executable, "-c", KILLED, arguments], start_new_session=True)
+    assert run.returncode == -signal.SIGKILL
+    assert not output.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", [0, 1, 63])
+def test_a_kill_of_all_processes_loses_and_doubles_nothing(scenes, tmp_path, when):
     output = tmp_path / "all.h5"
-    process = subprocess.Popen(
-        command(scenes, output, 2), stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    while process.poll() is None and not children(process.pid):
-        time.sleep(0.005)
-    time.sleep(delay)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    if not output.exists():
-        api.extract_patches(output=output, workers=2, **sources(scenes))
+    run_killed(scenes, output, when, whole_group=True)
+    api.extract_patches(output=output, workers=2, **sources(scenes))
     check(PatchStore(output), scenes)
     assert {path.name for path in tmp_path.iterdir()} == {"all.h5", "all.shards"}
 
 
-@needs_proc
-def test_orphans_end_and_are_waited_for(scenes, tmp_path):
+@pytest.mark.slow
+def test_a_kill_of_the_parent_alone_loses_and_doubles_nothing(scenes, tmp_path):
     output = tmp_path / "all.h5"
-    process = subprocess.Popen(command(scenes, output, 2), stderr=subprocess.DEVNULL)
-    while len(children(process.pid)) < 2:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)  # its workers live on
-    process.wait()
+    run_killed(scenes, output, 0, whole_group=False)  # its workers live on
     api.extract_patches(output=output, workers=2, **sources(scenes))
     check(PatchStore(output), scenes)
+
+
+def test_workers_of_a_killed_parent_are_waited_for(tmp_path, monkeypatch):
+    held = (tmp_path / worker_pool.WORKERS_LOCK).open("a+")
+    fcntl.flock(held, fcntl.LOCK_SH)
+    messages = []
+
+    def end_worker(message):
+        messages.append(message)
+        held.close()
+
+    monkeypatch.setattr(worker_pool.log, "info", end_worker)
+    worker_pool.wait_for_orphans(tmp_path)
+    assert messages == ["waiting for the workers of an earlier run to end"]
+    worker_pool.wait_for_orphans(tmp_path)  # none is left
+    assert len(messages) == 1
 
 
 def test_killed_while_moving_into_place(scenes, unfinished, tmp_path):
@@ -395,10 +405,10 @@ def test_an_existing_store_is_kept(scenes, tmp_path):
         ({"output": "none/store.h5"}, "does not exist; make it first"),
         ({"products": 2}, "is given twice"),
         ({"native": False}, "patches hold nothing"),
-        ({"sharpened": "other"}, "which is none of the products given"),
+        ({"sharpened": "other"}, "which is not one of the products given"),
         ({"patches": "none.txt"}, "no such file"),
         ({"no_cloud": True}, "has no scene classification|cannot be read"),
-        ({"classes": 43}, "of which the 43 cannot be made"),
+        ({"classes": 43}, "which cannot be converted to 43"),
     ],
 )
 def test_mistakes_leave_nothing(scenes, tmp_path, change, message):
@@ -425,7 +435,7 @@ def test_tiles_sharpened_by_several_models(scenes, tmp_path):
     for tile, (safe, bands, _, _) in scenes.items():
         tiles.append(tmp_path / f"{tile}.tif")
         made_tile(tiles[-1], safe, bands, model=f"model_{tile}")
-    with pytest.raises(PatchError, match="sharpen all by the same"):
+    with pytest.raises(PatchError, match="sharpen all by the same models"):
         api.extract_patches(
             sources(scenes)["products"], tmp_path / "all.h5", sharpened=tiles, workers=1
         )

@@ -7,7 +7,7 @@ from rasterio.warp import transform_bounds
 
 from decametre.errors import CorruptDataError, PatchError
 from decametre.landcover.extraction.label_raster import CORINE_CODES, read_label_raster
-from decametre.landcover.extraction.placing import WholeGrid
+from decametre.landcover.extraction.patch_lists import CompleteGrid
 from decametre.landcover.patches.nomenclature import CORINE43
 from tests.landcover.extraction.scenes import product_of
 
@@ -30,7 +30,7 @@ def raster(path, codes, left=300000, top=5400000, edge=100.0, crs="EPSG:32633"):
 
 def labels(found, product=None):
     product = product or product_of(width=240, height=120)
-    return found.labels(product, WholeGrid().on(product).patches)
+    return found.labels(product, CompleteGrid().locate(product).patches)
 
 
 def test_codes_of_corine():

@@ -9,9 +9,9 @@ import rasterio
 from decametre import api
 from decametre.bench.synthetic_safe import make_safe
 from decametre.errors import DecametreError, OutputError, PatchError
-from decametre.landcover.extraction import labelling
+from decametre.landcover.extraction import spectral_rules
 from decametre.landcover.extraction.label_raster import NAMES_TAG, read_label_raster
-from decametre.landcover.extraction.placing import WholeGrid
+from decametre.landcover.extraction.patch_lists import CompleteGrid
 from decametre.landcover.extraction.spectral_rules import (
     CLASSES,
     NOT_MEASURED,
@@ -42,7 +42,7 @@ def test_the_classes_of_a_real_scene(sample_item, tmp_path, monkeypatch):
         assert {int(k): v for k, v in json.loads(raster.tags()[NAMES_TAG]).items()} == CLASSES
         codes = raster.read(1)
     # Windows leave no seam.
-    monkeypatch.setattr(labelling, "_TILE", 130)
+    monkeypatch.setattr(spectral_rules, "_TILE", 130)
     api.label_product(sample_item, tmp_path / "tiled.tif")
     np.testing.assert_array_equal(read(tmp_path / "tiled.tif"), codes)
     measured = np.count_nonzero(codes != NOT_MEASURED)
@@ -127,7 +127,7 @@ def test_a_share_is_of_what_was_measured(tmp_path):
     ) as raster:
         raster.write(codes, 1)
         raster.update_tags(**{NAMES_TAG: json.dumps(CLASSES)})
-    patches = WholeGrid().on(product).patches
+    patches = CompleteGrid().locate(product).patches
     for share, expected in ((0.1, ("Water",)), (0.101, ())):
         found = read_label_raster(tmp_path / "a.tif", share=share)
         assert found.nomenclature.classes == tuple(CLASSES.values())
@@ -152,12 +152,12 @@ def test_overlapping_patches_hold_the_same_ground(sample_item, tmp_path):
 @pytest.mark.parametrize("stride", [0, 90, 1260])
 def test_strides_that_cannot_be(stride):
     with pytest.raises(PatchError, match=f"a stride of {stride} m; give a multiple of 60 m"):
-        WholeGrid(stride=stride)
+        CompleteGrid(stride=stride)
 
 
 def test_a_list_has_no_stride(sample_item, tmp_path):
     (tmp_path / "names.txt").write_text("S2A_MSIL2A_20170617T113321_4_55\n")
-    with pytest.raises(PatchError, match="leave out the list or the stride"):
+    with pytest.raises(PatchError, match="omit the list or the stride"):
         api.extract_patches(
             sample_item, tmp_path / "a.h5", patches=tmp_path / "names.txt", stride=600
         )

@@ -8,9 +8,9 @@ from shapely.affinity import rotate
 from shapely.geometry import box
 
 from decametre.errors import PatchError
-from decametre.landcover.extraction.patch_lists import read_names, read_patch_list
-from decametre.landcover.extraction.placing import WholeGrid, nomenclature_of
-from decametre.landcover.patches.nomenclature import BIGEARTHNET19, CORINE43
+from decametre.landcover.bigearthnet.names import read_names
+from decametre.landcover.extraction.patch_lists import CompleteGrid, read_patch_list
+from decametre.landcover.patches.nomenclature import BIGEARTHNET19, CORINE43, nomenclature_of
 from tests.landcover.bigearthnet.archives import DATA
 from tests.landcover.extraction.scenes import product_of
 
@@ -34,7 +34,7 @@ def test_metadata_of_v2(tmp_path):
     wanted = read_patch_list(DATA / "v2" / "metadata.parquet")
     assert len(wanted) == 4
     assert wanted.nomenclature == BIGEARTHNET19
-    placed = wanted.on(product_of(width=10980, height=10980))
+    placed = wanted.locate(product_of(width=10980, height=10980))
     assert [patch.name for patch in placed.patches] == [f"{STEM}_89_18", f"{STEM}_75_43"]
     first = placed.patches[0]
     assert (first.column, first.row) == (89 * 120, 18 * 120)
@@ -47,17 +47,17 @@ def test_metadata_of_v2(tmp_path):
 
 def test_a_part_of_a_tile_counts_from_the_tiles_corner():
     part = product_of(width=600, height=600, left=300000 + 75 * 1200, top=5400000 - 42 * 1200)
-    placed = read_patch_list(DATA / "v2" / "metadata.parquet").on(part)
+    placed = read_patch_list(DATA / "v2" / "metadata.parquet").locate(part)
     assert [(patch.column, patch.row) for patch in placed.patches] == [(0, 120)]
-    assert "not wholly inside" in placed.misfits[f"{STEM}_89_18"]
+    assert "not completely inside" in placed.misfits[f"{STEM}_89_18"]
 
 
 def test_an_unpacked_v1(tmp_path):
     wanted = read_patch_list(DATA / "v1")
     names = sorted(path.name for path in (DATA / "v1").iterdir())
-    assert sorted(wanted.names) == names
+    assert len(wanted) == len(names)
     assert wanted.nomenclature == CORINE43
-    placed = wanted.on(
+    placed = wanted.locate(
         product_of(
             width=10980,
             height=10980,
@@ -79,7 +79,10 @@ def test_names_in_text(tmp_path, name):
     path = tmp_path / name
     path.write_text(f"# mine\n{STEM}_00_01\n\n{STEM}_02_00,x\n")
     wanted = read_patch_list(path)
-    assert [p.name for p in wanted.on(product_of()).patches] == [f"{STEM}_02_00", f"{STEM}_00_01"]
+    assert [p.name for p in wanted.locate(product_of()).patches] == [
+        f"{STEM}_02_00",
+        f"{STEM}_00_01",
+    ]
     assert wanted.counts() == {"S2A 2017-06-13 10:10 T33UUP": 2}
     assert wanted.counts(frozenset({f"{STEM}_00_01"})) == {"S2A 2017-06-13 10:10 T33UUP": 1}
 
@@ -94,7 +97,7 @@ def test_counts_leave_out_by_either_name():
 
 def test_other_products_have_none():
     other = product_of(tile="34VER")
-    assert read_patch_list(DATA / "v2" / "metadata.parquet").on(other).patches == []
+    assert read_patch_list(DATA / "v2" / "metadata.parquet").locate(other).patches == []
 
 
 @pytest.mark.parametrize("suffix", [".geojson", ".parquet", ".gpkg"])
@@ -112,7 +115,7 @@ def test_grids_in_any_crs(tmp_path, suffix, crs):
     )
     wanted = read_patch_list(path)
     product = product_of()
-    placed = wanted.on(product)
+    placed = wanted.locate(product)
     assert [(p.listed, p.column, p.row) for p in placed.patches] == [("b", 120, 6), ("a", 0, 126)]
     assert placed.patches[0].name == f"{product.id}_b"
     assert placed.patches[0].labels == ("Pastures", "Mixed forest")
@@ -124,7 +127,7 @@ def test_labels_as_lists(tmp_path):
     path = grid_file(tmp_path / "grid.parquet", [square(300000, 5400000)], what=[["water", "a; b"]])
     wanted = read_patch_list(path, "what")
     assert wanted.nomenclature.classes == ("a; b", "water")
-    assert wanted.on(product_of()).patches[0].labels == ("water", "a; b")
+    assert wanted.locate(product_of()).patches[0].labels == ("water", "a; b")
     feature = {
         "type": "Feature",
         "properties": {"what": ["water", "a; b"]},
@@ -134,7 +137,7 @@ def test_labels_as_lists(tmp_path):
     document = {"type": "FeatureCollection", "crs": crs, "features": [feature]}
     (tmp_path / "grid.geojson").write_text(json.dumps(document))
     again = read_patch_list(tmp_path / "grid.geojson", "what")
-    assert again.on(product_of()).patches[0].labels == ("water", "a; b")
+    assert again.locate(product_of()).patches[0].labels == ("water", "a; b")
 
 
 def test_a_column_says_which_product(tmp_path):
@@ -147,8 +150,8 @@ def test_a_column_says_which_product(tmp_path):
         product=[product.id, f"{product.id}.SAFE", STEM, "another"],
     )
     wanted = read_patch_list(path)
-    assert [p.name for p in wanted.on(product).patches] == ["a", "b", "c"]
-    assert wanted.on(product_of(left=600000)).patches == []  # far from all of them
+    assert [p.name for p in wanted.locate(product).patches] == ["a", "b", "c"]
+    assert wanted.locate(product_of(left=600000)).patches == []  # far from all of them
     assert sum(wanted.counts().values()) == 4
     assert wanted.counts(frozenset("d")).keys() == {product.id, f"{product.id}.SAFE", STEM}
 
@@ -157,27 +160,27 @@ def test_a_column_says_which_product(tmp_path):
     ("shape", "reason"),
     [
         (square(300030, 5400000), "30.0 m off the pixels of 60 m"),
-        (square(300000, 5400000 - 5400), "not wholly inside"),
-        (square(300000 - 60, 5400000), "not wholly inside"),
+        (square(300000, 5400000 - 5400), "not completely inside"),
+        (square(300000 - 60, 5400000), "not completely inside"),
         (square(300000, 5400000, 600), "is 600 x 600 m"),
-        (rotate(square(301200, 5398800), 5), "no square of 1200 m along its axes"),
+        (rotate(square(301200, 5398800), 5), "not a square of 1200 m along its axes"),
     ],
 )
 def test_what_does_not_fit(tmp_path, shape, reason):
     path = grid_file(tmp_path / "grid.parquet", [shape], name=["odd"])
-    placed = read_patch_list(path).on(product_of())
+    placed = read_patch_list(path).locate(product_of())
     assert placed.patches == []
     assert reason in placed.misfits["odd"]
 
 
 def test_what_lies_beside_is_no_misfit(tmp_path):
     path = grid_file(tmp_path / "grid.parquet", [square(300000 - 1200, 5400000)])
-    placed = read_patch_list(path).on(product_of())
+    placed = read_patch_list(path).locate(product_of())
     assert (placed.patches, placed.misfits) == ([], {})
 
 
 def test_the_whole_grid():
-    placed = WholeGrid().on(product_of(width=600, height=366))
+    placed = CompleteGrid().locate(product_of(width=600, height=366))
     assert len(placed.patches) == 5 * 3
     assert placed.patches[6].name.endswith("_01_01")
     assert (placed.patches[6].column, placed.patches[6].row) == (120, 120)
@@ -193,7 +196,7 @@ def test_nomenclatures():
     ("name", "text", "message"),
     [
         ("none.txt", None, "no such file"),
-        ("names.txt", "hello\n", "'hello' is no name of BigEarthNet"),
+        ("names.txt", "hello\n", "'hello' is not a patch name of BigEarthNet"),
         ("names.txt", "", "lists no patch"),
         ("grid.geojson", "{}", "no list of patches that can be read"),
         ("grid.parquet", "no parquet", "no list of patches that can be read"),

@@ -5,10 +5,11 @@ import pytest
 import rasterio
 
 from decametre.errors import MissingBandError, PatchError
-from decametre.landcover.extraction.placing import PlacedPatch, WholeGrid
+from decametre.landcover.extraction.patch_lists import CompleteGrid
+from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.extraction.screening import (
-    leave_out_listed,
-    leave_out_spoiled,
+    exclude_by_name,
+    exclude_by_scene_class,
     read_exclusions,
 )
 from decametre.sentinel2.opening import open_product
@@ -45,7 +46,9 @@ def product(tmp_path_factory):
 
 
 def screened(product, kinds, limit=0.05):
-    kept, left_out = leave_out_spoiled(product, WholeGrid().on(product).patches, kinds, limit)
+    kept, left_out = exclude_by_scene_class(
+        product, CompleteGrid().locate(product).patches, kinds, limit
+    )
     return [patch.name[-5:] for patch in kept], dict(left_out)
 
 
@@ -74,12 +77,12 @@ def test_level_1c_has_no_classification(sample):
 
 def test_lists_know_both_names():
     patches = [
-        PlacedPatch("stored_a", "a", 0, 0),
-        PlacedPatch("b", "b", 0, 0, alias="old_b"),
-        PlacedPatch("c", "c", 0, 0),
+        LocatedPatch("stored_a", "a", 0, 0),
+        LocatedPatch("b", "b", 0, 0, alias="old_b"),
+        LocatedPatch("c", "c", 0, 0),
     ]
     for name, left in (("a", "b c"), ("stored_a", "b c"), ("old_b", "a c"), ("c", "a b")):
-        kept, left_out = leave_out_listed(patches, frozenset({name}))
+        kept, left_out = exclude_by_name(patches, frozenset({name}))
         assert " ".join(patch.listed for patch in kept) == left
         assert left_out["listed"] == 1
 

@@ -10,8 +10,8 @@ from decametre.errors import PatchError
 from decametre.landcover.extraction.work_distribution import (
     Piece,
     back_and_forth,
+    distributions,
     longest_first,
-    plans,
 )
 from tests.landcover.bigearthnet.archives import DATA
 
@@ -22,11 +22,11 @@ COUNTS = st.dictionaries(st.text("abcdef", min_size=1), st.integers(0, 500), min
 def test_every_patch_once(counts, workers):
     if not sum(counts.values()):
         return
-    for plan in plans(counts, workers):
-        assert len(plan.shares) == workers
+    for distribution in distributions(counts, workers):
+        assert len(distribution.shares) == workers
         taken = [
             (piece.product, at)
-            for share in plan.shares
+            for share in distribution.shares
             for piece in share
             for at in range(piece.start, piece.stop)
         ]
@@ -39,7 +39,9 @@ def test_bounds_of_the_methods(counts, workers):
     total = sum(counts.values())
     if not total:
         return
-    by_method = {plan.method: plan for plan in plans(counts, workers)}
+    by_method = {
+        distribution.method: distribution for distribution in distributions(counts, workers)
+    }
     equal = by_method["equal runs"].counts
     assert max(equal) - min(equal) <= 1
     # Graham's bound for handing out in any order: nobody begins a piece above the mean.
@@ -66,15 +68,15 @@ def test_longest_first_fills_the_emptiest():
 def test_order_of_the_products_makes_no_difference():
     counts = {"a": 5, "b": 5, "c": 9, "d": 1}
     turned = dict(reversed(counts.items()))
-    assert plans(counts, 3) == plans(turned, 3)
+    assert distributions(counts, 3) == distributions(turned, 3)
 
 
 def test_whole_products_are_preferred_where_they_balance_well():
-    assert plans({"a": 100, "b": 99}, 2)[0].method == "longest first"
+    assert distributions({"a": 100, "b": 99}, 2)[0].method == "longest first"
 
 
 def test_one_product_is_cut_for_several_workers():
-    best = plans({"a": 100}, 3)[0]
+    best = distributions({"a": 100}, 3)[0]
     assert best.method == "equal runs"
     assert best.shares == ((Piece("a", 0, 33),), (Piece("a", 33, 66),), (Piece("a", 66, 100),))
 
@@ -89,15 +91,15 @@ BIGEARTHNET = json.loads((DATA / "v2_counts.json").read_text())
 )
 def test_the_real_archive(workers, method, imbalance):
     assert sum(BIGEARTHNET.values()) == 480_038
-    best = plans(BIGEARTHNET, workers)[0]
+    best = distributions(BIGEARTHNET, workers)[0]
     assert best.method == method
     assert best.imbalance == pytest.approx(imbalance, abs=1e-4)
-    by_method = {plan.method: plan.imbalance for plan in plans(BIGEARTHNET, workers)}
+    by_method = {each.method: each.imbalance for each in distributions(BIGEARTHNET, workers)}
     assert by_method["longest first"] <= by_method["back and forth"]
 
 
 def test_nothing_to_spread():
-    with pytest.raises(PatchError, match="no patch to spread"):
-        plans({"a": 0}, 2)
+    with pytest.raises(PatchError, match="no patch to distribute"):
+        distributions({"a": 0}, 2)
     with pytest.raises(PatchError, match="0 workers"):
-        plans({"a": 1}, 0)
+        distributions({"a": 1}, 0)

@@ -1,25 +1,22 @@
-"""What BigEarthNet's patch names say: which acquisition, and where on its tile.
+"""Patch names of BigEarthNet: the acquisition, and the patch's position on its tile.
 
     v1  S2A_MSIL2A_20170617T113321_4_55
     v2  S2A_MSIL2A_20170617T113321_N9999_R080_T29UPU_04_55
 
 The last two numbers are column and row on the tile's grid of 1200 m, counted from its north-western
-corner; v2 fills them up with a zero. They are the same in both versions, all 480,038 of them. A v1
-name has no tile, and its time may be some seconds late: where names of two tiles had been alike,
-one was changed so. It is also written without a leading zero (`T94033`).
+corner. v2 pads them with a zero. They are equal in both versions for all 480,038 patches. A name of
+v1 does not state the tile, and its time may be some seconds late: BigEarthNet changed it where two
+tiles would have shared a name. It also lacks a leading zero (`T94033`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 
 from decametre.errors import NotAProductError, PatchError
 from decametre.sentinel2.product import Product
@@ -35,12 +32,12 @@ _BAND_LETTERS = "NPQRSTUVWX"  # from the equator northward
 _SQUARE, _CYCLE = 100_000, 2_000_000  # metres
 
 _SAME_PASS = timedelta(minutes=50)
-"""Half an orbit. Sources give the start of the datatake, of the granule, or some seconds more."""
+"""Half an orbit: sources state the start of the datatake, of the granule, or some seconds more."""
 
 
 @dataclass(frozen=True, order=True)
 class Acquisition:
-    """One tile at one time, as a patch's name states it.
+    """One tile at one time, as stated in a patch name.
 
     Attributes:
         platform: `S2A`, `S2B`, ...
@@ -57,9 +54,9 @@ class Acquisition:
         return f"{self.platform} {self.sensed:%Y-%m-%d %H:%M}{tile}"
 
     def is_of(self, product: Product) -> bool:
-        """Whether the product is this acquisition, of whatever level and baseline.
+        """Whether a product is of this acquisition, at any level and baseline.
 
-        False where the product does not state platform, tile or time.
+        False if the product does not state platform, tile or time.
         """
         if not (product.platform and product.datetime and product.tile):
             return False
@@ -73,10 +70,10 @@ class Acquisition:
 
 
 def parse_acquisition(text: str) -> Acquisition | None:
-    """The acquisition that a product's name, or a patch's without its numbers, states.
+    """Parse a product name, or a patch name without column and row.
 
     Returns:
-        None where it is no such name.
+        The acquisition; None if the text is neither.
     """
     match = _NAME.fullmatch(text)
     if not match:
@@ -84,14 +81,14 @@ def parse_acquisition(text: str) -> Acquisition | None:
     try:
         sensed = datetime.strptime(match["date"] + match["time"].zfill(6), "%Y%m%d%H%M%S")
     except ValueError:
-        # A second 60 is one of those that BigEarthNet v1 made up (`T94160`).
+        # BigEarthNet v1 has invented times with 60 seconds (`T94160`).
         minute = datetime.strptime(match["date"] + match["time"].zfill(6)[:4], "%Y%m%d%H%M")
         sensed = minute + timedelta(seconds=int(match["time"][-2:]))
     return Acquisition(match["platform"], sensed.replace(tzinfo=UTC), match["tile"] or "")
 
 
 def split_name(name: str) -> tuple[str, int, int] | None:
-    """A patch's name as what stands before the numbers, column, and row; None if it is no such."""
+    """Split a patch name into the part before the numbers, column and row; None if it has none."""
     stem, _, numbers = name.rpartition("_")
     stem, _, column = stem.rpartition("_")
     if not (column.isdecimal() and numbers.isdecimal()):
@@ -103,15 +100,15 @@ def tile_corner(product: Product) -> tuple[float, float]:
     """Easting and northing of the north-western corner of the product's tile, in metres.
 
     A tile begins at the corner of its 100 km square of the MGRS, moved outward to whole pixels of
-    60 m. The product may be a part of the tile. (Checked with the coordinates of real patches.)
+    60 m. The product may be a part of the tile. Tests compare this with real patches.
 
     Raises:
         NotAProductError: The product does not state its tile.
     """
     if not product.tile:
         raise NotAProductError(
-            f"{product.source}: does not state its MGRS tile, on which BigEarthNet's names count "
-            "columns and rows; give the patches as a grid with coordinates"
+            f"{product.source}: does not state its MGRS tile, which the columns and rows in "
+            "BigEarthNet's names refer to; give the patches as squares with coordinates"
         )
     return corner_of(product.tile, product.grid.top)
 
@@ -121,47 +118,40 @@ def corner_of(tile: str, near: float | None = None) -> tuple[float, float]:
 
     Args:
         tile: Such as `33UUP`.
-        near: A northing within 1000 km of it; without, that of its band of latitude, in the
+        near: A northing within 1000 km of it; by default that of its band of latitude, in the
             northern hemisphere.
     """
     zone, band, column, row = int(tile[:2]), tile[2], tile[3], tile[4]
     if near is None:
         near = (_BAND_LETTERS.index(band) * 8 + 4) * 110_900.0  # bands of 8 degrees
     easting = (_COLUMN_LETTERS[(zone - 1) % 3].index(column) + 1) * _SQUARE
-    # Letters of rows begin anew every 2000 km, in even zones five letters later.
+    # Letters of rows repeat every 2000 km; in even zones they begin five letters later.
     letter = _ROW_LETTERS.index(row) - (0 if zone % 2 else 5)
     northing = (letter % len(_ROW_LETTERS) + 1) * _SQUARE
     northing += round((near - northing) / _CYCLE) * _CYCLE
     return easting // 60 * 60, -(-northing // 60) * 60
 
 
-def read_names(path: Path) -> Iterator[tuple[str, str]]:
-    """Names of patches in a file, each with a second name or nothing.
+def read_names(path: Path) -> list[tuple[str, str]]:
+    """Read a published list of patch names.
 
     Args:
         path: `.parquet` with columns `patch_id` and maybe `s2v1_name`, as BigEarthNet's tables; or
-            text, the first entry of each line.
+            text, of which the first entry of each line is read.
+
+    Returns:
+        Each name with the patch's name in BigEarthNet v1, which is empty if unknown.
 
     Raises:
-        PatchError: It cannot be read.
+        PatchError: The list cannot be read.
     """
     try:
         if path.suffix.lower() == ".parquet":
-            table = pq.read_table(path)
-            names = table["patch_id"].to_pylist()
-            aliases = column_of(table, "s2v1_name", "")
-            yield from zip(names, aliases, strict=True)
-            return
-        for line in path.read_text(encoding="utf-8").splitlines():
-            name = line.split(",")[0].strip().strip('"')
-            if name and not name.startswith("#") and name != "patch_id":
-                yield name, ""
+            table = pd.read_parquet(path)
+            aliases = table["s2v1_name"].fillna("") if "s2v1_name" in table else [""] * len(table)
+            return list(zip(table["patch_id"], aliases, strict=True))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        names = [line.split(",")[0].strip().strip('"') for line in lines]
+        return [(n, "") for n in names if n and not n.startswith("#") and n != "patch_id"]
     except (OSError, ValueError, KeyError) as error:
         raise PatchError(f"{path}: no list of names that can be read ({error})") from error
-
-
-def column_of(table: pa.Table, name: str, otherwise: Any) -> list[Any]:
-    """A column as a list, with something else where it is missing or null."""
-    if name not in table.column_names:
-        return [otherwise] * len(table)
-    return [otherwise if value is None else value for value in table[name].to_pylist()]

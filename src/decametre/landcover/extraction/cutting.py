@@ -1,4 +1,4 @@
-"""Cutting patches from a product, and from its sharpened tile, in one pass from north to south."""
+"""Cut patches from a product and its sharpened tile, in one pass from north to south."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import groupby
 import numpy as np
 
 from decametre.errors import GridError, PatchError, RadiometryError
-from decametre.landcover.extraction.placing import EDGE, PlacedPatch
-from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS, Patch
+from decametre.landcover.extraction.patch_location import LocatedPatch
+from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS, PATCH_PIXELS, Patch
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
@@ -20,25 +20,25 @@ from decametre.sentinel2.raster import BandReader, StripReader
 from decametre.superres.sharpening.sharpened_tile import SharpenedRows, SharpenedTile
 
 _CACHE = 32 << 20
-"""Bytes for GDAL: every block is read once, and several workers share the memory."""
+"""Bytes of GDAL's block cache: every block is read once, and several workers share the memory."""
 
 _SCALE = 1e-4
 """Reflectance per DN in a store of patches."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where patches are cut from.
+class CuttingSource:
+    """A product, with or without its sharpened tile, that patches are cut from.
 
     Attributes:
         product: The product.
-        tile: What `decametre sharpen` made of it, where there is such.
-        keys: The images that a patch gets.
+        tile: The product's result of `decametre sharpen`, or None.
+        keys: Keys of the images of each patch.
 
     Raises:
-        RadiometryError: The product's numbers are not what a store holds.
-        GridError: The tile does not lie on the product's pixels.
-        PatchError: The tile was made of another product, or with another offset.
+        RadiometryError: The product has another scale or nodata than a store.
+        GridError: The pixels of the tile and of the product do not coincide.
+        PatchError: The tile was made from another product, or with another offset.
         MissingBandError: The product lacks a band.
     """
 
@@ -53,7 +53,7 @@ class Source:
         if tile is None:
             return
         if tile.product != product.id:
-            raise PatchError(f"{tile.path}: was made of {tile.product}, not of {product.id}")
+            raise PatchError(f"{tile.path}: was made from {tile.product}, not from {product.id}")
         steps = (
             (tile.grid.left - product.grid.left) / FINEST_GSD,
             (product.grid.top - tile.grid.top) / FINEST_GSD,
@@ -72,7 +72,7 @@ class Source:
 
     @property
     def extent(self) -> Window:
-        """Where patches can be cut, in 10 m pixels of the product."""
+        """The area that patches can be cut from, in 10 m pixels of the product."""
         if self.tile is None:
             return self.product.grid.window
         grid = self.tile.grid
@@ -82,14 +82,14 @@ class Source:
 
 
 def check_scale(product: Product, names: Iterable[str]) -> None:
-    """Make sure that a product's DN mean what those of a store do.
+    """Make sure that a product has the scale and nodata of a store.
 
     Args:
         product: The product.
-        names: Of the bands that are looked at.
+        names: Names of the bands to check.
 
     Raises:
-        RadiometryError: They have another scale or nodata.
+        RadiometryError: A band has another scale or nodata.
         MissingBandError: The product lacks a band.
     """
     for file in product.band_files(names):
@@ -102,18 +102,18 @@ def check_scale(product: Product, names: Iterable[str]) -> None:
             )
 
 
-def cut_patches(source: Source, patches: Sequence[PlacedPatch]) -> Iterator[list[Patch]]:
-    """Cut patches, a row of them at a time.
+def cut_patches(source: CuttingSource, patches: Sequence[LocatedPatch]) -> Iterator[list[Patch]]:
+    """Cut patches row by row.
 
-    Native bands are never resampled. Where there is a sharpened tile, those of 10 m are taken from
-    it: sharpening passes them bit for bit, and the tile has to be decoded anyway.
+    Native bands are never resampled. If there is a sharpened tile, the 10 m bands are read from
+    it: sharpening copies them bit for bit, and the tile must be decoded anyway.
 
     Args:
-        source: What to cut from.
-        patches: Inside `source.extent`, in reading order.
+        source: The product and its tile.
+        patches: Patches inside `source.extent`, by row and column.
 
     Yields:
-        Those patches of a row that hold data; rows without any yield an empty list.
+        The patches of a row that hold data; an empty list for a row without data.
 
     Raises:
         CorruptDataError: A file cannot be decoded.
@@ -122,7 +122,7 @@ def cut_patches(source: Source, patches: Sequence[PlacedPatch]) -> Iterator[list
         return
     product = source.product
     left = min(patch.column for patch in patches)
-    right = max(patch.column for patch in patches) + EDGE
+    right = max(patch.column for patch in patches) + PATCH_PIXELS
     native = any(key in source.keys for key in NATIVE_KEYS)
     read = [
         name
@@ -133,16 +133,18 @@ def cut_patches(source: Source, patches: Sequence[PlacedPatch]) -> Iterator[list
     offset = np.array([product.bands[n].radiometry.offset_dn for n in BAND_NAMES], np.int32)
     with ExitStack() as stack:
         bands = stack.enter_context(BandReader(product, read, _CACHE))
-        height = patches[-1].row + EDGE - patches[0].row
+        height = patches[-1].row + PATCH_PIXELS - patches[0].row
         strips = StripReader(bands, Window(left, patches[0].row, right - left, height))
         rows = None
         if source.tile:
             extent = source.extent
             rows = stack.enter_context(
-                SharpenedRows(source.tile, left - extent.col, right - extent.col, EDGE, _CACHE)
+                SharpenedRows(
+                    source.tile, left - extent.col, right - extent.col, PATCH_PIXELS, _CACHE
+                )
             )
         for row, group in groupby(patches, key=lambda patch: patch.row):
-            window = Window(left, row, right - left, EDGE)
+            window = Window(left, row, right - left, PATCH_PIXELS)
             planes = dict(strips.read_all(read, window))
             if rows:
                 held = rows.read(row - source.extent.row)
@@ -159,7 +161,7 @@ def cut_patches(source: Source, patches: Sequence[PlacedPatch]) -> Iterator[list
 
 
 def _cut(planes: Mapping[str, np.ndarray], key: str, column: int) -> np.ndarray:
-    """One image of a patch, out of rows that hold it."""
+    """One image of a patch, from the rows of pixels that hold it."""
     layout = LAYOUTS[key]
     first = column * FINEST_GSD // layout.gsd
     image = np.empty(layout.shape, np.uint16)
@@ -169,7 +171,7 @@ def _cut(planes: Mapping[str, np.ndarray], key: str, column: int) -> np.ndarray:
 
 
 def _patch(
-    product: Product, patch: PlacedPatch, data: Mapping[str, np.ndarray], offset: np.ndarray
+    product: Product, patch: LocatedPatch, data: Mapping[str, np.ndarray], offset: np.ndarray
 ) -> Patch:
     grid = product.grid
     origin = (grid.left + patch.column * FINEST_GSD, grid.top - patch.row * FINEST_GSD)

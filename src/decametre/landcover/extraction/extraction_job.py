@@ -1,4 +1,4 @@
-"""Patches out of products: decides which are cut by whom, has them cut, and presents one store."""
+"""Extract patches from products into one store: plan, run workers, merge their shards."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from decametre.errors import BusyError, NoPatchError, OutputError
-from decametre.landcover.extraction.plan import Job
+from decametre.landcover.extraction.plan import ExtractionPlan
 from decametre.landcover.extraction.planning import (
     TILES,
     Request,
     Sharpen,
-    decide,
+    make_plan,
     shards_folder,
 )
-from decametre.landcover.extraction.worker_pool import Progress, wait_for_orphans, write_shards
+from decametre.landcover.extraction.worker_pool import wait_for_orphans, write_shards
 from decametre.landcover.patches.merge import merge_patches
 from decametre.landcover.patches.store import PatchStore
 
@@ -30,15 +30,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Extraction:
-    """What an extraction came to.
+    """The result of an extraction.
 
     Attributes:
         path: The store.
-        patches: How many patches it has.
-        shards: Of how many files it is made.
-        left_out: How many patches of the list are not in it, by reason: `elsewhere` (in no product
-            given), `misfit`, `listed`, `shadow`, `cloud`, `snow`, `none of the 19 classes`,
-            `without data`.
+        patches: Number of patches in the store.
+        shards: Number of files that hold them.
+        left_out: Number of patches of the list that are not in the store, by reason: `elsewhere`
+            (in no product given), `misfit`, `listed`, `shadow`, `cloud`, `snow`, `none of the 19
+            classes`, `without data`.
     """
 
     path: Path
@@ -54,41 +54,43 @@ def extract(
     sharpen: Sharpen,
     *,
     overwrite: bool,
-    progress: Progress,
+    progress: Callable[[int, int, int], None],
 ) -> Extraction:
-    """Cut patches from products into a store, or go on where an earlier run was ended.
+    """Cut patches from products into a store, or resume an earlier run.
 
     Args:
         request: What to cut.
         output: The store.
-        workers: How many processes cut.
-        sharpen: Used where `request.sharpen` is set.
-        overwrite: Allow the output to exist, and an unfinished run to be thrown away.
-        progress: Called after every batch of patches.
+        workers: Number of worker processes.
+        sharpen: Sharpens products without a tile if `request.sharpen` is set.
+        overwrite: Allow the output to exist, and discard an unfinished run with other settings.
+        progress: Called after every batch with patches handled, all patches, and patches handled
+            by this run.
 
     Raises:
-        DecametreError: One of its subclasses says what the user can mend.
+        DecametreError: A mistake of the user.
     """
     with _work_folder(output, request, overwrite) as folder:
-        if not Job.is_in(folder):
-            decide(request, output, folder, workers, sharpen)
-        job = Job.load(folder)
-        for reason, count in job.left_out.items():
+        if ExtractionPlan.exists(folder):
+            plan = ExtractionPlan.load(folder)
+        else:
+            plan = make_plan(request, output, folder, workers, sharpen)
+        for reason, count in plan.left_out.items():
             log.info("%d patches left out: %s", count, reason)
         merged = folder / output.name
         if not merged.exists():
-            write_shards(job, workers, progress)
-            _merge(job, merged)
-        return _publish(job, merged, output)
+            write_shards(plan, workers, progress)
+            _merge(plan, merged)
+        return _publish(plan, merged, output)
 
 
 @contextmanager
 def _work_folder(output: Path, request: Request, overwrite: bool) -> Iterator[Path]:
-    """A hidden folder beside the output, which only success removes.
+    """A locked, hidden folder next to the output, which is removed after success.
 
     Raises:
-        OutputError: The output exists, its folder cannot be written, another run is at work, or an
-            unfinished run was asked for something else.
+        OutputError: The output exists, its folder is not writable, another run uses it, or an
+            unfinished run in it had other settings.
     """
     if output.is_dir() or output.suffix.lower() not in (".h5", ".hdf5"):
         raise OutputError(f"{output}: give the name of a file that ends in .h5")
@@ -98,7 +100,7 @@ def _work_folder(output: Path, request: Request, overwrite: bool) -> Iterator[Pa
         raise OutputError(f"{output}: folder {output.parent} is not writable")
     folder = output.parent / f".{output.name}.extraction"
     for path in (output, shards_folder(output)):
-        # A killed run may have moved its shards into place, and the rest not yet.
+        # A killed run may have moved its shards into place, but not yet the store.
         if path.exists() and not overwrite and not (folder / output.name).exists():
             raise OutputError(f"{path} exists already; use --overwrite to replace it")
     folder.mkdir(exist_ok=True)
@@ -112,42 +114,42 @@ def _work_folder(output: Path, request: Request, overwrite: bool) -> Iterator[Pa
                 f"{output}: its file system has no locks ({error.strerror}); write elsewhere"
             ) from error
         wait_for_orphans(folder)
-        asked, note = request.fingerprint(), folder / "request.json"
-        if note.exists():
-            earlier = json.loads(note.read_text(encoding="utf-8"))
-            differs = [key for key in asked if earlier.get(key) != asked[key]]
+        settings, saved = request.fingerprint(), folder / "request.json"
+        if saved.exists():
+            earlier = json.loads(saved.read_text(encoding="utf-8"))
+            differs = [key for key in settings if earlier.get(key) != settings[key]]
             if differs and not overwrite:
                 raise OutputError(
                     f"{output}: an unfinished run in {folder} had other {', '.join(differs)}; give "
-                    "the same to go on, or --overwrite to start anew"
+                    "the same to resume it, or --overwrite to start again"
                 )
             if differs:
-                log.warning("an unfinished run for %s is thrown away", output)
+                log.warning("discarding an unfinished run for %s", output)
                 for path in folder.iterdir():
                     if path.name != "lock":
                         shutil.rmtree(path) if path.is_dir() else path.unlink()
             else:
-                log.info("going on where an earlier run was ended")
-        note.write_text(json.dumps(asked), encoding="utf-8")
+                log.info("resuming an earlier run")
+        saved.write_text(json.dumps(settings), encoding="utf-8")
         try:
             yield folder
         except BaseException:
-            if not Job.is_in(folder) and not (folder / TILES).exists():
-                shutil.rmtree(folder, ignore_errors=True)  # it holds nothing worth keeping
+            if not ExtractionPlan.exists(folder) and not (folder / TILES).exists():
+                shutil.rmtree(folder, ignore_errors=True)  # it holds nothing to resume
             raise
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _merge(job: Job, merged: Path) -> None:
-    """Present the shards as one store; a single one is the store itself."""
-    shards = [job.shard_path(number) for number in range(len(job.counts))]
+def _merge(plan: ExtractionPlan, merged: Path) -> None:
+    """Merge the shards by reference; a single shard becomes the store itself."""
+    shards = [plan.shard_path(number) for number in range(len(plan.counts))]
     shards = [path for path in shards if path.exists()]
     if not shards:
-        shutil.rmtree(job.folder)
-        count = sum(job.counts)
+        shutil.rmtree(plan.folder)
+        count = sum(plan.counts)
         raise NoPatchError(
-            f"not one of {count} patches holds data; nothing was written",
-            {**job.left_out, "without data": count},
+            f"none of {count} patches holds data; nothing was written",
+            {**plan.left_out, "without data": count},
         )
     if len(shards) == 1:
         shards[0].replace(merged)
@@ -155,9 +157,9 @@ def _merge(job: Job, merged: Path) -> None:
         merge_patches(shards, merged)
 
 
-def _publish(job: Job, merged: Path, output: Path) -> Extraction:
-    """Move the store to its place, the shards first."""
-    own, target = job.folder / job.shards, shards_folder(output)
+def _publish(plan: ExtractionPlan, merged: Path, output: Path) -> Extraction:
+    """Move the shards and then the store into place."""
+    own, target = plan.folder / plan.shards, shards_folder(output)
     if own.exists():
         output.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)
@@ -165,8 +167,8 @@ def _publish(job: Job, merged: Path, output: Path) -> Extraction:
             own.rename(target)
     merged.replace(output)
     store = PatchStore(output)
-    missing = sum(job.counts) - len(store)
-    left_out = dict(job.left_out) | ({"without data": missing} if missing else {})
+    missing = sum(plan.counts) - len(store)
+    left_out = dict(plan.left_out) | ({"without data": missing} if missing else {})
     if missing:
         log.info("%d patches left out: without data", missing)
     shards = len(list(target.glob("*.h5"))) if target.exists() else 1

@@ -1,4 +1,4 @@
-"""Labels of patches from a raster of classes, such as CORINE Land Cover."""
+"""Take the labels of patches from a raster of classes, such as CORINE Land Cover."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from decametre.errors import CorruptDataError, PatchError
-from decametre.landcover.extraction.placing import PlacedPatch, nomenclature_of
-from decametre.landcover.patches.nomenclature import CORINE43, Nomenclature
+from decametre.landcover.extraction.patch_location import LocatedPatch
+from decametre.landcover.patches.nomenclature import CORINE43, Nomenclature, nomenclature_of
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.raster import GDAL_OPTIONS
 
-# CORINE's codes of level 3, without 335 (glaciers), which BigEarthNet has not.
+# CORINE's codes of level 3, without 335 (glaciers), which BigEarthNet does not have.
 # fmt: off
 _CODES = (
     111, 112, 121, 122, 123, 124, 131, 132, 133, 141, 142, 211, 212, 213, 221, 222, 223, 231, 241,
@@ -30,23 +30,23 @@ _CODES = (
 )
 # fmt: on
 CORINE_CODES: Mapping[int, str] = dict(zip(_CODES, CORINE43.classes, strict=True))
-"""Class by CORINE's code of level 3, as in BigEarthNet's reference maps."""
+"""Class name by CORINE's code of level 3, as in BigEarthNet's reference maps."""
 
 NAMES_TAG = "DECAMETRE_CLASSES"
-"""Metadata of a raster that holds its own names: JSON of class names by code."""
+"""Metadata key under which a raster holds its class names: JSON of names by code."""
 
 
 @dataclass(frozen=True)
 class LabelRaster:
-    """A raster of whole numbers, each the code of a class.
+    """A raster of integers that are codes of classes, in any CRS and resolution.
 
-    It may be in any CRS and of any resolution: every pixel of 10 m takes the nearest code.
+    Every 10 m pixel takes the nearest code.
 
     Attributes:
         path: The raster.
-        names: Class by code; other codes are no class.
-        share: A patch has a class that covers at least this share of its pixels, those not counted
-            for which the raster has nodata or which lie outside it, and at least a pixel.
+        names: Class name by code; other codes are no class.
+        share: A patch has the classes that cover at least this share of its pixels, and at least
+            one pixel. Pixels outside the raster or without data in it are not counted.
     """
 
     path: Path
@@ -55,25 +55,25 @@ class LabelRaster:
 
     @property
     def nomenclature(self) -> Nomenclature:
-        """Of the labels; another than the published ones keeps the order of the names."""
+        """The nomenclature of the labels; in the order of `names` if it is not published."""
         known = nomenclature_of(self.names.values())
         if known.name == "other":
             return Nomenclature("other", tuple(dict.fromkeys(self.names.values())))
         return known
 
-    def labels(self, product: Product, patches: Sequence[PlacedPatch]) -> list[tuple[str, ...]]:
-        """The labels of patches of a product.
+    def labels(self, product: Product, patches: Sequence[LocatedPatch]) -> list[tuple[str, ...]]:
+        """Determine the labels of patches of a product.
 
         Raises:
             CorruptDataError: The raster cannot be read.
-            PatchError: It does not hold whole numbers.
+            PatchError: The raster does not hold integers.
         """
         try:
             with rasterio.Env(**GDAL_OPTIONS), rasterio.open(self.path) as raster:
                 if raster.crs is None or np.dtype(raster.dtypes[0]).kind not in "iu":
                     raise PatchError(
-                        f"{self.path}: holds {raster.dtypes[0]} in {raster.crs}; expected whole "
-                        "numbers with a coordinate reference system"
+                        f"{self.path}: holds {raster.dtypes[0]} in {raster.crs}; expected integers "
+                        "with a coordinate reference system"
                     )
                 outside = self._code_outside(raster)
                 with WarpedVRT(
@@ -85,20 +85,20 @@ class LabelRaster:
                     resampling=Resampling.nearest,
                     nodata=outside,
                 ) as warped:
-                    return [self._of(warped, patch, outside) for patch in patches]
+                    return [self._labels(warped, patch, outside) for patch in patches]
         except RasterioError as error:
             raise CorruptDataError(f"{self.path}: cannot be read ({error})") from error
 
     def _code_outside(self, raster: rasterio.DatasetReader) -> int:
-        """The raster's nodata, or else a code that no class has: the largest such."""
+        """The raster's nodata, or else the largest code without a class."""
         if raster.nodata is not None and int(raster.nodata) not in self.names:
             return int(raster.nodata)
         largest = int(np.iinfo(raster.dtypes[0]).max)
         return next(code for code in range(largest, -1, -1) if code not in self.names)
 
-    def _of(self, warped: WarpedVRT, patch: PlacedPatch, outside: int) -> tuple[str, ...]:
-        at = patch.window
-        window = rasterio.windows.Window(at.col, at.row, at.width, at.height)
+    def _labels(self, warped: WarpedVRT, patch: LocatedPatch, outside: int) -> tuple[str, ...]:
+        pixels = patch.window
+        window = rasterio.windows.Window(pixels.col, pixels.row, pixels.width, pixels.height)
         codes, counts = np.unique(warped.read(1, window=window), return_counts=True)
         least = self.share * counts[codes != outside].sum()
         found = {
@@ -110,17 +110,17 @@ class LabelRaster:
 
 
 def read_label_raster(path: Path, names: Path | None = None, share: float = 0.0) -> LabelRaster:
-    """A raster of classes with their names.
+    """Open a raster of classes.
 
     Args:
         path: The raster.
-        names: JSON of class names by code (`{"1": "Water"}`), or CSV with a code and a name a
-            line. Without, those that the raster itself holds (`patches label`), else CORINE's codes
-            of level 3.
+        names: JSON of class names by code (`{"1": "Water"}`), or CSV with a code and a name per
+            line. By default the names that the raster itself holds (`patches label`), or else those
+            of CORINE's codes of level 3.
         share: See `LabelRaster`.
 
     Raises:
-        PatchError: A file is missing, or the names make no sense.
+        PatchError: A file is missing, or the names cannot be read.
         CorruptDataError: The raster cannot be read.
     """
     if not path.is_file():
@@ -128,7 +128,7 @@ def read_label_raster(path: Path, names: Path | None = None, share: float = 0.0)
     if not 0 <= share <= 1:
         raise PatchError(f"a share of {share:g} of a patch; give one from 0 to 1")
     if names is None:
-        return LabelRaster(path, _own_names(path) or CORINE_CODES, share)
+        return LabelRaster(path, _embedded_names(path) or CORINE_CODES, share)
     try:
         text = names.read_text(encoding="utf-8")
         if names.suffix.lower() == ".json":
@@ -139,22 +139,22 @@ def read_label_raster(path: Path, names: Path | None = None, share: float = 0.0)
     except (OSError, ValueError, AttributeError, IndexError) as error:
         raise PatchError(
             f"{names}: no names of classes ({error}); give JSON such as "
-            '{"1": "Water"}, or CSV with a code and a name a line'
+            '{"1": "Water"}, or CSV with a code and a name per line'
         ) from error
     if not pairs:
         raise PatchError(f"{names}: has no line with a code and a name")
     return LabelRaster(path, dict(pairs), share)
 
 
-def _own_names(path: Path) -> dict[int, str]:
-    """Class by code as a raster itself says; nothing where it does not.
+def _embedded_names(path: Path) -> dict[int, str]:
+    """Class names by code that a raster itself holds; empty if it holds none.
 
     Raises:
-        CorruptDataError: It cannot be read.
+        CorruptDataError: The raster cannot be read.
     """
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as raster:
-            said = raster.tags().get(NAMES_TAG, "{}")
+            text = raster.tags().get(NAMES_TAG, "{}")
     except RasterioError as error:
         raise CorruptDataError(f"{path}: cannot be read ({error})") from error
-    return {int(code): str(name) for code, name in json.loads(said).items()}
+    return {int(code): str(name) for code, name in json.loads(text).items()}

@@ -1,4 +1,4 @@
-"""What an extraction has to do, written down in a folder: workers and restarts read it there."""
+"""The plan of an extraction, saved in its work folder, where workers and later runs read it."""
 
 from __future__ import annotations
 
@@ -8,36 +8,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 
-from decametre.landcover.extraction.placing import PlacedPatch
+from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import Nomenclature
 
-_FACTS, _PATCHES = "job.json", "patches.parquet"
+_PLAN, _PATCHES = "job.json", "patches.parquet"
 
-_SCHEMA = pa.schema(
-    [
-        ("shard", pa.int32()),
-        ("origin", pa.int32()),
-        ("name", pa.string()),
-        ("column", pa.int32()),
-        ("row", pa.int32()),
-        ("labels", pa.list_(pa.string())),
-        ("split", pa.string()),
-        ("country", pa.string()),
-    ]
-)
+_COLUMNS = ("name", "column", "row", "labels", "split", "country")
+"""What is saved of a patch."""
+
+PlannedPatch = tuple[int, LocatedPatch]
+"""A patch, and the number of its product in the plan."""
 
 
 @dataclass(frozen=True)
-class Origin:
-    """One of the products that patches are cut from.
+class ProductInput:
+    """A product that patches are cut from.
 
     Attributes:
-        source: What `open_product` takes.
-        offset: Likewise.
+        source: See `open_product`.
+        offset: See `open_product`.
         tile: Path of its sharpened tile, or None.
     """
 
@@ -47,105 +39,94 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Job:
-    """An extraction whose every decision has been made.
+class ExtractionPlan:
+    """Everything that has been decided about an extraction.
 
     Attributes:
-        folder: Where it is written down, and where the shards are made.
+        folder: The work folder.
         shards: Name of the folder in it for the shards.
-        header: Of all shards.
-        origins: The products.
-        counts: How many patches there are of each shard at most: some may hold no data.
-        left_out: How many patches of the list were left out, by reason.
+        header: Header of all shards.
+        products: The products.
+        counts: Largest number of patches of each shard; patches without data are not written.
+        left_out: Number of patches of the list that are excluded, by reason.
     """
 
     folder: Path
     shards: str
     header: Header
-    origins: tuple[Origin, ...]
+    products: tuple[ProductInput, ...]
     counts: tuple[int, ...]
     left_out: Mapping[str, int]
 
-    def save(self, shares: Sequence[Sequence[tuple[int, PlacedPatch]]]) -> None:
-        """Write the job down.
+    def save(self, shares: Sequence[Sequence[PlannedPatch]]) -> None:
+        """Save the plan.
 
         Args:
-            shares: For each shard, its patches in the order in which they are cut, each with the
-                number of its product among the origins.
+            shares: The patches of each shard, in the order of cutting.
         """
         rows = [
-            (shard, origin, p.name, p.column, p.row, p.labels, p.split, p.country)
+            (shard, product, *(getattr(patch, key) for key in _COLUMNS))
             for shard, share in enumerate(shares)
-            for origin, p in share
+            for product, patch in share
         ]
-        columns = [
-            pa.array(column, field.type)
-            for column, field in zip(zip(*rows, strict=True), _SCHEMA, strict=True)
-        ]
-        # A row group a shard: a worker reads its own alone.
-        with pq.ParquetWriter(self.folder / _PATCHES, _SCHEMA) as writer:
-            table, start = pa.table(columns, schema=_SCHEMA), 0
-            for share in shares:
-                writer.write_table(table.slice(start, len(share)), row_group_size=len(share) or 1)
-                start += len(share)
+        # Small row groups, so that a worker decodes little more than its own patches.
+        pd.DataFrame(rows, columns=["shard", "origin", *_COLUMNS]).to_parquet(
+            self.folder / _PATCHES, index=False, row_group_size=10_000
+        )
         (self.folder / self.shards).mkdir(exist_ok=True)
-        facts = {
+        content = {
             "shards": self.shards,
             "header": asdict(self.header),
-            "origins": [asdict(origin) for origin in self.origins],
+            "origins": [asdict(product) for product in self.products],
             "counts": self.counts,
             "left_out": dict(self.left_out),
         }
-        # Last, and at once: where this stands, the job is whole.
-        fresh = self.folder / f"{_FACTS}.new"
-        fresh.write_text(json.dumps(facts), encoding="utf-8")
-        fresh.replace(self.folder / _FACTS)
+        # Written last and renamed into place: its presence means that the plan is complete.
+        fresh = self.folder / f"{_PLAN}.new"
+        fresh.write_text(json.dumps(content), encoding="utf-8")
+        fresh.replace(self.folder / _PLAN)
 
     @staticmethod
-    def is_in(folder: Path) -> bool:
-        """Whether a job has been written down in a folder."""
-        return (folder / _FACTS).is_file()
+    def exists(folder: Path) -> bool:
+        """Whether a work folder holds a complete plan."""
+        return (folder / _PLAN).is_file()
 
     @staticmethod
-    def load(folder: Path) -> Job:
-        """The job of a folder."""
-        facts: dict[str, Any] = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-        header = facts["header"]
+    def load(folder: Path) -> ExtractionPlan:
+        """Load the plan of a work folder."""
+        content: dict[str, Any] = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+        header = content["header"]
         names = header.pop("nomenclature")
         nomenclature = Nomenclature(names["name"], tuple(names["classes"]))
         header["keys"] = tuple(header["keys"])
-        return Job(
+        return ExtractionPlan(
             folder,
-            facts["shards"],
+            content["shards"],
             Header(nomenclature=nomenclature, **header),
-            tuple(Origin(**origin) for origin in facts["origins"]),
-            tuple(facts["counts"]),
-            facts["left_out"],
+            tuple(ProductInput(**product) for product in content["origins"]),
+            tuple(content["counts"]),
+            content["left_out"],
         )
 
-    def share(self, shard: int) -> list[tuple[int, PlacedPatch]]:
-        """The patches of a shard, as they were given to `save`."""
-        table = pq.read_table(self.folder / _PATCHES, filters=[("shard", "=", shard)])
+    def patches(self, shard: int) -> list[PlannedPatch]:
+        """The patches of a shard, in the order of cutting."""
+        table = pd.read_parquet(self.folder / _PATCHES, filters=[("shard", "==", shard)])
         return [
             (
                 row["origin"],
-                PlacedPatch(
-                    row["name"],
-                    row["name"],
-                    row["column"],
-                    row["row"],
-                    tuple(row["labels"]),
-                    row["split"],
-                    country=row["country"],
+                LocatedPatch(
+                    listed=row["name"],
+                    labels=tuple(row["labels"]),
+                    **{key: row[key] for key in _COLUMNS if key != "labels"},
                 ),
             )
-            for row in table.to_pylist()
+            for row in table.to_dict("records")
         ]
 
     def shard_path(self, shard: int) -> Path:
-        """Where a shard is made; it stands there when it is finished."""
+        """Path of a shard; the file exists once the shard is complete."""
         return self.folder / self.shards / f"{shard:04d}.h5"
 
     def empty_path(self, shard: int) -> Path:
-        """A file that stands in place of a shard of which no patch holds data."""
+        """Path of the empty file that replaces a shard in which no patch holds data."""
         return self.shard_path(shard).with_suffix(".empty")

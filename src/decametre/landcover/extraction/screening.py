@@ -1,4 +1,4 @@
-"""Leaving out patches with snow, cloud or cloud shadow."""
+"""Exclude patches by name, or because of snow, cloud or cloud shadow."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ import numpy as np
 
 from decametre.errors import PatchError
 from decametre.landcover.bigearthnet.names import read_names
-from decametre.landcover.extraction.placing import PlacedPatch
+from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.patch import PATCH_METRES
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.scene_classification import CLASSES, GSD, read_scene_classification
 
-LIMIT = 0.05
-"""Share of a patch that each of them may cover: the classification takes bright roofs for cloud."""
-
 
 def read_exclusions(paths: Iterable[Path]) -> frozenset[str]:
-    """All names of lists such as BigEarthNet's of patches with snow, cloud or shadow.
+    """Read the names in lists of excluded patches, such as BigEarthNet's of snow and cloud.
 
     Args:
-        paths: Text with a name a line, or BigEarthNet's tables in Parquet.
+        paths: Text with a name per line, or BigEarthNet's tables in Parquet.
 
     Raises:
         PatchError: A list cannot be read.
@@ -32,30 +29,30 @@ def read_exclusions(paths: Iterable[Path]) -> frozenset[str]:
     return frozenset(names - {""})
 
 
-def leave_out_listed(
-    patches: Sequence[PlacedPatch], excluded: frozenset[str]
-) -> tuple[list[PlacedPatch], Counter[str]]:
-    """The patches of which no name is excluded, and how many were left out as `listed`."""
+def exclude_by_name(
+    patches: Sequence[LocatedPatch], excluded: frozenset[str]
+) -> tuple[list[LocatedPatch], Counter[str]]:
+    """Exclude patches one of whose names is listed; returns the rest and the count `listed`."""
     kept = [each for each in patches if excluded.isdisjoint((each.name, each.listed, each.alias))]
     return kept, Counter(listed=len(patches) - len(kept))
 
 
-def leave_out_spoiled(
-    product: Product, patches: Sequence[PlacedPatch], kinds: Sequence[str], limit: float
-) -> tuple[list[PlacedPatch], Counter[str]]:
-    """The patches that the product's scene classification calls clean.
+def exclude_by_scene_class(
+    product: Product, patches: Sequence[LocatedPatch], kinds: Sequence[str], limit: float
+) -> tuple[list[LocatedPatch], Counter[str]]:
+    """Exclude patches by the product's scene classification.
 
     Args:
         product: The product, of Level-2A.
-        patches: Inside it.
-        kinds: Of `shadow`, `cloud` and `snow`.
-        limit: Share of a patch that each of them may cover.
+        patches: Patches inside it.
+        kinds: Classes to exclude: `shadow`, `cloud` and `snow`.
+        limit: Share of a patch that each class may cover.
 
     Returns:
-        The clean ones, and how many were left out for each kind; a patch counts once.
+        The other patches, and the number of excluded ones by class; a patch is counted once.
 
     Raises:
-        PatchError: The limit is no share.
+        PatchError: The limit is not between 0 and 1.
         MissingBandError: The product has no scene classification.
     """
     if not 0 <= limit <= 1:
@@ -65,12 +62,13 @@ def leave_out_spoiled(
     classification = read_scene_classification(product)
     edge = PATCH_METRES // GSD
     masks = {kind: np.isin(classification, CLASSES[kind]) for kind in kinds}
-    kept, spoiled = [], Counter[str]()
+    kept, excluded = [], Counter[str]()
     for patch in patches:
-        at = patch.window.coarsened(GSD // 10).slices
-        found = next((k for k, mask in masks.items() if mask[at].sum() > limit * edge**2), None)
-        if found is None:
+        pixels = patch.window.coarsened(GSD // 10).slices
+        covered = (kind for kind, mask in masks.items() if mask[pixels].sum() > limit * edge**2)
+        kind = next(covered, None)
+        if kind is None:
             kept.append(patch)
         else:
-            spoiled[found] += 1
-    return kept, spoiled
+            excluded[kind] += 1
+    return kept, excluded

@@ -1,6 +1,6 @@
-"""Who cuts which patches: spreading the patches of many products over workers.
+"""Distribute the patches of many products over workers.
 
-A worker that got few patches would wait for the others, so the shares should be alike. A product
+A worker with few patches waits for the others, so all shares should be of one size. A product
 should also stay with one worker, which then decodes it once.
 """
 
@@ -15,12 +15,12 @@ from decametre.errors import PatchError
 
 @dataclass(frozen=True, order=True)
 class Piece:
-    """A run of a product's patches, in reading order.
+    """Consecutive patches of a product.
 
     Attributes:
-        product: Which product.
-        start: The first of its patches.
-        stop: The one after the last.
+        product: The product.
+        start: Index of the first patch.
+        stop: Index after the last patch.
     """
 
     product: str
@@ -35,12 +35,12 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What every worker gets.
+class Distribution:
+    """The share of each worker.
 
     Attributes:
-        method: How it was found.
-        shares: The pieces of each worker; a worker may have none.
+        method: Name of the method, see `METHODS`.
+        shares: Pieces of each worker; may be empty.
     """
 
     method: str
@@ -48,30 +48,30 @@ class Plan:
 
     @property
     def counts(self) -> list[int]:
-        """How many patches each worker has."""
+        """Number of patches of each worker."""
         return [sum(map(len, share)) for share in self.shares]
 
     @property
     def imbalance(self) -> float:
-        """The largest share over the mean: 1 is perfect, 1.1 makes all wait a tenth longer."""
+        """Largest share divided by the mean: 1 is perfect; with 1.1 all wait a tenth longer."""
         return max(self.counts) * len(self.shares) / sum(self.counts)
 
 
 def back_and_forth(pieces: Sequence[Piece], workers: int) -> list[list[Piece]]:
-    """Algorithm 1 of Sedona et al. 2019: the largest first, dealt in rounds to and fro.
+    """Algorithm 1 of Sedona et al. 2019: largest piece first, one to each worker in turn.
 
-    The printed algorithm lacks symbols; this follows its description: in every other round the
-    order of the workers is reversed.
+    The printed algorithm lacks symbols; this follows its description, by which the order of the
+    workers is reversed in every second round.
     """
     shares: list[list[Piece]] = [[] for _ in range(workers)]
     for turn, piece in enumerate(_largest_first(pieces)):
-        lap, seat = divmod(turn, workers)
-        shares[workers - 1 - seat if lap % 2 else seat].append(piece)
+        lap, position = divmod(turn, workers)
+        shares[workers - 1 - position if lap % 2 else position].append(piece)
     return shares
 
 
 def longest_first(pieces: Sequence[Piece], workers: int) -> list[list[Piece]]:
-    """Longest processing time first: each piece goes to the worker who has least so far.
+    """Longest processing time first: each piece goes to the worker with the smallest share.
 
     The largest share is at most 4/3 of the best possible one (Graham 1969).
     """
@@ -85,9 +85,9 @@ def longest_first(pieces: Sequence[Piece], workers: int) -> list[list[Piece]]:
 
 
 def equal_runs(pieces: Sequence[Piece], workers: int) -> list[list[Piece]]:
-    """All patches in a row, cut into equal runs, whatever products they are of (McNaughton 1959).
+    """Cut the sequence of all patches into equal parts, across products (McNaughton 1959).
 
-    Shares differ by one patch at most; all but two pieces of a share are whole.
+    Shares differ by at most one patch. At most two pieces of a share are parts of a product.
     """
     total = sum(map(len, pieces))
     edges = [total * worker // workers for worker in range(workers + 1)]
@@ -109,32 +109,36 @@ METHODS: Mapping[str, Callable[[Sequence[Piece], int], list[list[Piece]]]] = {
     "equal runs": equal_runs,
 }
 
-CUTTING = 0.05
-"""Imbalance that is better borne than removed by cutting products: where a product is cut, the
-rows at the cut are decoded by both workers, and its files are opened twice."""
+COST_OF_CUTTING = 0.05
+"""Imbalance that is accepted rather than cut products: two workers decode the rows at a cut, and
+open the files of the product twice."""
 
 
-def plans(counts: Mapping[str, int], workers: int) -> list[Plan]:
-    """Every plan for so many workers, the best first.
+def distributions(counts: Mapping[str, int], workers: int) -> list[Distribution]:
+    """Distribute patches by every method.
 
     Args:
-        counts: Patches of each product.
-        workers: How many there are.
+        counts: Number of patches of each product.
+        workers: Number of workers.
+
+    Returns:
+        One distribution per method, the best first.
 
     Raises:
         PatchError: There is no patch, or no worker.
     """
     if workers < 1:
-        raise PatchError(f"{workers} workers; at least one must work")
+        raise PatchError(f"{workers} workers; give at least 1")
     if not sum(counts.values()):
-        raise PatchError("there is no patch to spread over workers")
-    whole = [Piece(product, 0, count) for product, count in counts.items() if count]
+        raise PatchError("there is no patch to distribute over workers")
+    products = [Piece(product, 0, count) for product, count in counts.items() if count]
     found = [
-        Plan(name, tuple(tuple(sorted(share)) for share in method(whole, workers)))
+        Distribution(name, tuple(tuple(sorted(share)) for share in method(products, workers)))
         for name, method in METHODS.items()
     ]
     return sorted(
-        found, key=lambda plan: plan.imbalance + (CUTTING if plan.method == "equal runs" else 0)
+        found,
+        key=lambda each: each.imbalance + COST_OF_CUTTING * (each.method == "equal runs"),
     )
 
 

@@ -13,11 +13,10 @@ import numpy as np
 
 from decametre.choices import DEFAULT_TILE
 from decametre.errors import GridError
-from decametre.landcover.extraction.placing import COARSEST, EDGE
 from decametre.landcover.mapping.geojson import Box
 from decametre.landcover.mapping.geotiff import MapGrid
 from decametre.landcover.patches.images import Dn
-from decametre.landcover.patches.patch import PATCH_METRES
+from decametre.landcover.patches.patch import PATCH_METRES, PATCH_PIXELS, POSITION_STEP
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.product import Product
@@ -42,10 +41,10 @@ def check_stride(stride: int) -> None:
     Raises:
         GridError: It is no multiple of 60 m, or more than a patch.
     """
-    if stride % COARSEST or not 0 < stride <= PATCH_METRES:
+    if stride % POSITION_STEP or not 0 < stride <= PATCH_METRES:
         raise GridError(
-            f"stride {stride} m: give a multiple of {COARSEST} m, at most {PATCH_METRES} m (the "
-            "edge of a patch)"
+            f"stride {stride} m: give a multiple of {POSITION_STEP} m, at most {PATCH_METRES} m "
+            "(the edge of a patch)"
         )
 
 
@@ -66,10 +65,10 @@ class PatchGrid:
 
     def __post_init__(self) -> None:
         check_stride(self.stride)
-        if min(self.window.width, self.window.height) < EDGE:
+        if min(self.window.width, self.window.height) < PATCH_PIXELS:
             raise GridError(
-                f"window {self.window} is smaller than a patch, {EDGE} x {EDGE} pixels of "
-                f"{FINEST_GSD} m"
+                f"window {self.window} is smaller than a patch, {PATCH_PIXELS} x {PATCH_PIXELS} "
+                f"pixels of {FINEST_GSD} m"
             )
 
     @property
@@ -80,12 +79,12 @@ class PatchGrid:
     @property
     def rows(self) -> int:
         """Of patches that lie wholly inside the window."""
-        return (self.window.height - EDGE) // self.step + 1
+        return (self.window.height - PATCH_PIXELS) // self.step + 1
 
     @property
     def columns(self) -> int:
         """Likewise."""
-        return (self.window.width - EDGE) // self.step + 1
+        return (self.window.width - PATCH_PIXELS) // self.step + 1
 
     @property
     def extent(self) -> Window:
@@ -93,14 +92,14 @@ class PatchGrid:
         return Window(
             self.window.col,
             self.window.row,
-            (self.columns - 1) * self.step + EDGE,
-            (self.rows - 1) * self.step + EDGE,
+            (self.columns - 1) * self.step + PATCH_PIXELS,
+            (self.rows - 1) * self.step + PATCH_PIXELS,
         )
 
     def strip(self, row: int) -> Window:
         """What a row of patches covers."""
         extent = self.extent
-        return Window(extent.col, extent.row + row * self.step, extent.width, EDGE)
+        return Window(extent.col, extent.row + row * self.step, extent.width, PATCH_PIXELS)
 
     def map_on(self, grid: Grid) -> MapGrid:
         """The map that has a pixel for each patch, around the patch's centre.
@@ -183,7 +182,7 @@ def tile_rows(tile: SharpenedTile, extent: Window, patches: PatchGrid) -> Iterat
         CorruptDataError: The file cannot be decoded.
     """
     first = patches.extent.col - extent.col
-    with SharpenedRows(tile, first, first + patches.extent.width, EDGE) as reader:
+    with SharpenedRows(tile, first, first + patches.extent.width, PATCH_PIXELS) as reader:
         for row in range(patches.rows):
             # The reader uses its memory again.
             held = reader.read(patches.strip(row).row - extent.row).copy()
@@ -223,7 +222,7 @@ def sharpened_rows(
             continue
         while row < patches.rows and patches.strip(row).bottom <= core.bottom:
             first = patches.strip(row).row - top
-            yield {name: rows[first : first + EDGE] for name, rows in held.items()}
+            yield {name: rows[first : first + PATCH_PIXELS] for name, rows in held.items()}
             row += 1
         if row < patches.rows:
             needed = patches.strip(row).row

@@ -11,7 +11,7 @@ import torch
 
 from decametre.device import choose_precision
 from decametre.errors import GridError, ModelError, UnknownNameError
-from decametre.landcover.extraction.cutting import Source, check_scale
+from decametre.landcover.extraction.cutting import CuttingSource, check_scale
 from decametre.landcover.mapping.pixel_rows import (
     PatchGrid,
     Planes,
@@ -82,7 +82,7 @@ def source_of(
         rows = read_ahead(lambda: native_rows(product, card.bands, patches), READ_AHEAD)
         return _source(product, card, rows, "")
     if tile is not None:
-        extent = Source(product, tile, ("data_super",)).extent
+        extent = CuttingSource(product, tile, ("data_super",)).extent
         if not extent.contains(patches.extent):
             raise GridError(
                 f"{tile.path} covers {extent} of {product.id}, in COL,ROW,WIDTH,HEIGHT of "

@@ -167,3 +167,12 @@ def to_nineteen(labels: Iterable[str]) -> tuple[str, ...]:
     given = CORINE43.labels(CORINE43.row(labels))
     found = {CORINE43_TO_19[label] for label in given}
     return tuple(name for name in BIGEARTHNET19.classes if name in found)
+
+
+def nomenclature_of(labels: Iterable[str]) -> Nomenclature:
+    """The smallest published nomenclature with all labels, or else a new one of these labels."""
+    names = set(labels)
+    for known in (BIGEARTHNET19, CORINE43):
+        if names <= set(known.classes):
+            return known
+    return Nomenclature("other", tuple(sorted(names)))
