@@ -120,7 +120,7 @@ class Sharpen:
         return asked | {"window": None}
 
     def memory(self, size: int | None) -> int:
-        """The most that a full tile takes (docs/speed.md), and less for what is small."""
+        """The most that a full tile takes (docs/reports/speed.md), and less for what is small."""
         full = BASE_MEMORY + 3_600_000_000
         return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
 
