@@ -1,4 +1,4 @@
-"""Training on patches: any division of a batch is the same, and it learns."""
+"""Training on patches: every division of a batch gives the same weights, and the network learns."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ TINY = {
 
 
 def patch(number):
-    """Of two classes or one, which its pixels show."""
+    """A patch of one or two classes that its pixels show."""
     random = np.random.default_rng(number)
     bright, striped = bool(number % 2), bool(number // 2 % 2)
     labels = ("bright" if bright else "dark", *(("striped",) if striped else ()))
@@ -165,47 +165,61 @@ def test_a_step_that_is_skipped_leaves_the_statistics_alone(store):
         assert torch.equal(tensor, before[name]), name
 
 
-def test_it_learns_and_a_killed_run_ends_with_the_weights_of_one_left_alone(store, tmp_path):
+def train(folder, store, settings, **options):
+    paths = [str(store)]
+    return api.train(
+        "landcover_resnet50",
+        folder,
+        train=paths,
+        validation=paths,
+        settings=settings,
+        precision="float32",
+        **options,
+    )
+
+
+def test_it_learns(store, tmp_path):
+    """Every pixel shows the classes: F1 is 1 from epoch 6 of 8 on, for each seed tried."""
     settings = TINY | {
-        "optimization.epochs": 20,
-        "optimization.schedule.rate": 1.0,
+        "optimization.epochs": 8,
+        "optimization.micro_batch": 8,
+        "optimization.optimizer": "adamw",
+        "optimization.momentum": 0.0,
+        "optimization.nesterov": False,
+        "optimization.schedule": {"rule": "cosine", "rate": 3e-3, "warmup": 5},
+        "network.norm": "group",
         "network.dropout": 0.0,
         "data.mixup": None,
     }
-    paths = [str(store)]
-    whole = api.train(
-        "landcover_resnet50", tmp_path / "whole", train=paths, validation=paths, settings=settings
-    )
-    assert whole.card.scores["micro_f1"] > 0.9
-    assert "micro F1" in whole.summary()
-
-    def stop_at(done, total, samples):
-        assert (total, samples) == (60, 20 * (done // 3) + 8 * (done % 3))
-        if done == 20:
-            raise RuntimeError("killed")
-
-    part = {"train": paths, "validation": paths, "settings": settings}
-    with pytest.raises(RuntimeError, match="killed"):
-        api.train("landcover_resnet50", tmp_path / "part", **part, progress=stop_at)
-    again = api.train("landcover_resnet50", tmp_path / "part", **part)
-    assert again.card.checksum == whole.card.checksum
-    with pytest.raises(TrainingError, match="micro_batch"):
-        api.train(
-            "landcover_resnet50",
-            tmp_path / "part",
-            **part | {"settings": settings | {"optimization.micro_batch": 4}},
-        )
-    model = load_land_cover(tmp_path / "part")
+    result = train(tmp_path / "run", store, settings)
+    assert result.card.scores["micro_f1"] > 0.8  # naming all classes everywhere gives 2/3
+    assert "micro F1" in result.summary()
+    model = load_land_cover(tmp_path / "run")
     assert model.card.classes == CLASSES.classes
     assert model.card.attribution == "made"
 
 
-def test_training_may_begin_with_a_models_weights(store, tmp_path):
-    paths = [str(store)]
-    few = TINY | {"optimization.epochs": 1}
-    first = api.train(
-        "landcover_resnet50", tmp_path / "first", train=paths, validation=paths, settings=few
-    )
+def test_a_killed_run_ends_with_the_weights_of_one_left_alone(store, tmp_path):
+    settings = TINY | {"optimization.epochs": 3}
+    undisturbed = train(tmp_path / "undisturbed", store, settings)
+
+    def kill(done, total, samples):
+        assert (total, samples) == (9, 20 * (done // 3) + 8 * (done % 3))
+        if done == 5:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tmp_path / "killed", store, settings, progress=kill)
+    resumed = train(tmp_path / "killed", store, settings)
+    assert resumed.card.checksum == undisturbed.card.checksum
+    last = [tmp_path / run / "last.safetensors" for run in ("undisturbed", "killed")]
+    assert last[0].read_bytes() == last[1].read_bytes()
+    with pytest.raises(TrainingError, match="micro_batch"):
+        train(tmp_path / "killed", store, settings | {"optimization.micro_batch": 4})
+
+
+def test_training_can_start_from_the_weights_of_a_model(store, tmp_path):
+    first = train(tmp_path / "first", store, TINY | {"optimization.epochs": 1})
     task = LandCover(recipe_of(store), str(first.folder), torch.device("cpu"), torch.float32)
     kept = load_land_cover(first.folder).network.state_dict()
     assert all(torch.equal(t, kept[n]) for n, t in task.network.state_dict().items())
@@ -272,7 +286,7 @@ def test_mistakes(store, changes, error, said):
         task_of(store, **changes)
 
 
-def test_stores_that_do_not_go_together(store, tmp_path):
+def test_incompatible_stores_are_refused(store, tmp_path):
     with pytest.raises(TrainingError, match="names 2 stores"):
         LandCover(
             read_recipe("landcover_resnet50", TINY, [str(store)] * 2, [str(store)]),
@@ -290,7 +304,7 @@ def test_stores_that_do_not_go_together(store, tmp_path):
         LandCover(recipe, None, torch.device("cpu"), torch.float32)
 
 
-def test_synchronised_norms_take_the_place_of_batch_norms(store):
+def test_synchronised_norms_replace_batch_norms(store):
     task = task_of(store, **SYNCHRONISED)
     assert len(synchronised_norms(task.network)) > 3
     assert not any(type(module) is nn.BatchNorm2d for module in task.network.modules())
