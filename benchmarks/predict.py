@@ -172,7 +172,7 @@ def _model(backbone: str, bands_in: Mapping[int, tuple[str, ...]]) -> LandCoverM
     sharpened = bands_in == SHARPENED
     card = LandCoverCard(
         name="sharpened" if sharpened else "native",
-        backbone=backbone,
+        architecture=backbone,
         config={},
         norm="merged",
         bands_in=bands_in,

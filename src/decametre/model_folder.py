@@ -1,17 +1,21 @@
-"""What the folders of all models have in common: a card beside the weights.
+"""Folders of models: a card (`card.json`) and weights (`weights.safetensors`).
 
-A card is a STAC item with the Machine Learning Model extension (MLM). It stands beside the
-weights (safetensors, no pickle) and carries their checksum.
+A card is a STAC item with the Machine Learning Model extension (MLM), and holds the checksum of the
+weights. `ModelCard` is the base of the cards of both kinds of network.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
@@ -27,63 +31,192 @@ STAC_EXTENSIONS = [
 LICENSE = "Apache-2.0"
 ATTRIBUTION = "contains modified Copernicus Sentinel data"
 
+SHA256 = "1220"
+"""Multihash prefix of a SHA-256."""
 
-def stac_item(name: str, checksum: str, properties: Mapping[str, Any]) -> dict[str, Any]:
-    """A card as a STAC item.
+STRICT = ConfigDict(strict=True)
+"""Values of a card are not converted from other types."""
 
-    Args:
-        name: Of the model.
-        checksum: SHA-256 of the weights as hexadecimal; empty where there are none.
-        properties: Of the item.
+
+@dataclass(frozen=True, config=STRICT)
+class ModelCard:
+    """What the cards of all networks have in common.
+
+    Attributes:
+        name: Name of the model, such as `native_2x`.
+        architecture: Name of the network's architecture.
+        config: Arguments of the architecture.
+        bands_in: Band names for each GSD in metres, in the order of the network's channels.
+        training: How the network was trained: kernel, scenes, steps, and so on.
+        scores: Scores, and the data that they were measured on.
+        datetime: When the weights were made, ISO 8601.
+        attribution: Source of the training data.
+        license: SPDX identifier.
+        parameters: Number of weights.
+        checksum: SHA-256 of the weights file as hexadecimal; empty for a model without weights.
     """
-    weights = {
-        "href": f"./{WEIGHTS_NAME}",
-        "type": "application/octet-stream; application=safetensors",
-        "roles": ["mlm:model", "mlm:weights"],
-        "mlm:artifact_type": "safetensors.torch.save_file",
-        "file:checksum": f"1220{checksum}",
-    }
+
+    TASK: ClassVar[str]
+    """The model's task in MLM's vocabulary."""
+
+    PROPERTIES: ClassVar[tuple[str, ...]]
+    """Properties of the item that begin with `decametre:`, in their order."""
+
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset()
+    """Those of them that older cards lack."""
+
+    name: str
+    architecture: str
+    config: Mapping[str, Any]
+    bands_in: Mapping[int, tuple[str, ...]]
+    _: KW_ONLY
+    training: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    datetime: str = "2026-01-01T00:00:00Z"
+    attribution: str = ATTRIBUTION
+    license: str = LICENSE
+    parameters: int = 0
+    checksum: str = ""
+
+    @property
+    def description(self) -> str:
+        """What the model does, in one line."""
+        raise NotImplementedError
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """The network's output as an MLM output, without its task."""
+        raise NotImplementedError
+
+    def to_stac(self) -> dict[str, Any]:
+        """The card as a STAC item with the MLM extension."""
+        values = TypeAdapter(type(self)).dump_python(self, mode="json")
+        output = self.output
+        weights = {
+            "href": f"./{WEIGHTS_NAME}",
+            "type": "application/octet-stream; application=safetensors",
+            "roles": ["mlm:model", "mlm:weights"],
+            "mlm:artifact_type": "safetensors.torch.save_file",
+            "file:checksum": f"{SHA256}{self.checksum}",
+        }
+        return {
+            "type": "Feature",
+            "stac_version": "1.1.0",
+            "stac_extensions": STAC_EXTENSIONS,
+            "id": self.name,
+            "geometry": None,
+            "properties": {
+                "datetime": self.datetime,
+                "description": self.description,
+                "license": self.license,
+                "attribution": self.attribution,
+                "mlm:name": self.name,
+                "mlm:architecture": self.architecture,
+                "mlm:tasks": [self.TASK],
+                "mlm:framework": "pytorch",
+                "mlm:total_parameters": self.parameters,
+                "mlm:input": [
+                    {
+                        "name": f"reflectance_{gsd}m",
+                        "bands": list(names),
+                        "input": image_batch(len(names)),
+                        "description": (
+                            "surface or top-of-atmosphere reflectance, offset applied, order of 1"
+                        ),
+                    }
+                    for gsd, names in self.bands_in.items()
+                ],
+                "mlm:output": [{"name": output.pop("name"), "tasks": [self.TASK], **output}],
+                **{
+                    f"decametre:{key}": values.get(key, getattr(self, key))
+                    for key in self.PROPERTIES
+                },
+            },
+            "links": [],
+            "assets": {"weights": weights} if self.checksum else {},
+        }
+
+    @classmethod
+    def from_stac(cls, item: Mapping[str, Any], where: str) -> Self:
+        """Read a card.
+
+        Args:
+            item: The STAC item.
+            where: File of the item, for messages.
+
+        Raises:
+            ModelError: A field is missing or invalid.
+        """
+        try:
+            properties, fields = item["properties"], {each.name for each in dataclasses.fields(cls)}
+            values = {
+                "name": item["id"],
+                "architecture": properties["mlm:architecture"],
+                "parameters": properties["mlm:total_parameters"],
+                "checksum": item["assets"]
+                .get("weights", {})
+                .get("file:checksum", "")
+                .removeprefix(SHA256),
+                **{key: properties[key] for key in ("datetime", "attribution", "license")},
+                **{
+                    key: properties[f"decametre:{key}"]
+                    for key in cls.PROPERTIES
+                    if key in fields
+                    and (key not in cls.ADDED_LATER or f"decametre:{key}" in properties)
+                },
+                **cls.read_output(properties["mlm:output"][0]),
+            }
+            values["bands_in"] = dict(sorted(values["bands_in"].items(), key=lambda x: int(x[0])))
+            # As JSON, in which keys are text and tuples are lists.
+            return TypeAdapter(cls).validate_json(json.dumps(values))
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place, reason = ".".join(map(str, fault["loc"])), fault["msg"]
+            if place:
+                reason = f"{place}: {reason}, not {fault['input']!r:.60}"
+            raise ModelError(f"{where}: not a valid model card ({reason})") from error
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise ModelError(
+                f"{where}: not a decametre model card ({type(error).__name__}: {error})"
+            ) from error
+
+    @classmethod
+    def read_output(cls, output: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of the card that are stored in its MLM output."""
+        return {}
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the card of a model folder.
+
+        Raises:
+            ModelError: There is no card, or it is invalid or of a model for another task.
+        """
+        path = folder / CARD_NAME
+        return cls.from_stac(read_item(path, cls.TASK), str(path))
+
+
+CardT = TypeVar("CardT", bound=ModelCard)
+
+
+def image_batch(bands: int) -> dict[str, Any]:
+    """Shape of a batch of images with any number of rows and columns, in MLM's terms."""
     return {
-        "type": "Feature",
-        "stac_version": "1.1.0",
-        "stac_extensions": STAC_EXTENSIONS,
-        "id": name,
-        "geometry": None,
-        "properties": {"mlm:name": name, "mlm:framework": "pytorch", **properties},
-        "links": [],
-        "assets": {"weights": weights} if checksum else {},
-    }
-
-
-def checksum_in(item: Mapping[str, Any]) -> str:
-    """The checksum of the weights that a card describes; empty where there are none."""
-    found: str = item["assets"].get("weights", {}).get("file:checksum", "")
-    return found.removeprefix("1220")
-
-
-def tensor(name: str, bands: Sequence[str]) -> dict[str, Any]:
-    """An MLM input: a batch of images with any number of rows and columns."""
-    return {
-        "name": name,
-        "bands": list(bands),
-        "input": {
-            "shape": [-1, len(bands), -1, -1],
-            "dim_order": ["batch", "bands", "height", "width"],
-            "data_type": "float32",
-        },
-        "description": "surface or top-of-atmosphere reflectance, offset applied, order of 1",
+        "shape": [-1, bands, -1, -1],
+        "dim_order": ["batch", "bands", "height", "width"],
+        "data_type": "float32",
     }
 
 
 def read_item(path: Path, task: str) -> dict[str, Any]:
-    """Read `card.json` as it stands.
+    """Read the STAC item of a card.
 
     Args:
         path: The file.
-        task: What the model must be for.
+        task: Required task of the model.
 
     Raises:
-        ModelError: There is none, it is no card, or of a model for another task.
+        ModelError: There is no card, or it is of a model for another task.
     """
     try:
         item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -101,17 +234,43 @@ def read_item(path: Path, task: str) -> dict[str, Any]:
     return item
 
 
-def write_folder(folder: Path, weights: bytes, item: Mapping[str, Any]) -> None:
-    """Write a model's weights and card, in place of an earlier model there.
+def item_text(item: Mapping[str, Any]) -> str:
+    """Content of `card.json`."""
+    return json.dumps(item, indent=1) + "\n"
+
+
+def save_model(folder: Path, card: CardT, network: nn.Module) -> CardT:
+    """Write weights and card into a folder, which is created; they replace an earlier model.
 
     Args:
-        folder: The model folder, which is made.
-        weights: Content of the weights file.
-        item: The card.
+        folder: The model folder.
+        card: The card; its checksum is computed here.
+        network: The network, in float32.
+
+    Returns:
+        The card as written.
     """
+    weights = save({key: value.contiguous().cpu() for key, value in network.state_dict().items()})
+    card = dataclasses.replace(card, checksum=hashlib.sha256(weights).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
-    # Both are on disk before the earlier model goes.
-    contents = {WEIGHTS_NAME: weights, CARD_NAME: _text(item).encode()}
+    _replace_files(folder, {WEIGHTS_NAME: weights, CARD_NAME: item_text(card.to_stac()).encode()})
+    return card
+
+
+def write_item(folder: Path, item: Mapping[str, Any]) -> None:
+    """Replace the card of a model folder; the weights remain.
+
+    Raises:
+        ModelError: The card cannot be written.
+    """
+    try:
+        _replace_files(folder, {CARD_NAME: item_text(item).encode()})
+    except OSError as error:
+        raise ModelError(f"{folder / CARD_NAME}: cannot be written ({error.strerror})") from error
+
+
+def _replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Replace files of a folder, after all of them have been written under temporary names."""
     partial = {name: folder / f".{name}.partial" for name in contents}
     try:
         for name, content in contents.items():
@@ -123,54 +282,27 @@ def write_folder(folder: Path, weights: bytes, item: Mapping[str, Any]) -> None:
             path.unlink(missing_ok=True)
 
 
-def write_card(folder: Path, item: Mapping[str, Any]) -> None:
-    """Write a card in place of an earlier one; the weights stay.
-
-    Raises:
-        ModelError: It cannot be written.
-    """
-    path, partial = folder / CARD_NAME, folder / f".{CARD_NAME}.partial"
-    try:
-        partial.write_text(_text(item), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def packed(network: nn.Module) -> tuple[bytes, str]:
-    """A network's weights as safetensors, and their SHA-256 as hexadecimal."""
-    state = {name: value.contiguous().cpu() for name, value in network.state_dict().items()}
-    weights = save(state)
-    return weights, hashlib.sha256(weights).hexdigest()
-
-
-def load_weights(folder: Path, name: str, checksum: str, network: nn.Module) -> None:
-    """Load a folder's weights into a network.
+def load_weights(folder: Path, card: ModelCard, network: nn.Module) -> None:
+    """Load the weights of a model folder into a network.
 
     Args:
         folder: The model folder.
-        name: Of the model, for messages.
-        checksum: That the card has.
-        network: As the card describes it.
+        card: Its card.
+        network: A network as the card describes it.
 
     Raises:
-        ModelError: They are missing, damaged, or of another network.
+        ModelError: The weights are missing, damaged, or of another network.
     """
     weights = folder / WEIGHTS_NAME
     if not weights.is_file():
-        raise ModelError(f"model {name}: {weights} is missing")
-    if hashlib.sha256(weights.read_bytes()).hexdigest() != checksum:
+        raise ModelError(f"model {card.name}: {weights} is missing")
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != card.checksum:
         raise ModelError(
-            f"model {name}: {weights} is not the file that its card describes (SHA-256 differs); "
-            "restore both from one source"
+            f"model {card.name}: {weights} is not the file that its card describes (SHA-256 "
+            "differs); restore both from one source"
         )
     try:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError) as error:
-        raise ModelError(f"model {name}: the card does not fit the weights: {error}") from error
-
-
-def _text(item: Mapping[str, Any]) -> str:
-    return json.dumps(item, indent=1) + "\n"
+        message = f"model {card.name}: the card does not fit the weights: {error}"
+        raise ModelError(message) from error

@@ -29,7 +29,7 @@ def test_a_shipped_recipe_is_valid_and_builds_its_network(name):
 @pytest.mark.parametrize("name", [name for name in RECIPES if name in shipped_cards()])
 def test_the_shipped_weights_are_of_the_shipped_recipe(name):
     card, shipped = build_card(read_recipe(name)), shipped_cards()[name]
-    for part in ("network", "config", "bands_in", "margin", "alignment", "projection"):
+    for part in ("architecture", "config", "bands_in", "margin", "alignment", "projection"):
         assert getattr(card, part) == getattr(shipped, part)
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 
-from decametre.landcover.models.card import TASK, LandCoverCard
-from decametre.model_folder import CARD_NAME, read_item
+from decametre.landcover.models.card import LandCoverCard
 from decametre.recipes.reading import AnyRecipe
-from decametre.superres.models.card import Card, read_card
+from decametre.superres.models.card import Card
 from decametre.superres.training.recipe import SuperResolutionRecipe
 from decametre.training.task import Task
 
@@ -45,10 +44,7 @@ def read_trained_card(recipe: AnyRecipe, folder: Path) -> Card | LandCoverCard:
     Raises:
         ModelError: The card is missing or damaged.
     """
-    path = folder / CARD_NAME
-    if isinstance(recipe, SuperResolutionRecipe):
-        return read_card(path)
-    return LandCoverCard.from_stac(read_item(path, TASK), str(path))
+    return (Card if isinstance(recipe, SuperResolutionRecipe) else LandCoverCard).read(folder)
 
 
 def summarise_card(card: Card | LandCoverCard) -> str:

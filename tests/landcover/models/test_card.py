@@ -11,11 +11,11 @@ from decametre.landcover.models.card import (
     save_land_cover,
 )
 from decametre.model_folder import CARD_NAME, WEIGHTS_NAME
-from decametre.superres.models.card import read_card
+from decametre.superres.models.card import Card
 
 CARD = LandCoverCard(
     name="tiny",
-    backbone="test_resnet",
+    architecture="test_resnet",
     config={},
     norm="merged",
     bands_in={10: ("B02", "B08"), 60: ("B01",)},
@@ -57,7 +57,7 @@ def test_a_card_is_a_stac_item_with_its_classes(saved):
 
 def test_a_model_of_another_task_is_named_as_one(saved, tmp_path):
     with pytest.raises(ModelError, match="for scene-classification; give one for super-resolution"):
-        read_card(saved[0] / CARD_NAME)
+        Card.read(saved[0])
 
 
 @pytest.mark.parametrize("damage", ["weights", "missing", "field", "band"])

@@ -16,7 +16,7 @@ def tiny_model(folder, *, bands_in=NATIVE, nomenclature=BIGEARTHNET19, sharpened
     """Leave a model folder; returns it."""
     card = LandCoverCard(
         name=Path(folder).name,
-        backbone="test_resnet",
+        architecture="test_resnet",
         config={},
         norm="merged",
         bands_in=bands_in,

@@ -3,12 +3,13 @@ import json
 import pytest
 
 from decametre.errors import ModelError
-from decametre.superres.models.card import Card, read_card
-from decametre.superres.models.registry import BANDS_FOR_SCALE
+from decametre.model_folder import item_text
+from decametre.superres.models.card import Card
+from decametre.superres.models.registry import BANDS_FOR_SCALE, WEIGHTS_FOLDER
 
 CARD = Card(
     name="mine_2x",
-    network="native",
+    architecture="native",
     config={"width": 8, "blocks": 1},
     bands_in=BANDS_FOR_SCALE[2],
     margin=4,
@@ -42,9 +43,9 @@ def test_it_is_a_stac_item_of_the_mlm_extension():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"decametre:margin": None}, "not a decametre model card"),
-        ({"decametre:margin": -1}, "margin -1"),
-        ({"decametre:alignment": 0}, "alignment 0"),
+        ({"decametre:margin": None}, "margin: Input should be a valid integer, not None"),
+        ({"decametre:margin": -1}, "margin: Input should be .* equal to 0, not -1"),
+        ({"decametre:alignment": 0}, "alignment: Input should be .* equal to 1, not 0"),
         ({"decametre:bands_in": {"10": ["B05"]}}, "no band 'B05' at 10 m"),
         ({"decametre:bands_in": {"20": ["B99"]}}, "no band 'B99' at 20 m"),
     ],
@@ -59,7 +60,21 @@ def test_a_bad_card_is_refused_in_one_line(change, words):
 
 def test_no_card_and_no_json(tmp_path):
     with pytest.raises(ModelError, match=r"no card.json there"):
-        read_card(tmp_path / "card.json")
+        Card.read(tmp_path)
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(ModelError, match="not readable as JSON"):
-        read_card(tmp_path / "card.json")
+        Card.read(tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(WEIGHTS_FOLDER.glob("*/card.json")), ids=str)
+def test_shipped_cards_are_written_again_with_the_same_bytes(path):
+    assert item_text(Card.read(path.parent).to_stac()) == path.read_text()
+
+
+def test_a_missing_field_is_named():
+    item = CARD.to_stac()
+    del item["properties"]["decametre:training"]
+    with pytest.raises(ModelError, match=r"not a decametre model card .*decametre:training"):
+        Card.from_stac(item, "here")
+    del (item := CARD.to_stac())["properties"]["decametre:projection"]  # added later
+    assert Card.from_stac(item, "here").projection is None

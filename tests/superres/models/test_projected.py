@@ -7,7 +7,7 @@ import torch
 from decametre.errors import ModelError
 from decametre.superres.degradation.back_projection import residual_of
 from decametre.superres.models.bicubic import Bicubic
-from decametre.superres.models.card import Card, read_card
+from decametre.superres.models.card import Card
 from decametre.superres.models.projected import Projected
 from decametre.superres.models.registry import BANDS_FOR_SCALE, build, load_folder, save_model
 from tests.superres.models.receptive import images, randomize, reach_of
@@ -111,4 +111,4 @@ def test_cards_without_the_field_still_load(tmp_path):
     item["properties"]["decametre:projection"] = "mft"
     (tmp_path / "card.json").write_text(json.dumps(item))
     with pytest.raises(ModelError, match="projection 'mft' is no degradation kernel; known: dsen2"):
-        read_card(tmp_path / "card.json")
+        Card.read(tmp_path)

@@ -76,7 +76,7 @@ class LandCover:
         chosen_images(asked.bands, self.held_out, sharpened=sharpened)
         self.card = LandCoverCard(
             name=recipe.name,
-            backbone=asked.backbone,
+            architecture=asked.backbone,
             config=asked.config,
             norm=asked.norm,
             bands_in=bands_of(self.images),

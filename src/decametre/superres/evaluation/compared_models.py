@@ -90,7 +90,7 @@ def _method(name: str, scale: int) -> Method:
     model = load_model(fitting[0] if fitting else name)
     if model.card.scale != scale:
         raise _wrong_scale(name, model.card.scale, scale)
-    if model.card.network == BICUBIC:
+    if model.card.architecture == BICUBIC:
         return Method(BICUBIC, model)
     # Two folders may hold models of one name, such as two runs of one recipe: the path tells them
     # apart.

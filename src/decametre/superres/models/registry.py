@@ -14,11 +14,12 @@ from typing import Any
 
 from torch import nn
 
+from decametre import model_folder
 from decametre.errors import ModelError, UnknownNameError
-from decametre.model_folder import CARD_NAME, load_weights, packed, write_folder
+from decametre.model_folder import CARD_NAME, load_weights
 from decametre.sentinel2.bands import FINEST_GSD, bands_at
 from decametre.superres.models.bicubic import Bicubic
-from decametre.superres.models.card import Card, read_card
+from decametre.superres.models.card import Card
 from decametre.superres.models.dsen2 import DSen2
 from decametre.superres.models.native import NativeTrunk
 from decametre.superres.models.projected import Projected
@@ -73,7 +74,7 @@ def shipped_cards() -> dict[str, Card]:
     """The cards of the models that come with the package, by name."""
     folders = sorted(path.parent for path in WEIGHTS_FOLDER.glob(f"*/{CARD_NAME}"))
     untrained = {name: untrained_card(name) for name in UNTRAINED}
-    return untrained | {folder.name: read_card(folder / CARD_NAME) for folder in folders}
+    return untrained | {folder.name: Card.read(folder) for folder in folders}
 
 
 def families() -> dict[str, list[str]]:
@@ -102,18 +103,18 @@ def build(card: Card) -> nn.Module:
         ModelError: The registry has no such architecture, or the configuration does not suit it.
         UnknownNameError: There is no degradation kernel of the projection's name.
     """
-    if card.network not in NETWORKS:
+    if card.architecture not in NETWORKS:
         raise ModelError(
-            f"model {card.name}: unknown architecture '{card.network}'; "
+            f"model {card.name}: unknown architecture '{card.architecture}'; "
             f"known: {', '.join(NETWORKS)}"
         )
     bands_in = {gsd: len(names) for gsd, names in card.bands_in.items()}
     try:
-        network = NETWORKS[card.network](bands_in=bands_in, **card.config)
+        network = NETWORKS[card.architecture](bands_in=bands_in, **card.config)
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"model {card.name}: configuration {dict(card.config)} does not suit "
-            f"architecture {card.network} ({error})"
+            f"architecture {card.architecture} ({error})"
         ) from error
     if card.projection:
         return Projected(network, card.projection, card.bands_out, card.scale)
@@ -126,9 +127,9 @@ def load_folder(folder: Path) -> Model:
     Raises:
         ModelError: Card or weights are missing, damaged, or do not fit one another.
     """
-    card = read_card(folder / CARD_NAME)
+    card = Card.read(folder)
     network = build(card)
-    load_weights(folder, card.name, card.checksum, network)
+    load_weights(folder, card, network)
     if card.margin < int(network.margin):  # type: ignore[arg-type]
         raise ModelError(
             f"model {card.name}: the card's margin {card.margin} is less than the network's "
@@ -202,13 +203,10 @@ def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
     Returns:
         The card as written.
     """
-    weights, checksum = packed(network)
     card = dataclasses.replace(
         card,
         margin=int(network.margin),  # type: ignore[arg-type]
         alignment=int(network.alignment),  # type: ignore[arg-type]
         parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
-        checksum=checksum,
     )
-    write_folder(folder, weights, card.to_stac())
-    return card
+    return model_folder.save_model(folder, card, network)

@@ -94,7 +94,8 @@ class SuperResolution:
         self.init = None if init is None else model.card
         if not any(weights.requires_grad for weights in model.network.parameters()):
             raise TrainingError(
-                f"network.architecture {self.card.network} has no weights to train; give another"
+                f"network.architecture {self.card.architecture} has no weights to train; "
+                "give another"
             )
         self.network = model.network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         data = recipe.data
