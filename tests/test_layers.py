@@ -14,6 +14,7 @@ PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
     {"errors", "choices", "version"},
+    {"extras"},
     {"sentinel2", "device", "model_folder"},
     {"io", "training"},
     {"superres"},

@@ -86,6 +86,21 @@ class DeviceError(DecametreError):
     """The device that was asked for is not there."""
 
 
+class MissingExtraError(DecametreError):
+    """Optional packages are not installed.
+
+    Args:
+        name: The verb or function that needs them.
+        missing: Modules that cannot be imported.
+        extra: The extra of this package that installs them.
+    """
+
+    def __init__(self, name: str, missing: Iterable[str], extra: str) -> None:
+        super().__init__(
+            f"decametre {name} needs {', '.join(missing)}: pip install 'decametre[{extra}]'"
+        )
+
+
 class UnknownNameError(DecametreError):
     """A name that is none of the known ones; the message proposes the nearest.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from decametre.extras import check_extra
+
 if TYPE_CHECKING:
     from decametre.api.evaluation import evaluate as evaluate
     from decametre.api.extraction import extract_patches as extract_patches
@@ -54,6 +56,7 @@ if not TYPE_CHECKING:  # a checker sees the imports above, and complains of any 
     def __getattr__(name: str) -> Any:
         if name not in MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        check_extra(name)
         return getattr(importlib.import_module(f"{__name__}.{MODULES[name]}"), name)
 
     def __dir__() -> list[str]:

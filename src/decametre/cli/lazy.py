@@ -1,4 +1,4 @@
-"""Commands whose modules are loaded when they are asked for: torch and GDAL take seconds."""
+"""Command groups that import a command when it is used, since torch and GDAL take seconds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Any
 
 import click
 
+from decametre.errors import MissingExtraError
+from decametre.extras import check_extra
+
 
 class LazyGroup(click.Group):
-    """A group of commands that are imported one by one.
+    """A group that imports each command when it is used.
+
+    A command whose optional dependencies are not installed stays in the list. Its help line is the
+    command that installs them; running it is an error with the same line.
 
     Args:
-        members: The commands, in the order in which people need them, and for each the function's
-            place, such as `decametre.cli.sharpen.sharpen`.
+        members: By name of a command, the path of its function, such as
+            `decametre.cli.sharpen.sharpen`; in the order in which `--help` lists them.
     """
 
     def __init__(self, *args: Any, members: Mapping[str, str], **kwargs: Any) -> None:
@@ -22,14 +28,32 @@ class LazyGroup(click.Group):
         self.members = dict(members)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names."""
+        """Return the names of the commands."""
         return list(self.members)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command of a name, or None."""
+        """Return the command of a name, or None for an unknown one."""
         if name not in self.members:
             return None
+        try:
+            check_extra(name)
+        except MissingExtraError as error:
+            return _unavailable(name, error)
         module, _, function = self.members[name].rpartition(".")
         command = getattr(importlib.import_module(module), function)
         assert isinstance(command, click.Command)
         return command
+
+
+def _unavailable(name: str, error: MissingExtraError) -> click.Command:
+    @click.command(
+        name,
+        help=str(error),
+        short_help=str(error).partition(": ")[2],
+        add_help_option=False,
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def report() -> None:
+        raise error
+
+    return report

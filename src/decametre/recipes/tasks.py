@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from decametre.extras import check_extra
 from decametre.landcover.models.card import LandCoverCard
 from decametre.recipes.reading import AnyRecipe
 from decametre.superres.models.card import Card
@@ -33,6 +34,7 @@ def build_task(
         from decametre.superres.training.task import SuperResolution
 
         return SuperResolution(recipe, init, device, precision)
+    check_extra("landcover")
     from decametre.landcover.training.task import LandCover
 
     return LandCover(recipe, init, device, precision)
