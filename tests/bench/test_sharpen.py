@@ -1,4 +1,4 @@
-"""The benchmark runs and its figures follow from one another; how fast is not for tests to say."""
+"""The benchmark runs, and its values are consistent. Speed is not tested."""
 
 import json
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from decametre.bench import sharpen as bench
+from decametre.bench.sharpen import SharpenReport
 from decametre.superres.models.registry import BANDS_FOR_SCALE, build
 
 
@@ -14,28 +15,42 @@ def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(scope="module")
-def report(sample_item, cache):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "PEER_EDGE", 60)
-        patch.setattr(bench, "PAIRS", 1)
-        return bench.run(sample_item, cache, size=720, tile=360)
+REPORT = SharpenReport(
+    size=720,
+    threads=1,
+    device="cpu",
+    precision="float32",
+    tile=360,
+    whole=30.0,
+    peak_memory_gb=1.5,
+    decode=4.0,
+    encode=6.0,
+    compute=18.0,
+    whole_over_io=3.0,
+    peer_over_compute=9.0,
+    peer_over_compute_float32=7.0,
+    one_peer_over_compute=4.0,
+)
 
 
-def test_every_stage_is_measured(report):
+@pytest.mark.slow
+def test_every_stage_is_measured(sample_item, cache, monkeypatch):
+    monkeypatch.setattr(bench, "PEER_EDGE", 60)
+    monkeypatch.setattr(bench, "PAIRS", 1)
+    report = bench.run(sample_item, cache, size=720, tile=360)
     assert min(report.whole, report.decode, report.encode, report.compute) > 0
     assert report.whole_over_io == pytest.approx(report.whole / (report.decode + report.encode))
     assert 0.1 < report.peak_memory_gb < 20
     assert json.loads(json.dumps(report.to_dict()))["size"] == 720
 
 
-def test_the_table_shows_the_figures(report):
-    table = report.table()
-    assert f"{report.whole:.0f} s" in table
-    assert f"{report.peak_memory_gb:.2f} GB" in table
+def test_the_table_shows_the_values():
+    table = REPORT.table()
+    assert "| **complete**, as one process | **30 s** |" in table
+    assert "| peak resident memory | 1.50 GB |" in table
 
 
-def test_the_product_is_made_once_by_mirroring(report, sample, sample_item, cache):
+def test_the_product_is_created_once_by_mirroring(sample, sample_item, cache):
     from decametre.sentinel2.grid import Window
     from decametre.sentinel2.opening import open_product
     from decametre.sentinel2.raster import BandReader

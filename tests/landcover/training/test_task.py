@@ -300,7 +300,7 @@ def test_incompatible_stores_are_refused(store, tmp_path):
     with PatchWriter(other, header, 1) as writer:
         writer.append([synthetic_patch("patch0", labels=("dark",), split="", data=fresh.data)])
     recipe = read_recipe("landcover_resnet50", TINY, [str(store)], [str(other)])
-    with pytest.raises(TrainingError, match=r"patch0.*trained and validated on"):
+    with pytest.raises(TrainingError, match=r"patch0.*both training and validation"):
         LandCover(recipe, None, torch.device("cpu"), torch.float32)
 
 

@@ -171,7 +171,7 @@ def test_a_family_to_start_from_is_its_model_of_the_scale():
 
 def test_training_on_what_is_validated_on_is_said(sample_item, caplog):
     task(sample_item)
-    assert "is trained and validated on" in caplog.text
+    assert "is in both training and validation" in caplog.text
 
 
 def test_a_product_without_a_measured_pixel_is_one_line(sample_item, monkeypatch):
@@ -250,7 +250,7 @@ def test_products_are_paths_urls_and_patterns(tmp_path):
         "https://example.org/?x=1",
         "plain",
     ]
-    with pytest.raises(TrainingError, match=r"data\.train: nothing fits"):
+    with pytest.raises(TrainingError, match=r"data\.train: no file matches"):
         expand_patterns([f"{tmp_path}/*.safe"], "train")
     with pytest.raises(TrainingError, match=r"data\.validation names no product"):
         expand_patterns([], "validation")
@@ -262,7 +262,7 @@ def test_a_product_that_is_too_small_is_one_line(sample_item):
 
 
 def test_patches_are_whole_attention_windows(sample_item):
-    with pytest.raises(TrainingError, match=r"data\.patch 12 is no multiple"):
+    with pytest.raises(TrainingError, match=r"data\.patch 12 is not a multiple"):
         task(
             sample_item,
             **{"network.architecture": "rsa", "network.config": {"width": 16, "window": 8}},

@@ -23,19 +23,19 @@ from decametre.training.recipe import (
 
 
 class LandCoverNetwork(Section):
-    """What is trained.
+    """The network to train.
 
     Attributes:
         backbone: Name of a network of timm, such as `resnet50`.
         config: Arguments of `timm.create_model`, such as `img_size`.
-        bands: What it sees.
-        upsampling: How the bands come to 10 m: `bilinear`, in the network, or `super-resolution`,
-            before, into the store of patches.
-        norm: Batch norm over ranks. `merged`: every micro-batch is normalised by itself, and
-            running statistics are merged over the global batch. `synchronised`: by the statistics
-            of the global batch. `group`: group norm (Wu & He 2018) in its place. `frozen`:
-            statistics, weights and biases stay as they are at the start.
-        dropout: Share of the features that are left out before the last layer.
+        bands: Input bands.
+        upsampling: How the bands are brought to 10 m: `bilinear`, in the network; or
+            `super-resolution`, when the store of patches is made.
+        norm: Batch norm over ranks. `merged`: each micro-batch is normalised separately, and the
+            running statistics are averaged over the global batch. `synchronised`: with the
+            statistics of the global batch. `group`: group norm (Wu & He 2018) instead. `frozen`:
+            statistics, weights and biases do not change.
+        dropout: Fraction of the features that are dropped before the last layer.
     """
 
     backbone: str
@@ -51,16 +51,16 @@ class LandCoverNetwork(Section):
         try:
             return parse_bands(bands)
         except UnknownNameError as error:
-            raise PydanticCustomError("bands", "{said}", {"said": str(error)}) from error
+            raise PydanticCustomError("bands", "{reason}", {"reason": str(error)}) from error
 
 
 class Mixup(Section):
-    """Each patch is mixed with another (Zhang et al. 2018), as are their label vectors.
+    """Mix-up: each patch and its labels are mixed with another patch (Zhang et al. 2018).
 
     Attributes:
-        alpha: Of the distribution Beta(alpha, alpha) of a patch's part in the mixture.
-        form: `convex`: part x patch + (1 - part) x other. `difference`: the other is subtracted, as
-            Sedona et al. (2019) put it in words.
+        alpha: Parameter of the distribution Beta(alpha, alpha) of a patch's weight.
+        form: `convex`: weight x patch + (1 - weight) x other. `difference`: the other patch is
+            subtracted, as the text of Sedona et al. (2019) says.
     """
 
     alpha: Real = Field(default=0.2, gt=0)
@@ -68,13 +68,13 @@ class Mixup(Section):
 
 
 class LandCoverData(DataRecipe):
-    """What it is trained on: one store of patches each, as `decametre patches` makes them.
+    """One store of patches each for training and validation, as `decametre patches` makes them.
 
-    Of a store whose patches have splits, the patches of the part's own are taken.
+    If the patches of a store have splits, only those of the matching split are used.
 
     Attributes:
-        turn: Patches are flipped and turned by multiples of 90 degrees, at random.
-        mixup: See `Mixup`; none without.
+        turn: Whether patches are randomly flipped and rotated by multiples of 90 degrees.
+        mixup: See `Mixup`; no mix-up by default.
     """
 
     turn: bool = True
@@ -82,15 +82,15 @@ class LandCoverData(DataRecipe):
 
 
 class LandCoverOptimization(OptimizationRecipe):
-    """How it is trained.
+    """Optimizer, learning rate, batch size, epochs and loss.
 
     Attributes:
-        epochs: How often every patch is seen.
-        micro_batch: See `OptimizationRecipe`; batch norm `merged` normalises over it.
-        loss: Sum over labels of `bce`: binary cross-entropy; `focal` (Lin et al. 2017); or
+        epochs: How often each patch is used.
+        micro_batch: See `OptimizationRecipe`; batch norm `merged` normalises over a micro-batch.
+        loss: Sum over labels of `bce` (binary cross-entropy); `focal` (Lin et al. 2017); or
             `asymmetric` (Ridnik et al. 2021), in which easy negatives count less than positives.
-        class_weights: Weight of a class's labels: `none`; `inverse` to how many patches have it; or
-            `effective` (Cui et al. 2019), which levels off for classes with many.
+        class_weights: Weight of the labels of a class: `none`; `inverse` to the number of its
+            patches; or `effective` (Cui et al. 2019), which is less steep for frequent classes.
         average: As in `OptimizationRecipe`.
     """
 
@@ -102,7 +102,7 @@ class LandCoverOptimization(OptimizationRecipe):
 
 
 class LandCoverRecipe(Recipe):
-    """Name the land cover of patches.
+    """Train a network that classifies the land cover of patches.
 
     Attributes:
         validate_every: Epochs between validations.
@@ -115,18 +115,18 @@ class LandCoverRecipe(Recipe):
     validate_every: Integer = Field(default=1, gt=0)
 
     @model_validator(mode="after")
-    def _refuse_statistics_of_nothing(self) -> Self:
+    def _check_norm(self) -> Self:
         norm, micro_batch = self.network.norm, self.optimization.micro_batch
         if norm == "merged" and micro_batch is None:
             raise PydanticCustomError(
                 "norm",
-                "network.norm merged needs optimization.micro_batch: with batch norm over a "
-                "rank's whole share, results would depend on the shares",
+                "network.norm merged requires optimization.micro_batch: with batch norm over a "
+                "rank's complete share, results would depend on the shares",
             )
         if norm == "synchronised" and micro_batch is not None:
             raise PydanticCustomError(
                 "norm",
-                "network.norm synchronised takes a rank's share at once; give "
+                "network.norm synchronised requires a rank's complete share at once; set "
                 "optimization.micro_batch: null",
             )
         return self

@@ -1,8 +1,8 @@
-"""What a step of land cover sees: patches as stored, and what is drawn for each of them.
+"""The samples of the land-cover task: stored patches, and random augmentation for each of them.
 
-All that is random about a sample follows from the seed and its number alone: how it is turned,
-which features dropout leaves out, with which patch it is mixed. So any division of a batch over
-ranks and micro-batches sees the same.
+All random choices of a sample depend only on the seed and its number: its orientation, the features
+that dropout removes, and the patch that it is mixed with. Therefore every division of a batch over
+ranks and micro-batches has the same samples.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from decametre.landcover.patches.store import PatchStore
 from decametre.landcover.training.recipe import Mixup
 
 ORIENTATIONS = 8
-"""Four turns by 90 degrees, as they are and flipped."""
+"""Four rotations by multiples of 90 degrees, without and with a flip."""
 
 SEED_SUFFIX = 1
-"""Ends the seed of a sample, for orders of epochs are drawn from (seed, epoch)."""
+"""Last number of a sample's seed; the orders of epochs are drawn from (seed, epoch)."""
 
 
 @dataclass
 class LandCoverBatch:
-    """Patches of a micro-batch; with mix-up, the patches they are mixed with after them.
+    """The patches of a micro-batch; with mix-up, followed by the patches they are mixed with.
 
     Attributes:
         dn: uint16, (patches, bands, rows, columns) for each GSD; 0 is nodata.
         offset: float32 DN to add, (patches, bands) for each GSD.
         classes: 0 or 1, (patches, classes).
-        turns: How each is turned, (patches,), 0 to 7; None: not at all.
+        turns: Orientation of each patch, 0 to 7, (patches,); None: unchanged.
         kept: Factors of the features, (samples, features); None without dropout.
-        parts: Part of each sample's own patch in its mixture, (samples,); None without mix-up.
+        parts: Weight of each sample's own patch in its mixture, (samples,); None without mix-up.
         subtracted: Whether the other patch is subtracted.
     """
 
@@ -50,11 +50,11 @@ class LandCoverBatch:
     subtracted: bool = False
 
     def __len__(self) -> int:
-        """How many samples it has."""
+        """Number of samples."""
         return len(self.classes if self.parts is None else self.parts)
 
     def pin_memory(self) -> LandCoverBatch:
-        """The same in memory from which a GPU copies on its own."""
+        """A copy in page-locked memory, from which copies to a GPU are faster."""
         return replace(
             self,
             dn={gsd: dn.pin_memory() for gsd, dn in self.dn.items()},
@@ -65,7 +65,7 @@ class LandCoverBatch:
         )
 
     def images(self, device: torch.device, dtype: torch.dtype) -> dict[int, Tensor]:
-        """Reflectance as the network sees it, (samples, bands, rows, columns) for each GSD."""
+        """Reflectance as input of the network, (samples, bands, rows, columns) for each GSD."""
         found = {}
         for gsd, dn in self.dn.items():
             raw = dn.to(device, non_blocking=True).to(dtype)
@@ -75,11 +75,11 @@ class LandCoverBatch:
         return found
 
     def targets(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """What the network should say, (samples, classes)."""
+        """Target values, (samples, classes)."""
         return self._mixed(self.classes.to(device, dtype, non_blocking=True))
 
     def factors(self, device: torch.device, dtype: torch.dtype) -> Tensor | None:
-        """See `kept`."""
+        """Factors of the features, see `kept`."""
         return None if self.kept is None else self.kept.to(device, dtype, non_blocking=True)
 
     def _mixed(self, values: Tensor, *, minus: bool = False) -> Tensor:
@@ -91,11 +91,12 @@ class LandCoverBatch:
 
 
 def reorient(images: Tensor, turns: Tensor | None) -> Tensor:
-    """Flip and turn each image of a batch.
+    """Flip and rotate each image of a batch.
 
     Args:
         images: (patches, bands, rows, columns), square.
-        turns: (patches,), on the processor; `turn % 4` times 90 degrees, flipped before from 4 on.
+        turns: (patches,), on the CPU: rotation by `turn % 4` times 90 degrees, from 4 on after a
+            flip.
     """
     if turns is None:
         return images
@@ -110,19 +111,19 @@ def reorient(images: Tensor, turns: Tensor | None) -> Tensor:
 
 
 class LandCoverSamples(Dataset[LandCoverBatch]):
-    """The samples of a data set that is seen again and again.
+    """The samples of a data set that is repeated in each epoch.
 
-    A sample's number is epoch x length + place; see `order.Epochs`.
+    A sample's number is epoch x length + index; see `order.EpochOrder`.
 
     Args:
         store: The patches.
-        places: In the store, of those that are taken.
-        images: Which images and bands.
-        seed: Of all that is drawn.
-        turn: Whether patches are flipped and turned.
-        mixup: With which parts patches are mixed; not at all without.
-        dropout: Share of the features that are left out.
-        features: How many the network has.
+        places: Indices of the used patches in the store.
+        images: The used images and bands.
+        seed: Seed of all random choices.
+        turn: Whether patches are flipped and rotated.
+        mixup: Distribution and form of mix-up; no mix-up if None.
+        dropout: Fraction of the features that are dropped.
+        features: Number of features of the network.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class LandCoverSamples(Dataset[LandCoverBatch]):
         return len(self.places)
 
     def __getitems__(self, numbers: Sequence[int]) -> LandCoverBatch:
-        """A micro-batch, by the numbers of its samples. DataLoader asks so for all at once."""
+        """A micro-batch, by the numbers of its samples; DataLoader calls this once a batch."""
         drawn = [self._draw(number) for number in numbers]
         rows = [number % len(self.places) for number in numbers]
         turns = [own for own, *_ in drawn]
@@ -162,7 +163,7 @@ class LandCoverSamples(Dataset[LandCoverBatch]):
         return batch
 
     def _draw(self, number: int) -> tuple[int, np.ndarray, float, int, int]:
-        """A sample's turn, the features kept, its part, the other patch and that one's turn."""
+        """Orientation, kept features, weight, the other patch, and its orientation."""
         random = np.random.default_rng((self.seed, number, SEED_SUFFIX))
         turn, others = random.integers(ORIENTATIONS, size=2).tolist()
         kept = random.random(self.features if self.dropout else 0, np.float32) >= self.dropout
@@ -175,12 +176,12 @@ class LandCoverSamples(Dataset[LandCoverBatch]):
 def read_batch(
     store: PatchStore, places: Sequence[int] | np.ndarray, images: Sequence[Images]
 ) -> LandCoverBatch:
-    """Patches as they are stored.
+    """Read stored patches without augmentation.
 
     Args:
         store: The patches.
-        places: In the store; none make an empty batch.
-        images: Which images and bands.
+        places: Indices in the store; if empty, the batch is empty.
+        images: The images and bands to read.
     """
     dn, offset = read_images(store, places, images)
     classes = store.labels[np.asarray(places, np.int64)]

@@ -1,4 +1,4 @@
-"""The task of land cover: patches with several labels each, F1 on held-out patches."""
+"""The land-cover task: patches with several labels each, F1 on validation patches."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ from decametre.version import __version__
 log = logging.getLogger(__name__)
 
 STATISTICS_PATCHES = 2048
-"""Patches, evenly spread, from which the mean and deviation of the bands are taken."""
+"""Number of evenly spread patches from which mean and deviation of the bands are computed."""
 
 
 class LandCover:
-    """Names the classes of patches.
+    """Classifies patches.
 
     Args:
-        recipe: The run.
-        init: Folder of a model whose weights the network starts with; random without.
-        device: Where it is trained.
+        recipe: The recipe of the run.
+        init: Folder of a model whose weights the network starts with; random by default.
+        device: Device for training.
         precision: `torch.float32`, or `torch.bfloat16` for autocast.
 
     Raises:
         PatchError: A store cannot be read.
-        ModelError: The recipe's network cannot be built, or `init` is another one.
-        TrainingError: There is nothing to train on, or nothing to validate on.
+        ModelError: The recipe's network cannot be built, or `init` has another network.
+        TrainingError: There are no training or no validation data.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class LandCover:
         weights = class_weights(
             self.store.labels[places].sum(0), len(places), optimization.class_weights
         )
-        self.focus, self.weights = FOCAL_PARAMETERS[optimization.loss], None
+        self.focal, self.weights = FOCAL_PARAMETERS[optimization.loss], None
         if weights is not None:
             self.weights = weights.to(device)
         epochs = EpochOrder(len(places), optimization.batch, recipe.seed)
@@ -119,12 +119,12 @@ class LandCover:
         self.extra_inputs = {
             "precision": str(precision).removeprefix("torch."),
             "init": self._init_provenance(),
-            # By their first and last names: paths are of one machine.
+            # Names instead of paths, which differ between machines.
             "train": _describe_part(self.store, places),
             "validation": _describe_part(self.held_out, self.held_places),
         }
         log.info(
-            "%d patches to train on and %d to validate on, %d classes; %d steps an epoch",
+            "%d training and %d validation patches, %d classes; %d steps an epoch",
             len(places),
             len(self.held_places),
             len(self.card.classes),
@@ -137,8 +137,8 @@ class LandCover:
         return {"name": self.init.name, "checksum": self.init.checksum}
 
     def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[LandCoverBatch]]:
-        """See `Task.batches`; patches are read by the recipe's workers."""
-        # With synchronised norms all ranks must run the network, if on nothing.
+        """See `Task.batches`; the recipe's workers read the patches."""
+        # With synchronised norms all ranks must run the network, even on an empty batch.
         least: list[Sequence[int]] = [[]] if synchronised_norms(self.network) else []
         return prefetch_batches(
             self.samples,
@@ -151,25 +151,25 @@ class LandCover:
         )
 
     def count(self, batch: LandCoverBatch) -> int:
-        """Labels: every class of every sample is one."""
+        """Number of labels: one for each class of each sample."""
         return len(batch) * len(self.card.classes)
 
     def loss(self, network: nn.Module, batch: LandCoverBatch) -> Tensor:
-        """Sum of the labels' losses."""
+        """Sum of the losses of all labels."""
         dtype = next(network.parameters()).dtype
         with self._autocast():
             images = batch.images(self.device, dtype)
             logits = network(images, batch.factors(self.device, dtype))
         targets = batch.targets(self.device, dtype)
         weights = None if self.weights is None else self.weights.to(dtype)
-        return loss_sum(logits.to(dtype), targets, self.focus, weights)
+        return loss_sum(logits.to(dtype), targets, self.focal, weights)
 
     def _autocast(self) -> torch.autocast:
         enabled = self.precision != torch.float32
         return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
-        """1 - micro F1 of the held-out patches, each of which one rank classifies."""
+        """1 - micro F1 of the validation patches, each of which is classified by one rank."""
         mine = predicted(
             network,
             self.held_out,
@@ -183,7 +183,7 @@ class LandCover:
         return Validation(1 - found["micro"], record, None)
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
-        """Leave a model folder; the card says how the weights came about and how they score."""
+        """Write a model folder. The card contains the training inputs and the scores."""
         training: dict[str, Any] = {
             "recipe": self.recipe.model_dump(
                 mode="json", exclude={"data": {"train", "validation"}}
@@ -209,14 +209,14 @@ class LandCover:
 
 
 def open_part(paths: Sequence[str], part: str) -> tuple[PatchStore, np.ndarray]:
-    """The store of one part of the recipe's data, and the places of its patches.
+    """Open the store of one part of the recipe's data, and find the indices of its patches.
 
     Raises:
-        TrainingError: Not one store is given, or it has no patch of this part.
+        TrainingError: There is not exactly one store, or it has no patch of this part.
     """
     if len(paths) != 1:
         raise TrainingError(
-            f"data.{part} names {len(paths)} stores of patches; give one, several as one by "
+            f"data.{part} names {len(paths)} stores of patches, not one; merge them with "
             "`decametre patches merge`"
         )
     store = PatchStore(paths[0])
@@ -224,29 +224,29 @@ def open_part(paths: Sequence[str], part: str) -> tuple[PatchStore, np.ndarray]:
     if not len(places):
         there = ", ".join(sorted(set(store.splits)))
         raise TrainingError(
-            f"data.{part}: {store.path} has no patch of split {part}, but of {there}"
+            f"data.{part}: {store.path} has no patches of split {part}, only of {there}"
         )
     return store, places
 
 
 def check_same_classes(store: PatchStore, other: PatchStore) -> None:
-    """Refuse stores of different classes.
+    """Check that two stores have the same classes.
 
     Raises:
-        TrainingError: They differ.
+        TrainingError: The classes differ.
     """
     if store.class_names != other.class_names:
         raise TrainingError(
             f"{store.path} has {len(store.class_names)} classes ({store.nomenclature.name}), "
             f"{other.path} has {len(other.class_names)} ({other.nomenclature.name}); make both "
-            "with the same"
+            "with the same nomenclature"
         )
 
 
 def check_no_overlap(
     store: PatchStore, places: np.ndarray, other: PatchStore, others: np.ndarray
 ) -> None:
-    """Refuse to validate on what is trained on.
+    """Check that no patch is used for both training and validation.
 
     Raises:
         TrainingError: A patch is in both parts.
@@ -254,20 +254,23 @@ def check_no_overlap(
     both = store.names_at(places) & other.names_at(others)
     if both:
         raise TrainingError(
-            f"{len(both)} patches, {min(both)} among them, are trained and validated on; give "
-            "stores with splits, or different ones"
+            f"{len(both)} patches, such as {min(both)}, are in both training and validation; use "
+            "stores with splits, or different stores"
         )
 
 
 def band_statistics(
     store: PatchStore, places: np.ndarray, images: Sequence[Images]
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of reflectance, band by band, over pixels with data.
+    """Mean and standard deviation of the reflectance of each band, over pixels with data.
 
     Args:
-        store: Of the patches.
-        places: Of those to train on; up to `STATISTICS_PATCHES` of them, evenly spread, are read.
-        images: Whose bands; the result is in their order.
+        store: The patches.
+        places: Indices of the training patches, of which up to `STATISTICS_PATCHES` are read.
+        images: The images whose bands are measured.
+
+    Returns:
+        Mean and standard deviation, float32, (bands,), in the order of the images' bands.
     """
     chosen = places[
         np.linspace(0, len(places) - 1, min(len(places), STATISTICS_PATCHES)).astype(int)
@@ -293,18 +296,18 @@ def band_statistics(
 
 
 def load_initial_model(folder: str, card: LandCoverCard) -> LandCoverModel:
-    """A trained model, to go on with its weights.
+    """Load the model whose weights the network starts with.
 
     Raises:
-        ModelError: It cannot be loaded, or it is another network than the recipe's.
+        ModelError: It cannot be loaded, or has another network than the recipe.
     """
     model = load_land_cover(Path(folder))
     for part in ("backbone", "config", "norm", "bands_in", "sharpened", "classes"):
         was, asked = getattr(model.card, part), getattr(card, part)
         if was != asked:
             raise ModelError(
-                f"--init {folder}: its {part} is {was!r:.80}, the recipe's is {asked!r:.80}; they "
-                "must be equal"
+                f"--init {folder}: its {part} is {was!r:.80}, but that of the recipe is "
+                f"{asked!r:.80}"
             )
     return model
 
@@ -314,5 +317,5 @@ def _identity(batch: LandCoverBatch) -> LandCoverBatch:
 
 
 def _describe_part(store: PatchStore, places: np.ndarray) -> list[Any]:
-    """What tells one part of a store from another."""
+    """Number of patches, first and last name, to recognise a part of a store."""
     return [len(places), store.names[places[0]], store.names[places[-1]]]

@@ -19,13 +19,13 @@ Kernel = Literal["dsen2", "mtf"]
 
 
 class SuperResolutionNetwork(Section):
-    """What is trained.
+    """The network to train.
 
     Attributes:
-        architecture: Name in `models.registry.NETWORKS`.
+        architecture: Name in `superres.models.registry.NETWORKS`.
         scale: 2 for the 20 m bands, 6 for the 60 m bands.
         config: Arguments of the architecture.
-        projection: Kernel of the consistency layer behind the network; none without.
+        projection: Kernel of a consistency layer after the network; no such layer by default.
     """
 
     architecture: str
@@ -60,11 +60,11 @@ class SuperResolutionData(DataRecipe):
 
 
 class SuperResolutionOptimization(OptimizationRecipe):
-    """How it is trained.
+    """Optimizer, learning rate, batch size, steps and loss.
 
     Attributes:
         steps: Optimizer steps.
-        loss: `l1`, or `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a round tip.
+        loss: `l1`, or `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a smooth minimum.
     """
 
     steps: Integer = Field(gt=0)
@@ -72,7 +72,7 @@ class SuperResolutionOptimization(OptimizationRecipe):
 
 
 class SuperResolutionRecipe(Recipe):
-    """Bring bands to 10 m."""
+    """Train a network that sharpens bands to 10 m."""
 
     task: Literal["super-resolution"]
     network: SuperResolutionNetwork

@@ -1,4 +1,4 @@
-"""The task of super-resolution: degraded pairs, masked errors, RMSE on held-out scenes."""
+"""The super-resolution task: degraded pairs, masked errors, RMSE on validation scenes."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ PICTURE_EDGE = 120
 """Edge of a panel of the validation picture, in pixels of the coarsest native grid."""
 
 CHARBONNIER_EPSILON = 1e-3
-"""Errors below this many units of reflectance are punished less than in proportion."""
+"""Errors below this reflectance cost less than in proportion."""
 
 
 class SuperResolution:
-    """Brings the coarsest bands of degraded scenes back to the grid they were measured on.
+    """Sharpens the coarsest bands of degraded scenes to the grid on which they were measured.
 
     Args:
-        recipe: The run.
-        init: Name or folder of a model whose weights the network starts with; random without.
-        device: Where it is trained.
+        recipe: The recipe of the run.
+        init: Name or folder of a model whose weights the network starts with; random by default.
+        device: Device for training.
         precision: `torch.float32`, or `torch.bfloat16` for autocast.
 
     Raises:
-        ModelError: The recipe's network cannot be built, or `init` is another one.
-        TrainingError: There is nothing to train on, or nothing to validate on.
+        ModelError: The recipe's network cannot be built, or `init` has another network.
+        TrainingError: There are no training or no validation data.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class SuperResolution:
         if not any(weights.requires_grad for weights in model.network.parameters()):
             raise TrainingError(
                 f"network.architecture {self.card.architecture} has no weights to train; "
-                "give another"
+                "choose another"
             )
         self.network = model.network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         data = recipe.data
         if data.patch % self.card.alignment:
             raise TrainingError(
-                f"data.patch {data.patch} is no multiple of {self.card.alignment}, the edge of the "
-                "squares that the network works in; patches are a whole number of them"
+                f"data.patch {data.patch} is not a multiple of {self.card.alignment}, the edge of "
+                "the network's attention windows"
             )
         products, scenes = self._read(data.train, "train", data.min_measured, data.kernels)
         self.products = list({product.id: product for product in products}.values())
@@ -112,7 +112,7 @@ class SuperResolution:
         products, held_out = self._read(data.validation, "validation", None, data.kernels[:1])
         known = {product.id for product in self.products}
         for name in sorted({product.id for product in products if product.id in known}):
-            log.warning("%s is trained and validated on: its score says little", name)
+            log.warning("%s is in both training and validation: its score is too good", name)
         self.extra_inputs = {
             "precision": str(precision).removeprefix("torch."),
             "init": self._init_provenance(),
@@ -152,13 +152,13 @@ class SuperResolution:
         return products, scenes
 
     def _init_provenance(self) -> dict[str, str] | None:
-        """By checksum and not by path: a path is of one machine."""
+        """Name and checksum of the initial model; its path differs between machines."""
         if self.init is None:
             return None
         return {"name": self.init.name, "checksum": self.init.checksum}
 
     def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[Pair]]:
-        """See `Task.batches`; patches are drawn by the recipe's workers."""
+        """See `Task.batches`; the recipe's workers draw the patches."""
         return prefetch_batches(
             self.patches,
             stack_pairs,
@@ -170,11 +170,11 @@ class SuperResolution:
         )
 
     def count(self, batch: Pair) -> int:
-        """Pixels in the mask."""
+        """Number of pixels in the mask."""
         return int(batch.mask.sum())
 
     def loss(self, network: nn.Module, batch: Pair) -> Tensor:
-        """Sum of the errors' costs over the mask."""
+        """Sum of the losses over the mask."""
         batch = batch.to(self.device)
         with self._autocast():
             predicted = network(batch.inputs, batch.measured)
@@ -190,9 +190,9 @@ class SuperResolution:
         return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
-        """RMSE on the held-out scenes, averaged over bands and scenes, over that of bicubic.
+        """RMSE on the validation scenes, averaged over bands and scenes, over that of bicubic.
 
-        Ranks take turns in the scenes; each scene is scored by one of them.
+        Each scene is scored by one rank.
         """
         margin, alignment = self.card.margin, self.card.alignment
         mine = score(network, margin, self.held_out[ranks.rank :: ranks.size], alignment)
@@ -205,7 +205,7 @@ class SuperResolution:
         return Validation(ratio, record, self._picture(network) if ranks.is_first else None)
 
     def _picture(self, network: nn.Module) -> np.ndarray:
-        """Truth, bicubic and network side by side: the middle of the first held-out scene."""
+        """Truth, bicubic and network side by side: the centre of the first validation scene."""
         scene = self.held_out[0]
         rows, cols = (min(PICTURE_EDGE, s) // scene.scale * scene.scale for s in scene.shape)
         row, col = (scene.shape[0] - rows) // 2, (scene.shape[1] - cols) // 2
@@ -213,7 +213,7 @@ class SuperResolution:
         start = predict_bicubic(pair.inputs)
         card = self.card
         result = predict(network, pair.inputs, card.margin, card.alignment, measured=pair.measured)
-        # Three bands far apart where there are three: short-wave infrared, near infrared, red edge.
+        # At 2x: short-wave infrared, near infrared and red edge.
         shown = [-1, len(self.card.bands_out) // 2, 0]
         panels = [image[0, shown].cpu().numpy() for image in (pair.target, start, result)]
         low, high = stretch(panels[0])
@@ -221,7 +221,7 @@ class SuperResolution:
         return np.ascontiguousarray(drawn.transpose(1, 2, 0))
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
-        """Leave a model folder; the card says how the weights came about and how they score."""
+        """Write a model folder. The card contains the training inputs and the scores."""
         training: dict[str, Any] = {
             "recipe": self.recipe.model_dump(
                 mode="json", exclude={"data": {"train", "validation"}}
@@ -270,7 +270,7 @@ def build_card(recipe: SuperResolutionRecipe) -> Card:
 
 
 def attribution_of(products: Iterable[Product], init: Card | None) -> str:
-    """Whose data the weights were made of, and from which years; those of `init` count, too."""
+    """The attribution of the training data with its years, including those of `init`."""
     years = {product.datetime[:4] for product in products if product.datetime}
     if init is not None:
         years |= set(re.findall(r"\b\d{4}\b", init.attribution))
@@ -281,15 +281,15 @@ def attribution_of(products: Iterable[Product], init: Card | None) -> str:
 
 
 def load_initial_model(name: str, card: Card) -> Model:
-    """A trained model, to go on with its weights.
+    """Load the model whose weights the network starts with.
 
     Args:
-        name: Of a shipped model, a family of them, or a model's folder.
-        card: What the recipe asks for.
+        name: Name of a shipped model or of a family of models, or a model folder.
+        card: Card of the recipe's network.
 
     Raises:
         UnknownNameError: There is no such model.
-        ModelError: It cannot be loaded, or it is another network than the recipe's.
+        ModelError: It cannot be loaded, or has another network than the recipe.
     """
     members = families().get(name, [name])
     model = load_model(next((m for m in members if m.endswith(f"{card.scale}x")), members[0]))
@@ -297,35 +297,35 @@ def load_initial_model(name: str, card: Card) -> Model:
         was, asked = getattr(model.card, part), getattr(card, part)
         if was != asked:
             raise ModelError(
-                f"--init {name}: its {part} is {was}, the recipe's is {asked}; they must be equal"
+                f"--init {name}: its {part} is {was}, but that of the recipe is {asked}"
             )
     return model
 
 
 def expand_patterns(patterns: Iterable[str], part: str) -> list[str]:
-    """Paths and URLs of products, patterns such as `scenes/*/item.json` filled in.
+    """Paths and URLs of products; patterns such as `scenes/*/item.json` are expanded.
 
     Raises:
-        TrainingError: There are none, or a pattern fits nothing.
+        TrainingError: There are none, or a pattern has no match.
     """
     sources: list[str] = []
     for pattern in patterns:
         if "://" in pattern or not any(sign in pattern for sign in "*?["):
             sources.append(pattern)
             continue
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # absolute ones, too
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # Path.glob refuses absolute patterns
         if not found:
-            raise TrainingError(f"data.{part}: nothing fits the pattern '{pattern}'")
+            raise TrainingError(f"data.{part}: no file matches the pattern '{pattern}'")
         sources += found
     if not sources:
         raise TrainingError(
-            f"data.{part} names no product; name some in the recipe, or on the command line"
+            f"data.{part} names no product; add some in the recipe or on the command line"
         )
     return sources
 
 
 def scores_by_scene(scores: Iterable[SceneScore]) -> dict[str, Any]:
-    """Scores for the log and the card; a band without a scored pixel has None."""
+    """Scores for the log and the card; None for a band without a scored pixel."""
 
     def rounded(values: Iterable[float]) -> list[float | None]:
         return [round(v, 2) if math.isfinite(v) else None for v in values]
