@@ -1,10 +1,10 @@
 #!/bin/bash
-# The whole scaling plot: 1, 2, 4 ... ranks up to all GPUs of this job, one srun a size, three times:
+# The complete scaling plot: 1, 2, 4 ... ranks, up to all GPUs of this job, each measured three times:
 #
 #   sbatch --nodes=16 scaling.sh native_2x s2x --train "/data/*.zip" --validation other.zip --out plot
 #
-# The folder must be where all nodes see it. Sent again, the job adds to the measurements there. No
-# requeue: what was measured is in the folder.
+# The folder must be on a file system that all nodes share. If the job is submitted again, it adds to
+# the measurements there. It needs no requeue, because the folder keeps the measurements.
 #SBATCH --job-name=decametre-scaling
 #SBATCH --ntasks-per-node=4
 #SBATCH --gpus-per-node=4
@@ -13,7 +13,7 @@
 #SBATCH --time=02:00:00
 set -e
 
-# The same for every size, or they would not compare. Workers draw patches while the GPU computes.
+# Equal for all sizes, so that they can be compared. Workers prepare patches while the GPU computes.
 export OMP_NUM_THREADS=1
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
 

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Whole nodes of equal GPUs, one rank a GPU:
+# Complete nodes with equal GPUs, one rank for each GPU:
 #
 #   sbatch --nodes=4 train.sh native_2x --train "/data/train/*.zip" --validation "/data/val/*.zip"
 #
-# Two minutes before the time is over, SLURM sends SIGUSR1: the ranks save the step that they are at
-# and end with status 130, and the job is put into the queue again, where it goes on.
+# Two minutes before the time limit, SLURM sends SIGUSR1: the ranks save their step and end with status
+# 130, and the job is requeued. It then resumes at that step.
 #SBATCH --job-name=decametre-train
 #SBATCH --ntasks-per-node=4
 #SBATCH --gpus-per-node=4
@@ -14,9 +14,9 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 
-# srun no longer asks for as many cores as the job by itself.
+# By default srun no longer requests the cores of the job.
 export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
-# Workers draw patches while the GPU computes; one thread each.
+# Workers prepare patches while the GPU computes; one thread each.
 export OMP_NUM_THREADS=1
 
 srun --kill-on-bad-exit=1 decametre train "$@" --device cuda --set data.workers=6

@@ -176,7 +176,7 @@ def test_files_contain_the_values_of_the_table(report, tmp_path):
     assert (tmp_path / "balance.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_cannot_be_measured_is_refused(monkeypatch):
+def test_jobs_that_cannot_be_measured_are_refused(monkeypatch):
     assert choose_cores([7, 3, 5]) == (3, 5)
     with pytest.raises(DeviceError, match="1 CPU core"):
         choose_cores([3])
@@ -215,13 +215,13 @@ def test_a_rank_ends_when_the_other_end_of_its_connection_is_closed():
         (["--device", "cuda"], "slowed on processors"),
     ],
 )
-def test_options_that_say_nothing_are_refused(sample_item, words, said):
+def test_invalid_options_are_refused(sample_item, words, said):
     done = command(sample_item, *words)
     assert done.exit_code == 2
     assert said in done.output
 
 
-def test_a_folder_that_cannot_be_written_is_known_before(sample_item, tmp_path):
+def test_the_folder_is_checked_before_measuring(sample_item, tmp_path):
     done = command(sample_item, "--out", str(tmp_path / "absent" / "out"))
     assert isinstance(done.exception, OutputError)
 

@@ -86,7 +86,7 @@ def test_values_of_the_model_are_marked(report, tmp_path):
     assert (tmp_path / "scaling.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_measurements_come_back_from_the_file(tmp_path):
+def test_measurements_are_read_from_the_file(tmp_path):
     assert read_measurements(tmp_path) == []
     append_measurements(tmp_path / "new", STEPS[:2])
     append_measurements(tmp_path / "new", STEPS[2:])

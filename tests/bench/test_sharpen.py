@@ -70,7 +70,7 @@ def test_the_product_is_created_once_by_mirroring(sample, sample_item, cache):
 
 
 @pytest.mark.parametrize("scale", [2, 6])
-def test_the_peer_has_the_size_that_was_published(scale):
+def test_the_peer_has_the_published_size(scale):
     model = bench.peer(scale)
     weights = sum(p.numel() for p in build(model.card).parameters())
     assert 1.78e6 < weights < 1.81e6

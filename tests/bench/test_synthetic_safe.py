@@ -86,7 +86,7 @@ def test_pixels_and_grid_are_kept(tmp_path, name):
 
 
 @pytest.mark.parametrize(("name", "tile"), [("B02", 1024), ("B05", 640), ("B01", 192)])
-def test_tiles_are_esas(tmp_path, name, tile):
+def test_tile_sizes_are_those_of_esa(tmp_path, name, tile):
     safe = make_safe(tmp_path, {name: np.ones((tile + 6, tile + 6), np.uint16)})
     with rasterio.open(next(safe.rglob("*.jp2"))) as dataset:
         assert dataset.block_shapes == [(tile, tile)]
@@ -102,13 +102,13 @@ def test_lossy_is_smaller(tmp_path):
     assert sizes[False] < 0.5 * sizes[True]
 
 
-def test_bands_are_asked_for_once_and_one_at_a_time(tmp_path):
+def test_bands_are_read_once_and_one_at_a_time(tmp_path):
     bands = OneAtATime(["B05", "B02"])
     make_safe(tmp_path, bands)
     assert bands.asked == ["B05", "B02"]
 
 
-def test_zip_holds_the_folder(tmp_path):
+def test_the_zip_contains_the_folder(tmp_path):
     safe = make_safe(tmp_path, {"B01": image_of("B01")})
     packed = zip_safe(safe)
     assert packed == tmp_path / f"{safe.name}.zip"

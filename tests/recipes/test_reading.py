@@ -43,7 +43,7 @@ def test_the_shipped_weights_are_of_the_shipped_recipe(name):
         (("optimization",), "optimiser", "mean optimizer"),
     ],
 )
-def test_an_unknown_key_is_an_error_with_the_nearest_right_one(place, key, nearest):
+def test_an_unknown_key_is_an_error_with_the_nearest_correct_one(place, key, nearest):
     wrong = tree()
     branch = wrong
     for part in place:
@@ -115,12 +115,12 @@ def test_what_an_optimizer_ignores_is_refused():
 
 
 @pytest.mark.parametrize("rule", ["linear_warmup", "polynomial"])
-def test_every_rule_names_its_own_keys(rule):
+def test_every_rule_has_separate_keys(rule):
     with pytest.raises(UnknownNameError, match="mean reference_batch"):
         read_recipe("native_2x", {"optimization.schedule": {"rule": rule, "referenced_batch": 256}})
 
 
-def test_numbers_that_yaml_takes_for_text():
+def test_numbers_that_yaml_reads_as_text():
     """`1e-4` without a dot is text in YAML 1.1."""
     recipe = read_recipe("native_2x", {"optimization.schedule": {"rule": "cosine", "rate": "1e-4"}})
     assert recipe.optimization.schedule.rate == 1e-4
@@ -140,7 +140,7 @@ def test_an_unknown_recipe_names_the_nearest():
         read_recipe("absent.yaml")
 
 
-def test_a_file_that_is_no_recipe(tmp_path):
+def test_invalid_recipe_files(tmp_path):
     path = tmp_path / "r.yaml"
     for text in ("[1, 2]", "a: [", "just words"):
         path.write_text(text)
@@ -148,7 +148,7 @@ def test_a_file_that_is_no_recipe(tmp_path):
             read_recipe(str(path))
 
 
-def test_products_of_a_file_are_beside_it_and_changes_are_not(tmp_path):
+def test_paths_are_relative_to_the_recipe_unless_changed(tmp_path):
     path = tmp_path / "r.yaml"
     content = tree()
     content["data"]["train"] = ["a/item.json", "https://example.org/item.json", "/b/item.json"]
@@ -163,7 +163,7 @@ def test_products_of_a_file_are_beside_it_and_changes_are_not(tmp_path):
     assert recipe.optimization.steps == 7
 
 
-def test_a_recipe_survives_the_way_through_json():
+def test_a_recipe_survives_json():
     recipe = read_recipe("native_2x")
     assert check_recipe(recipe.model_dump(mode="json"), "json") == recipe
 
@@ -177,8 +177,8 @@ def test_a_recipe_survives_the_way_through_json():
         ("optimization.steps", 5, "'steps'"),
         ("data.patch", 5, "'patch'"),
         ("data.mixup.beta", 5, "known: alpha, form"),
-        ("optimization.micro_batch", None, "merged needs optimization.micro_batch"),
-        ("network.norm", "synchronised", "give optimization.micro_batch: null"),
+        ("optimization.micro_batch", None, "merged requires optimization.micro_batch"),
+        ("network.norm", "synchronised", "set optimization.micro_batch: null"),
         ("task", "land-cover", "mean landcover"),
     ],
 )
@@ -188,11 +188,11 @@ def test_mistakes_in_a_recipe_of_land_cover(key, value, said):
     assert said in str(error.value)
 
 
-def test_bands_of_land_cover_may_be_spelled_as_people_do():
+def test_other_spellings_of_bands_are_accepted():
     recipe = read_recipe("landcover_resnet50", {"network.bands": ["b8a", "B2"]})
     assert recipe.network.bands == ("B02", "B8A")
 
 
-def test_a_recipe_without_a_task_is_named():
+def test_a_recipe_needs_a_task():
     with pytest.raises(RecipeError, match="task"):
         check_recipe({"name": "x"}, "mine.yaml")

@@ -17,7 +17,7 @@ SRUN = {
 }
 
 
-def test_a_process_on_its_own():
+def test_a_single_process():
     assert read_rank_info({}) == RankInfo(0, 1, "")
     # A batch script has the job's variables, and is no task of srun.
     assert (
@@ -26,20 +26,20 @@ def test_a_process_on_its_own():
     )
 
 
-def test_torchrun_says_it_all():
+def test_the_variables_of_torchrun():
     assert read_rank_info(TORCHRUN) == RankInfo(3, 8, "gpu1:2000")
     assert read_rank_info(SRUN | TORCHRUN) == RankInfo(3, 8, "gpu1:2000")
 
 
-def test_srun_says_it_in_its_own_words():
+def test_the_variables_of_srun():
     assert read_rank_info(SRUN) == RankInfo(5, 9, "gpu03:29634")
 
 
-def test_two_steps_of_a_job_do_not_meet():
+def test_two_steps_of_a_job_use_different_ports():
     assert read_rank_info(SRUN | {"SLURM_STEP_ID": "1"}).address == "gpu03:29635"
 
 
-def test_a_heterogeneous_job_gives_size_and_host_itself():
+def test_a_heterogeneous_job_sets_size_and_host():
     place = read_rank_info(SRUN | {"WORLD_SIZE": "12", "RANK": "10", "MASTER_ADDR": "gpu00"})
     assert (place.rank, place.size, place.address) == (10, 12, "gpu00:29634")
 
@@ -54,7 +54,7 @@ def test_a_heterogeneous_job_gives_size_and_host_itself():
         ("rack1-[2,4]-ib", "rack1-2-ib"),
     ],
 )
-def test_the_first_of_slurms_nodes(nodes, host):
+def test_the_first_host_of_a_slurm_node_list(nodes, host):
     assert first_host(nodes) == host
 
 
@@ -67,6 +67,6 @@ def test_the_first_of_slurms_nodes(nodes, host):
         ({**SRUN, "SLURM_STEP_NODELIST": "rack[1-2]n[1-4]"}, "MASTER_ADDR"),
     ],
 )
-def test_what_is_missing_is_named(variables, said):
+def test_a_missing_variable_is_named(variables, said):
     with pytest.raises(TrainingError, match=said):
         read_rank_info(variables)

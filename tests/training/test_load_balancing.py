@@ -62,11 +62,11 @@ def test_a_straight_line_is_found(truth):
     assert fitted.most == truth.most
 
 
-def test_one_share_alone_counts_as_proportional():
+def test_with_a_single_share_all_time_is_proportional():
     assert fit_speed([4, 4, 4], [2.0, 2.0, 9.0]) == Speed(0.0, 0.5)
 
 
-def test_a_device_that_is_not_full_does_not_work_for_nothing():
+def test_samples_always_take_time():
     fitted = fit_speed([1, 4, 8], [2.0, 2.0, 1.9])
     assert fitted.seconds(8) == pytest.approx(2.0, rel=0.1)
     assert fitted.slope == pytest.approx(MIN_SLOPE_SHARE * 1.9 / 8)
@@ -85,7 +85,7 @@ def test_the_fit_is_the_bounded_least_squares(seconds):
     assert 0.5 * (error**2).sum() <= best.cost + 1e-9
 
 
-def test_single_delays_do_not_reach_the_fit():
+def test_single_delays_do_not_affect_the_fit():
     truth, random = Speed(0.1, 0.01), np.random.default_rng(0)
     shares = [1, 8, 64] * 5
     times = np.array([truth.seconds(b) for b in shares]) * random.normal(1, 0.02, 15)
@@ -133,7 +133,7 @@ def test_equal_shares():
 
 
 @pytest.mark.parametrize("weights", [[0, 0], [-1, 2], [math.inf, 1], [math.nan, 1]])
-def test_weights_that_divide_nothing_are_refused(weights):
+def test_invalid_weights_are_refused(weights):
     with pytest.raises(TrainingError, match="cannot divide a batch"):
         weighted_shares(weights, 8)
 
@@ -146,7 +146,7 @@ def test_weights_that_divide_nothing_are_refused(weights):
         lambda: ranks_to_exclude([Speed(0, 1), Speed(0, 1)], 9, lambda world: 0.0, 2),
     ],
 )
-def test_a_batch_is_whole_micro_batches(divide):
+def test_a_batch_must_be_a_multiple_of_micro_batches(divide):
     with pytest.raises(TrainingError, match=r"9 samples is not a multiple .* of 2; use 10"):
         divide()
 
@@ -165,7 +165,7 @@ def test_no_other_shares_are_faster(speeds, units, unit):
     assert slowest(speeds, shares) == min(slowest(speeds, choice) for choice in choices)
 
 
-def test_a_rank_whose_fixed_cost_is_too_long_gets_none():
+def test_a_rank_with_a_long_fixed_time_gets_no_samples():
     assert optimal_shares([Speed(0, 1), Speed(9, 0.1)], 8) == [8, 0]
     assert optimal_shares([Speed(0, 1), Speed(9, 0.1)], 12) == [9, 3]
 
@@ -186,7 +186,7 @@ def test_memory_is_not_exceeded():
     st.integers(1, 2),
     st.sampled_from([0.0, 0.3, 3.0]),
 )
-def test_no_other_team_is_faster(speeds, units, unit, cost):
+def test_no_other_subset_of_ranks_is_faster(speeds, units, unit, cost):
     batch = units * unit
     if not held(speeds, batch, unit):
         with pytest.raises(TrainingError, match="fit into the devices' memory"):
@@ -208,7 +208,7 @@ def test_no_other_team_is_faster(speeds, units, unit, cost):
     assert faster == pytest.approx(step(everyone) / best)
 
 
-def test_half_as_fast_a_device_helps_in_proportion_only():
+def test_a_device_half_as_fast_adds_half_the_throughput():
     fast, half = Speed(0, 1e-3), Speed(0, 2e-3)
 
     def exchange(world):
@@ -221,7 +221,7 @@ def test_half_as_fast_a_device_helps_in_proportion_only():
     assert ranks_to_exclude([fast, half], 96, exchange) == ((), 1.0)
 
 
-def test_a_processor_beside_a_fast_device_costs_more_than_it_brings():
+def test_a_cpu_next_to_a_fast_device_slows_it_down():
     left_out, faster = ranks_to_exclude(
         [Speed(0.01, 1e-3), Speed(0, 0.05), Speed(0.01, 1e-3)], 64, lambda world: 0.002 * world
     )
@@ -229,7 +229,7 @@ def test_a_processor_beside_a_fast_device_costs_more_than_it_brings():
     assert faster == pytest.approx((0.01 + 0.031 + 0.006) / (0.01 + 0.032 + 0.004), rel=0.03)
 
 
-def test_ranks_that_all_help_stay():
+def test_no_rank_is_excluded_if_all_help():
     assert ranks_to_exclude([Speed(0, 1)] * 4, 8, lambda world: 0.1 * world) == ((), 1.0)
 
 
@@ -277,7 +277,7 @@ class Job:
     st.integers(1, 2),
     st.lists(st.lists(SPEEDS, min_size=4, max_size=4), min_size=1, max_size=4),
 )
-def test_whatever_devices_do_shares_stay_within_bounds(speeds, units, unit, truths):
+def test_shares_stay_within_limits_for_any_times(speeds, units, unit, truths):
     if held(speeds, units * unit, unit):
         shares = optimal_shares(speeds, units * unit, unit)
         job = Job(speeds, units * unit, unit, shares=shares)
@@ -288,7 +288,7 @@ def test_whatever_devices_do_shares_stay_within_bounds(speeds, units, unit, trut
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 @pytest.mark.parametrize("fixed", [0.0, 0.05])
 @pytest.mark.parametrize("ratio", [1, 2, 4])
-def test_shares_come_near_the_ideal(ratio, fixed, noise):
+def test_shares_approach_the_ideal(ratio, fixed, noise):
     speeds = [Speed(fixed, 0.01), Speed(fixed, 0.01 * ratio)]
     job = Job(speeds, 64, noise=noise)
     job.run(speeds, 200)
@@ -298,7 +298,7 @@ def test_shares_come_near_the_ideal(ratio, fixed, noise):
     assert max(times) <= slowest(speeds, optimal_shares(speeds, 64)) * 1.08
 
 
-def test_a_fit_that_was_all_wrong_is_outlived():
+def test_a_wrong_fit_is_corrected():
     wrong, truth = [Speed(0.5, 0.001)] * 2, [Speed(0, 0.01), Speed(0, 0.02)]
     job = Job(wrong, 128)
     shares = job.run(truth, 300)
@@ -309,14 +309,14 @@ def test_a_fit_that_was_all_wrong_is_outlived():
 
 
 @pytest.mark.parametrize(("world", "noise"), [(2, 0.1), (2, 0.3), (8, 0.1), (8, 0.3)])
-def test_noise_moves_nothing(world, noise):
+def test_noise_changes_nothing(world, noise):
     job = Job([Speed(0.05, 0.01)] * world, 64 * world, noise=noise)
     assert job.run([Speed(0.05, 0.01)] * world, 250) == [64] * world
     assert job.changes == 0
 
 
 @pytest.mark.parametrize(("slower", "changes"), [(1.06, 0), (1.15, 1)])
-def test_a_small_difference_is_no_reason(slower, changes):
+def test_a_small_difference_changes_nothing(slower, changes):
     speeds = [Speed(0, 0.01), Speed(0, 0.01 * slower)]
     job = Job(speeds, 128, shares=[64, 64])
     job.run(speeds, 2 * WINDOW_STEPS)
@@ -324,7 +324,7 @@ def test_a_small_difference_is_no_reason(slower, changes):
 
 
 @pytest.mark.parametrize("steps_before", [0, 2, 5, WINDOW_STEPS])
-def test_a_single_delay_moves_nothing(steps_before):
+def test_a_single_delay_changes_nothing(steps_before):
     speeds = [Speed(0, 0.01)] * 2
     job = Job(speeds, 64, noise=0.02)
     job.run(speeds, steps_before)
@@ -335,7 +335,7 @@ def test_a_single_delay_moves_nothing(steps_before):
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 @pytest.mark.parametrize(("world", "unit"), [(2, 1), (2, 4), (4, 1)])
 @pytest.mark.parametrize("factor", [2, 4])
-def test_a_device_that_slows_down_gets_less_and_more_when_it_recovers(factor, world, unit, noise):
+def test_shares_follow_a_device_that_slows_down_and_recovers(factor, world, unit, noise):
     well, batch = [Speed(0.02, 0.01)] * world, 32 * world
     ill = [*well[:-1], Speed(0.02 * factor, 0.01 * factor)]
     job = Job(well, batch, unit, noise)
@@ -346,12 +346,12 @@ def test_a_device_that_slows_down_gets_less_and_more_when_it_recovers(factor, wo
     assert job.changes <= 8
 
 
-def test_memory_holds_what_a_faster_device_could_take():
+def test_memory_limits_the_share_of_a_faster_device():
     speeds = [Speed(0, 0.01, 40), Speed(0, 0.04)]
     assert Job(speeds, 64).run(speeds, 100) == [40, 24]
 
 
-def test_a_rank_without_samples_is_tried_again():
+def test_a_rank_without_samples_is_tested_again():
     well = [Speed(0.05, 0.01)] * 2
     ill = [well[0], Speed(0.2, 0.04)]
     job = Job(well, 16, noise=0.02)
@@ -363,7 +363,7 @@ def test_a_rank_without_samples_is_tried_again():
     ("slope", "trials"),
     [(0.24, range(4, 7)), (0.48, range(1, 3)), (160.0, range(1))],
 )
-def test_trials_of_a_rank_that_stays_slow_cost_little(slope, trials):
+def test_tests_of_a_slow_rank_cost_little(slope, trials):
     speeds = [Speed(0, 0.01), Speed(0, slope)]
     job = Job(speeds, 16, shares=[16, 0])
     job.run(speeds, 1500)
@@ -371,7 +371,7 @@ def test_trials_of_a_rank_that_stays_slow_cost_little(slope, trials):
     assert job.changes // 2 in trials
 
 
-def test_the_only_unit_of_a_batch_comes_back_from_a_trial():
+def test_a_test_returns_the_only_unit_of_a_batch():
     speeds = [Speed(0, 0.01), Speed(0, 0.015)]
     job = Job(speeds, 4, unit=4, shares=[4, 0])
     job.run(speeds, 400)
@@ -379,7 +379,7 @@ def test_the_only_unit_of_a_batch_comes_back_from_a_trial():
     assert job.seconds <= 400 * 0.04 * 1.02
 
 
-def test_a_rank_whose_memory_holds_no_unit_is_never_tried():
+def test_a_rank_without_memory_for_a_unit_is_never_tested():
     speeds = [Speed(0, 0.01), Speed(0, 0.01, 3)]
     assert Job(speeds, 16, unit=4, shares=[16, 0]).run(speeds, 200) == [16, 0]
 
@@ -387,7 +387,7 @@ def test_a_rank_whose_memory_holds_no_unit_is_never_tried():
 # What came of it.
 
 
-def test_efficiency_is_lost_to_waiting():
+def test_waiting_reduces_the_efficiency():
     assert ideal_throughput([8, 4, 0], [2.0, 2.0, 0.0]) == 6
     assert efficiency([8, 4], [2.0, 2.0], 2.0) == 1
     assert efficiency([8, 8], [1.0, 4.0], 4.0) == pytest.approx(16 / 4 / (8 + 2))

@@ -145,7 +145,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_left_alone(tmp_path, changes)
     assert len(scores[0]) == 3
 
 
-def test_a_finished_run_is_left_as_it_is(tmp_path):
+def test_a_completed_run_is_not_changed(tmp_path):
     run(Line(), recipe(), tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     again = Line()
@@ -154,7 +154,7 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
     assert not again.saved
 
 
-def test_lines_of_the_log_after_the_checkpoint_are_taken_back(tmp_path):
+def test_lines_of_the_log_after_the_checkpoint_are_removed(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(Line(stop_at=6), recipe(), tmp_path)
     with (tmp_path / "log.jsonl").open("a") as file:
@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("changes", [{"recipe": None}, {"scores": None}, {"recipe": 1}])
-def test_a_checkpoint_of_something_else_is_one_line(tmp_path, changes):
+def test_an_invalid_checkpoint_is_one_line(tmp_path, changes):
     about = {"step": 4, "scores": [], "recipe": {}} | changes
     about = {key: value for key, value in about.items() if value is not None}
     save_file({}, tmp_path / CHECKPOINT_NAME, metadata={"state": json.dumps(about)})
@@ -186,7 +186,7 @@ def test_a_checkpoint_of_something_else_is_one_line(tmp_path, changes):
 
 
 @pytest.mark.parametrize("damage", ["torn", "flipped"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, damage, caplog):
+def test_the_checkpoint_before_a_damaged_one_is_used(tmp_path, damage, caplog):
     run(Line(), recipe(), tmp_path)
     last = tmp_path / CHECKPOINT_NAME
     whole = last.read_bytes()
@@ -250,7 +250,7 @@ def test_too_many_steps_in_a_row_without_a_gradient_end_the_run(tmp_path, valida
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_asked_to_stop_it_saves_the_step_and_goes_on_there(tmp_path, number):
+def test_a_stopped_run_saves_its_step_and_resumes_there(tmp_path, number):
     whole, stopped, resumed = Line(), Line(), Line()
     alone, folder = tmp_path / "alone", tmp_path / "stopped"
     alone.mkdir(), folder.mkdir()
@@ -271,7 +271,7 @@ def test_asked_to_stop_it_saves_the_step_and_goes_on_there(tmp_path, number):
     assert (alone / CHECKPOINT_NAME).read_bytes() == (folder / CHECKPOINT_NAME).read_bytes()
 
 
-def test_what_the_recipe_does_not_say_must_be_the_same(tmp_path):
+def test_a_run_with_other_extra_inputs_is_refused(tmp_path):
     run(Line(precision="float32", train=["a"]), recipe(), tmp_path)
     with pytest.raises(TrainingError, match="precision was 'float32' and is now 'bfloat16'"):
         run(Line(precision="bfloat16", train=["a"]), recipe(), tmp_path)
@@ -285,7 +285,7 @@ def test_workers_and_the_paths_of_the_same_products_may_change(tmp_path):
     run(Line(train=["a"]), changed, tmp_path)
 
 
-def test_a_checkpoint_that_does_not_say_what_was_beside_is_gone_on_with(tmp_path):
+def test_a_checkpoint_without_extra_inputs_can_be_resumed(tmp_path):
     run(Line(), recipe(**{"data.train": ["x/a"]}), tmp_path)
     run(Line(train=["a"]), recipe(**{"data.train": ["x/a"]}), tmp_path)
     with pytest.raises(TrainingError, match=r"data\.train was"):
@@ -293,7 +293,7 @@ def test_a_checkpoint_that_does_not_say_what_was_beside_is_gone_on_with(tmp_path
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf])
-def test_training_that_diverges_is_one_line_and_nothing_is_lost(tmp_path, score):
+def test_divergence_is_one_line_and_keeps_earlier_files(tmp_path, score):
     task = Line(scores=[0.5, score])
     with pytest.raises(TrainingError, match=r"step 8: .* diverged"):
         run(task, recipe(), tmp_path)
@@ -303,7 +303,7 @@ def test_training_that_diverges_is_one_line_and_nothing_is_lost(tmp_path, score)
     assert (saved.step, saved.scores) == (4, [0.5])
 
 
-def test_a_full_disk_is_one_line_and_the_earlier_state_stays(tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line_and_keeps_the_earlier_state(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         run(Line(stop_at=6), recipe(), tmp_path)
     before = (tmp_path / CHECKPOINT_NAME).read_bytes()
@@ -336,7 +336,7 @@ def test_the_best_weights_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("micro_batch", [None, 1, 2])
-def test_the_gradient_is_of_the_mean_over_what_counts(micro_batch):
+def test_the_gradient_is_that_of_the_mean_loss(micro_batch):
     class Product:
         def loss(self, network, batch):
             return network(batch).sum()
@@ -362,7 +362,7 @@ def test_a_step_follows_adam_by_hand():
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.999])
-def test_the_average_follows_the_weights_and_is_short_at_first(decay):
+def test_the_average_of_the_weights_has_a_warm_up(decay):
     task, chosen = Line(), recipe(**{"optimization.average": decay})
     state = initial_state(task.network, chosen.optimization)
     expected = None
@@ -374,7 +374,7 @@ def test_the_average_follows_the_weights_and_is_short_at_first(decay):
         assert torch.equal(state.average.module.weight, expected)  # to the last bit
 
 
-def test_clipping_bounds_the_step_of_the_moments():
+def test_gradients_are_clipped():
     changed = recipe(**{"optimization.clip": 1e-3})
     task = Line()
     state = initial_state(task.network, changed.optimization)
@@ -383,7 +383,7 @@ def test_clipping_bounds_the_step_of_the_moments():
     assert norm == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_the_first_difference_has_its_place():
+def test_the_first_difference_has_its_key():
     a = {"data": {"patch": 3, "gain": 0.1}, "seed": 0}
     assert first_difference(a, a) == ""
     assert first_difference(a, {**a, "seed": 1}) == "seed was 0 and is now 1"

@@ -33,14 +33,14 @@ def step(tiny, optimizer, rate, weight, bias=(0.0, 0.0)):
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lars", "lamb"])
-def test_weight_decay_leaves_biases_alone(name):
+def test_biases_have_no_weight_decay(name):
     optimizer = build_optimizer(nn.Linear(2, 2), recipe(optimizer=name, weight_decay=0.1))
     assert type(optimizer).__name__.lower() == name
     groups = optimizer.param_groups
     assert [(g["weight_decay"], g["params"][0].ndim) for g in groups] == [(0.1, 2), (0.0, 1)]
 
 
-def test_adamw_is_what_a_recipe_without_an_optimizer_has():
+def test_adamw_is_the_default():
     optimizer = build_optimizer(Tiny(), recipe(betas=(0.8, 0.9), eps=1e-6))
     assert type(optimizer) is torch.optim.AdamW
     assert {(group["betas"], group["eps"]) for group in optimizer.param_groups} == {
@@ -48,7 +48,7 @@ def test_adamw_is_what_a_recipe_without_an_optimizer_has():
     }
 
 
-def test_frozen_weights_are_left_out():
+def test_frozen_weights_are_not_trained():
     network = nn.Linear(2, 2)
     network.weight.requires_grad = False
     weights, others = build_optimizer(network, recipe()).param_groups
@@ -95,7 +95,7 @@ def test_the_trust_ratio_of_lamb_by_hand(decay):
     assert tiny.bias.tolist() == pytest.approx([-0.01, 2.01])  # Adam's step: no ratio
 
 
-def test_lamb_does_not_clip_by_itself():
+def test_lamb_does_not_clip():
     tiny = Tiny()
     optimizer = build_optimizer(tiny, recipe(optimizer="lamb"))
     step(tiny, optimizer, 0.01, [60.0, 80.0])

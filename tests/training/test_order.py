@@ -29,13 +29,13 @@ def test_every_sample_goes_to_one_rank_whatever_the_shares(shares, size, short):
 
 
 @pytest.mark.parametrize("shares", [[8], [4, 4], [5, 2, 1], [0, 8]])
-def test_a_whole_batch_is_shared_as_said(shares):
+def test_a_full_batch_is_divided_by_the_shares(shares):
     mine = all_ranks(range(8), shares)
     assert [sum(map(len, parts)) for parts in mine] == shares
     assert all(len(parts) <= 1 for parts in mine)
 
 
-def test_endless_numbers_never_come_again():
+def test_endless_numbers_never_repeat():
     order = EndlessOrder(batch=4)
     assert list(order.samples(0)) == [0, 1, 2, 3]
     assert list(order.samples(5)) == [20, 21, 22, 23]

@@ -25,7 +25,7 @@ def test_a_launcher_that_shows_each_rank_its_own_gpu():
     assert [assign_gpu(found, rank) for rank in range(3)] == [0, 0, 0]
 
 
-def test_ranks_on_the_processor_divide_the_cores_they_have_in_common():
+def test_ranks_on_cpus_divide_their_common_cores():
     found = seats(
         ("x", [], CORES), ("x", [], CORES), ("x", [], (8, 9)), ("y", [], CORES), ("x", [], (10,))
     )
@@ -43,7 +43,7 @@ def what_passes(ranks):
     }
 
 
-def test_all_ranks_know_the_same(tmp_path):
+def test_all_ranks_get_the_same_values(tmp_path):
     found = together(what_passes, 3, tmp_path)
     for mine in found:
         assert mine["sum"] == [3.0, 3.0]

@@ -96,7 +96,7 @@ def test_polynomial_rises_and_falls_to_zero():
     ]
 
 
-def test_plateau_is_that_of_torch():
+def test_plateau_equals_the_scheduler_of_torch():
     scores = [5.0, 4.0, 4.1, 4.2, 4.3, 3.9, 3.9, 3.9, 3.9, 3.8, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0]
     ours = recipe({"rule": "plateau", "rate": 1.0, "patience": 2})
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -71,7 +71,7 @@ class RunInputs:
 
         Not compared are extra inputs that only one side has, because earlier versions saved fewer;
         settings without influence on the result (workers, distribution, number of checkpoints);
-        and paths of products if their identifiers are known.
+        and paths of the data if their identifiers are known.
         """
         both = [key for key in self.extra if key in other.extra]
         known = "train" in both

@@ -252,7 +252,7 @@ def _output_errors(folder: Path) -> Iterator[None]:
 
 
 def check_ranks_agree(inputs: Sequence[RunInputs]) -> None:
-    """Check that all ranks have the same recipe and products.
+    """Check that all ranks have the same recipe and data.
 
     Raises:
         TrainingError: A rank differs from rank 0.
@@ -260,7 +260,7 @@ def check_ranks_agree(inputs: Sequence[RunInputs]) -> None:
     for rank, other in enumerate(inputs):
         if difference := inputs[0].difference(other):
             raise TrainingError(
-                f"rank {rank} differs from rank 0: {difference}; use the same recipe and products "
+                f"rank {rank} differs from rank 0: {difference}; use the same recipe and data "
                 "on all ranks"
             )
 

@@ -32,7 +32,7 @@ from decametre.training.stopping import HangWatchdog
 log = logging.getLogger(__name__)
 
 PROCESS_GROUP_TIMEOUT = timedelta(minutes=10)
-"""How long a rank waits for the others, which may be reading products or validating. The end of a
+"""How long a rank waits for the others, which may be reading data or validating. The end of a
 process is noticed at once, because its connections close."""
 
 GRADIENT_TIMEOUT = timedelta(minutes=2)

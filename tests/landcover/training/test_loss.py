@@ -17,7 +17,7 @@ LOGITS = 3 * torch.randn(16, 5, generator=RANDOM, dtype=torch.float64)
 TARGETS = (torch.rand(16, 5, generator=RANDOM) < 0.3).double()
 
 
-def test_losses_are_those_of_other_libraries():
+def test_losses_equal_those_of_other_libraries():
     bce = F.binary_cross_entropy_with_logits(LOGITS, TARGETS, reduction="sum")
     focal = sigmoid_focal_loss(LOGITS, TARGETS, alpha=-1, gamma=2.0, reduction="sum")
     of_a_patch = AsymmetricLossMultiLabel(gamma_neg=4, gamma_pos=0, clip=0.05)(LOGITS, TARGETS)
@@ -28,7 +28,7 @@ def test_losses_are_those_of_other_libraries():
 
 
 @pytest.mark.parametrize("name", FOCAL_PARAMETERS)
-def test_far_logits_have_finite_losses_and_gradients(name):
+def test_large_logits_have_finite_losses_and_gradients(name):
     logits = torch.tensor([[-200.0, 200.0, -200.0, 200.0]], requires_grad=True)
     loss = loss_sum(logits, torch.tensor([[1.0, 0.0, 0.0, 1.0]]), FOCAL_PARAMETERS[name], None)
     loss.backward()
@@ -37,7 +37,7 @@ def test_far_logits_have_finite_losses_and_gradients(name):
 
 
 @pytest.mark.parametrize("name", FOCAL_PARAMETERS)
-def test_a_class_counts_by_its_weight(name):
+def test_classes_are_weighted(name):
     weights = torch.tensor([0.0, 2.0, 0.0, 0.0, 0.0])
     found = loss_sum(LOGITS, TARGETS, FOCAL_PARAMETERS[name], weights)
     alone = loss_sum(LOGITS[:, 1:2], TARGETS[:, 1:2], FOCAL_PARAMETERS[name], None)

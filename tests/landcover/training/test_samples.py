@@ -34,7 +34,7 @@ def seen(batch):
 
 
 @pytest.mark.parametrize("mixup", [None, Mixup(), Mixup(alpha=1.0, form="difference")], ids=str)
-def test_a_sample_is_the_same_in_any_company(store, mixup):
+def test_a_sample_does_not_depend_on_its_batch(store, mixup):
     samples = samples_of(store, mixup=mixup)
     whole = seen(samples.__getitems__([5, 25, 7, 19]))
     parts = [seen(samples.__getitems__(part)) for part in ([5], [25, 7, 19])]
@@ -48,7 +48,7 @@ def test_a_sample_is_the_same_in_any_company(store, mixup):
                                            .__getitems__([5, 25, 7, 19]))[-1])  # fmt: skip
 
 
-def test_without_chance_a_sample_is_the_patch_as_reflectance(store):
+def test_without_augmentation_a_sample_is_the_patch_as_reflectance(store):
     batch = samples_of(store, turn=False, dropout=0.0).__getitems__([0, 39])
     found = store.read([4, 23], ["data_10m", "data_20m", "classes"])
     images = batch.images(CPU, torch.float64)
@@ -69,7 +69,7 @@ def test_nodata_is_the_mean_of_the_band_whatever_the_offset(store):
     assert torch.equal(image[others], whole[others])
 
 
-def test_every_turn_is_drawn_and_none_bends_a_patch():
+def test_every_orientation_occurs_and_keeps_the_pixels():
     image = torch.arange(9.0).reshape(1, 1, 3, 3)
     found = reorient(image.repeat(8, 1, 1, 1), torch.arange(8))
     assert len({tuple(turn.flatten().tolist()) for turn in found}) == 8

@@ -106,12 +106,10 @@ def weights_of_cases(ranks, store, cases):
 
 
 SYNCHRONISED = {"network.norm": "synchronised", "optimization.micro_batch": None}
-EXACT = [
-    ([6, 2], {}),
-    ([0, 8], {}),
+CORE = [([6, 2], {}), ([0, 8], {"optimization.clip": 0.1}), ([7, 1], SYNCHRONISED)]
+MORE = [
     ([4, 4], {"optimization.clip": 0.1, "optimization.loss": "asymmetric"}),
     ([2, 2, 4], {"optimization.class_weights": "inverse"}),
-    ([7, 1], SYNCHRONISED),
     ([8, 0], SYNCHRONISED),
     ([5, 2, 1], SYNCHRONISED | {"optimization.optimizer": "lamb", "optimization.momentum": 0.0,
                                 "optimization.nesterov": False}),
@@ -120,28 +118,47 @@ EXACT = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory, store):
-    """For each case the weights that each rank ends with."""
+def weights_by_case(cases, store, tmp_path_factory):
+    """For each case the final weights of each rank; starting processes takes seconds."""
     weights = {}
-    for size in {len(shares) for shares, _ in EXACT}:
-        cases = [case for case in EXACT if len(case[0]) == size]
+    for size in {len(shares) for shares, _ in cases}:
+        of_size = [case for case in cases if len(case[0]) == size]
         folder = tmp_path_factory.mktemp(f"ranks{size}")
-        of_ranks = together(weights_of_cases, size, folder, store=store, cases=cases)
-        for case, *ends in zip(cases, *of_ranks, strict=True):
+        of_ranks = together(weights_of_cases, size, folder, store=store, cases=of_size)
+        for case, *ends in zip(of_size, *of_ranks, strict=True):
             weights[str(case)] = ends
     return weights
 
 
-@pytest.mark.parametrize("case", EXACT, ids=str)
-def test_any_division_gives_the_weights_and_statistics_of_one_process(case, found, store):
+@pytest.fixture(scope="module")
+def core(store, tmp_path_factory):
+    return weights_by_case(CORE, store, tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def more(store, tmp_path_factory):
+    return weights_by_case(MORE, store, tmp_path_factory)
+
+
+@pytest.mark.parametrize(
+    ("case", "weights"),
+    [
+        *(pytest.param(case, "core", id=str(case)) for case in CORE),
+        *(pytest.param(case, "more", id=str(case), marks=pytest.mark.slow) for case in MORE),
+    ],
+)
+def test_any_division_gives_the_weights_and_statistics_of_one_process(
+    case, weights, request, store
+):
     shares, changes = case
-    whole = weights_after(SINGLE_PROCESS, [BATCH], store, changes)
-    assert len(found[str(case)]) == len(shares)
-    for weights in found[str(case)]:
-        torch.testing.assert_close(weights, whole, rtol=0, atol=1e-12)
+    alone = weights_after(SINGLE_PROCESS, [BATCH], store, changes)
+    of_ranks = request.getfixturevalue(weights)[str(case)]
+    assert len(of_ranks) == len(shares)
+    for of_rank in of_ranks:
+        torch.testing.assert_close(of_rank, alone, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_batch_norm_by_each_ranks_share_is_another_network(store, monkeypatch):
     """The test above can fail: this is what it would catch."""
     whole = weights_after(SINGLE_PROCESS, [BATCH], store, {"optimization.micro_batch": 8})
@@ -152,7 +169,7 @@ def test_batch_norm_by_each_ranks_share_is_another_network(store, monkeypatch):
     assert float((unmerged - shared).abs().max()) > 1e-4
 
 
-def test_a_step_that_is_skipped_leaves_the_statistics_alone(store):
+def test_a_skipped_step_does_not_change_the_statistics(store):
     task = task_of(store)
     state = initial_state(task.network, task.recipe.optimization)
     gradient = Gradient(task, state.network, SINGLE_PROCESS)
@@ -318,6 +335,7 @@ def validated(ranks, path):
     return found.score, found.record
 
 
+@pytest.mark.slow
 def test_a_validation_is_the_same_on_any_number_of_ranks(tmp_path):
     path = make_store(tmp_path / "patches.h5", 600)  # 200 of them to validate on: 4 batches
     threads = torch.get_num_threads()

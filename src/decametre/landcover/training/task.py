@@ -66,19 +66,19 @@ class LandCover:
         precision: torch.dtype,
     ) -> None:
         self.recipe, self.device, self.precision = recipe, device, precision
-        data, asked = recipe.data, recipe.network
+        data, settings = recipe.data, recipe.network
         self.store, places = open_part(data.train, "train")
         self.held_out, self.held_places = open_part(data.validation, "validation")
         check_same_classes(self.store, self.held_out)
         check_no_overlap(self.store, places, self.held_out, self.held_places)
-        sharpened = asked.upsampling == "super-resolution"
-        self.images = chosen_images(asked.bands, self.store, sharpened=sharpened)
-        chosen_images(asked.bands, self.held_out, sharpened=sharpened)
+        sharpened = settings.upsampling == "super-resolution"
+        self.images = chosen_images(settings.bands, self.store, sharpened=sharpened)
+        chosen_images(settings.bands, self.held_out, sharpened=sharpened)
         self.card = LandCoverCard(
             name=recipe.name,
-            architecture=asked.backbone,
-            config=asked.config,
-            norm=asked.norm,
+            architecture=settings.backbone,
+            config=settings.config,
+            norm=settings.norm,
             bands_in=bands_of(self.images),
             sharpened=sharpened,
             nomenclature=self.store.nomenclature.name,
@@ -102,7 +102,7 @@ class LandCover:
             recipe.seed,
             data.turn,
             data.mixup,
-            asked.dropout,
+            settings.dropout,
             network.features,
         )
         optimization = recipe.optimization
@@ -303,11 +303,10 @@ def load_initial_model(folder: str, card: LandCoverCard) -> LandCoverModel:
     """
     model = load_land_cover(Path(folder))
     for part in ("backbone", "config", "norm", "bands_in", "sharpened", "classes"):
-        was, asked = getattr(model.card, part), getattr(card, part)
-        if was != asked:
+        was, now = getattr(model.card, part), getattr(card, part)
+        if was != now:
             raise ModelError(
-                f"--init {folder}: its {part} is {was!r:.80}, but that of the recipe is "
-                f"{asked!r:.80}"
+                f"--init {folder}: its {part} is {was!r:.80}, but that of the recipe is {now!r:.80}"
             )
     return model
 

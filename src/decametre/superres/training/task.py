@@ -256,14 +256,14 @@ def build_card(recipe: SuperResolutionRecipe) -> Card:
     Raises:
         ModelError: The network cannot be built.
     """
-    asked = recipe.network
+    settings = recipe.network
     card = Card(
         recipe.name,
-        asked.architecture,
-        asked.config,
-        BANDS_FOR_SCALE[asked.scale],
+        settings.architecture,
+        settings.config,
+        BANDS_FOR_SCALE[settings.scale],
         margin=0,
-        projection=asked.projection,
+        projection=settings.projection,
     )
     network = build(card)
     return replace(card, margin=int(network.margin), alignment=int(network.alignment))  # type: ignore[arg-type]
@@ -294,11 +294,9 @@ def load_initial_model(name: str, card: Card) -> Model:
     members = families().get(name, [name])
     model = load_model(next((m for m in members if m.endswith(f"{card.scale}x")), members[0]))
     for part in ("network", "config", "bands_in", "projection"):
-        was, asked = getattr(model.card, part), getattr(card, part)
-        if was != asked:
-            raise ModelError(
-                f"--init {name}: its {part} is {was}, but that of the recipe is {asked}"
-            )
+        was, now = getattr(model.card, part), getattr(card, part)
+        if was != now:
+            raise ModelError(f"--init {name}: its {part} is {was}, but that of the recipe is {now}")
     return model
 
 
