@@ -302,7 +302,7 @@ def load_initial_model(folder: str, card: LandCoverCard) -> LandCoverModel:
         ModelError: It cannot be loaded, or has another network than the recipe.
     """
     model = load_land_cover(Path(folder))
-    for part in ("backbone", "config", "norm", "bands_in", "sharpened", "classes"):
+    for part in ("architecture", "config", "norm", "bands_in", "sharpened", "classes"):
         was, now = getattr(model.card, part), getattr(card, part)
         if was != now:
             raise ModelError(

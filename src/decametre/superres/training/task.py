@@ -293,7 +293,7 @@ def load_initial_model(name: str, card: Card) -> Model:
     """
     members = families().get(name, [name])
     model = load_model(next((m for m in members if m.endswith(f"{card.scale}x")), members[0]))
-    for part in ("network", "config", "bands_in", "projection"):
+    for part in ("architecture", "config", "bands_in", "projection"):
         was, now = getattr(model.card, part), getattr(card, part)
         if was != now:
             raise ModelError(f"--init {name}: its {part} is {was}, but that of the recipe is {now}")
