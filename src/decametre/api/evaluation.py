@@ -14,12 +14,13 @@ from decametre.api.window import choose_window
 from decametre.choices import KERNELS
 from decametre.device import choose_devices
 from decametre.errors import EvaluationError, UnknownNameError
+from decametre.io.result_folder import ResultFolder, result_folder
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.superres.evaluation.compared_models import methods_for
 from decametre.superres.evaluation.comparison import Part, compare
 from decametre.superres.evaluation.full_scale import full_scale_scores
-from decametre.superres.evaluation.output import ResultFolder, result_folder
+from decametre.superres.evaluation.output import write_crop, write_evaluation
 from decametre.superres.evaluation.results import Evaluation
 from decametre.superres.models.registry import BANDS_FOR_SCALE
 from decametre.superres.sharpening.sharpening_job import check_apart
@@ -86,7 +87,11 @@ def evaluate(
         staged = result_folder(Path(out), overwrite=overwrite)
     with staged as folder:
         scenes, skipped = compare(
-            parts, methods, scale, protocol, folder.draw if folder else lambda crop: None
+            parts,
+            methods,
+            scale,
+            protocol,
+            (lambda crop: write_crop(crop, folder)) if folder else (lambda crop: None),
         )
         if not scenes:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
@@ -106,7 +111,7 @@ def evaluate(
             ),
         )
         if folder:
-            folder.finish(evaluation)
+            write_evaluation(evaluation, folder)
     return evaluation
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from decametre.errors import OutputError
+from decametre.io.result_folder import ResultFolder, result_folder
 from decametre.landcover.evaluation.figures import NAME_WIDTH, draw_confusion, shortened
-from decametre.landcover.evaluation.output import write
+from decametre.landcover.evaluation.output import write_evaluation
 from decametre.landcover.evaluation.results import LandCoverEvaluation, score_classifier
 from decametre.landcover.metrics.thresholds import fixed
-from decametre.superres.evaluation.output import result_folder
 from tests.landcover.metrics.multilabel_samples import drawn
 
 LONG = "Land principally occupied by agriculture, with significant areas of natural vegetation"
@@ -40,7 +40,7 @@ def rows(path):
 def test_a_folder_is_complete(evaluation, tmp_path):
     out = tmp_path / "scores"
     with result_folder(out, overwrite=False) as folder:
-        write(evaluation, folder)
+        write_evaluation(evaluation, folder)
     assert names(tmp_path) == [
         "scores/figures/confusion.csv",
         "scores/figures/confusion.png",
@@ -68,7 +68,7 @@ def test_a_folder_is_complete(evaluation, tmp_path):
 def test_the_same_scores_give_the_same_bytes(evaluation, tmp_path):
     for name in "ab":
         with result_folder(tmp_path / name, overwrite=False) as folder:
-            write(evaluation, folder)
+            write_evaluation(evaluation, folder)
     for name in names(tmp_path / "a"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
@@ -76,18 +76,18 @@ def test_the_same_scores_give_the_same_bytes(evaluation, tmp_path):
 def test_a_failure_leaves_what_was_there(evaluation, tmp_path):
     out = tmp_path / "scores"
     with result_folder(out, overwrite=False) as folder:
-        write(evaluation, folder)
+        write_evaluation(evaluation, folder)
     before = {name: (out / name).read_bytes() for name in names(out)}
     broken = dataclasses.replace(evaluation, command=None, class_names=(None,) * 7)
     with pytest.raises(AttributeError), result_folder(out, overwrite=True) as folder:
-        write(broken, folder)
+        write_evaluation(broken, folder)
     assert {name: (out / name).read_bytes() for name in names(out)} == before
     assert [path.name for path in tmp_path.iterdir()] == ["scores"]
 
 
 def test_the_confusion_picture_shows_rows_as_they_are(evaluation, tmp_path):
-    draw_confusion(evaluation, tmp_path)
-    pixels = matplotlib.image.imread(tmp_path / "confusion.png")[..., :3]
+    draw_confusion(evaluation, ResultFolder(tmp_path))
+    pixels = matplotlib.image.imread(tmp_path / "figures" / "confusion.png")[..., :3]
     # The class without support is a grey row in both panels.
     grey = (np.abs(pixels - 0.85) < 0.005).all(axis=2)
     assert grey.sum(axis=1).max() > 0.5 * pixels.shape[1] * 0.5

@@ -80,8 +80,8 @@ def test_what_was_left_out_is_said(evaluation):
     found = markdown(evaluation)
     assert found.startswith("# Land cover\n\n```\ndecametre landcover evaluate patches.h5\n```\n")
     assert "5 patches of split 'test' of patches.h5, 3 classes (three)." in found
-    assert "* 1 class (snow) without a patch: left out of macro and weighted averages.\n" in found
-    assert "* 1 patch without a class: left out of the averages over samples.\n" in found
+    assert "* 1 class (snow) without a patch: excluded from macro and weighted averages.\n" in found
+    assert "* 1 patch without a class: excluded from the averages over samples.\n" in found
     assert "* all never predicts 1 class (forest | wood): precision and F1 count as 0.\n" in found
     assert "* all has the threshold 0.5 for 1 class (snow): nothing to tune on.\n" in found
     assert "rgb never predicts" not in found

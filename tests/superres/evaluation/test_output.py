@@ -7,9 +7,10 @@ import torch
 
 import decametre
 from decametre.errors import OutputError
+from decametre.io.result_folder import result_folder
 from decametre.superres.evaluation.comparison import Crop
 from decametre.superres.evaluation.figures import draw_scene
-from decametre.superres.evaluation.output import result_folder
+from decametre.superres.evaluation.output import write_crop
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_run_that_fails_leaves_what_was_there(run, tmp_path):
 def test_a_scene_cannot_point_out_of_the_folder(tmp_path):
     image = {"B01": torch.rand(12, 12)}
     with result_folder(tmp_path / "scores", overwrite=False) as folder:
-        folder.draw(Crop("../../x y", image, {"bicubic": image}))
+        write_crop(Crop("../../x y", image, {"bicubic": image}), folder)
     assert names(tmp_path) == ["scores/figures/scene_.._.._x_y.png"]
 
 

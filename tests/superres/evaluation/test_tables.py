@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from decametre.io.tables import Table
 from decametre.superres.evaluation.metrics import METRICS
 from decametre.superres.evaluation.results import (
     Evaluation,
@@ -12,7 +13,7 @@ from decametre.superres.evaluation.results import (
     MethodInfo,
     SceneScores,
 )
-from decametre.superres.evaluation.tables import Table, csv_text, json_text, markdown, tables, text
+from decametre.superres.evaluation.tables import csv_text, json_text, markdown, tables, text
 
 BANDS = ("B01", "B09")
 

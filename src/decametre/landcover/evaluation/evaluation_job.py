@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from decametre.errors import EvaluationError, UnknownNameError
-from decametre.landcover.evaluation.output import write
+from decametre.io.result_folder import ResultFolder, result_folder
+from decametre.landcover.evaluation.output import write_evaluation
 from decametre.landcover.evaluation.results import (
     ClassifierScores,
     LandCoverEvaluation,
@@ -36,7 +37,6 @@ from decametre.landcover.models.classifier import predicted, shard_for_rank, thr
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.patch import SPLITS
 from decametre.landcover.patches.store import PatchStore
-from decametre.superres.evaluation.output import ResultFolder, result_folder
 from decametre.training.launcher import read_rank_info
 from decametre.training.ranks import Ranks, join_ranks
 
@@ -148,7 +148,7 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
                 tuple(scores),
             )
             if folder:
-                write(evaluation, folder)
+                write_evaluation(evaluation, folder)
     if ranks.is_first and request.keep_thresholds:
         for path, one in zip(request.models, scores, strict=True):
             store_thresholds(path, record(one.thresholds, store.class_names))

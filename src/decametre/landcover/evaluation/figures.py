@@ -1,32 +1,31 @@
-"""Pictures of an evaluation of land cover: F1 and support of each class, and confusions."""
+"""Figures of an evaluation of land cover: F1 and support of each class, and confusion."""
 
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from decametre.io.result_folder import ResultFolder
 from decametre.landcover.evaluation.results import LandCoverEvaluation
 from decametre.landcover.metrics.confusion import NONE, shares
-from decametre.superres.evaluation.tables import rows_as_csv
 
 NAME_WIDTH = 36
-"""Characters of a class's name in a picture; the longest of CORINE has 86."""
+"""Characters of a class name in a figure; the longest name of CORINE has 86."""
 
 LEAST_SHOWN = 0.005
-"""Shares that would round to 0 % are not written into the picture."""
+"""Shares that would round to 0 % are not printed in the matrix."""
 
 
-def draw_classes(evaluation: LandCoverEvaluation, folder: Path) -> None:
-    """Write `per_class.png`, F1 of each class and model beside its support, and its numbers.
+def draw_classes(evaluation: LandCoverEvaluation, folder: ResultFolder) -> None:
+    """Write `per_class.png`, F1 of each class and model next to its support, with its numbers.
 
     Classes without support have no bar.
     """
     names = evaluation.class_names
-    places = np.arange(len(names))
+    positions = np.arange(len(names))
     height = 0.8 / len(evaluation.models)
     figure = Figure(figsize=(10, 1.2 + len(names) * (0.2 + 0.09 * len(evaluation.models))), dpi=120)
     figure.set_layout_engine("constrained")
@@ -34,19 +33,19 @@ def draw_classes(evaluation: LandCoverEvaluation, folder: Path) -> None:
     for order, model in enumerate(evaluation.models):
         values = [one.rates.f1 for one in model.scores.classes]
         offset = (order - (len(evaluation.models) - 1) / 2) * height
-        scores.barh(places + offset, values, height, label=model.label)
-    for place, support in zip(places, evaluation.support, strict=True):
+        scores.barh(positions + offset, values, height, label=model.label)
+    for position, support in zip(positions, evaluation.support, strict=True):
         if not support:
-            scores.text(0.005, place, "no support", va="center", fontsize=7, color="0.4")
-    scores.set_yticks(places, [shortened(name) for name in names], fontsize=8)
+            scores.text(0.005, position, "no support", va="center", fontsize=7, color="0.4")
+    scores.set_yticks(positions, [shortened(name) for name in names], fontsize=8)
     scores.set_ylim(len(names) - 0.4, -0.6)
     scores.set_xlim(0, 1)
     scores.set_xlabel("F1")
     scores.grid(axis="x", color="0.9")
     scores.set_axisbelow(True)
-    bars = counts.barh(places, evaluation.support, 0.8, color="0.6")
+    bars = counts.barh(positions, evaluation.support, 0.8, color="0.6")
     counts.bar_label(bars, [str(support) for support in evaluation.support], padding=2, fontsize=7)
-    # Classes differ a thousandfold in support; a class without has no place on such an axis.
+    # Support differs a thousandfold between classes. A class without support has no bar here.
     counts.set_xscale("log")
     counts.set_xlim(0.8, 10 * max(evaluation.support))
     counts.set_xlabel("support (log)")
@@ -55,19 +54,16 @@ def draw_classes(evaluation: LandCoverEvaluation, folder: Path) -> None:
     figure.legend(
         *scores.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False
     )
-    figure.savefig(folder / "per_class.png")
     rows = [
-        (name, str(one.support), model.label, repr(one.rates.f1))
+        (name, one.support, model.label, one.rates.f1)
         for model in evaluation.models
         for name, one in zip(names, model.scores.classes, strict=True)
     ]
-    (folder / "per_class.csv").write_text(
-        rows_as_csv(("class", "support", "model", "f1"), rows), encoding="utf-8"
-    )
+    folder.write_figure("per_class", figure, ("class", "support", "model", "f1"), rows)
 
 
-def draw_confusion(evaluation: LandCoverEvaluation, folder: Path) -> None:
-    """Write `confusion.png`, a matrix of shares of each true class per model, and its numbers.
+def draw_confusion(evaluation: LandCoverEvaluation, folder: ResultFolder) -> None:
+    """Write `confusion.png`, for each model the shares of each true class, with its numbers.
 
     Rows of classes that no sample has are grey.
     """
@@ -82,7 +78,7 @@ def draw_confusion(evaluation: LandCoverEvaluation, folder: Path) -> None:
         _matrix(axes, found, names)
         axes.set_title(model.label, fontsize=9)
         rows += [
-            (model.label, true, predicted, repr(float(count)), repr(float(share)))
+            (model.label, true, predicted, count, share)
             for true, counted, shared in zip(names, model.confusion, found, strict=True)
             for predicted, count, share in zip(names, counted, shared, strict=True)
         ]
@@ -92,14 +88,12 @@ def draw_confusion(evaluation: LandCoverEvaluation, folder: Path) -> None:
     figure.suptitle(
         "Multi-label confusion (Krstinić et al. 2020), % of each true class", fontsize=10
     )
-    figure.savefig(folder / "confusion.png")
-    (folder / "confusion.csv").write_text(
-        rows_as_csv(("model", "true", "predicted", "count", "share"), rows), encoding="utf-8"
-    )
+    head = ("model", "true", "predicted", "count", "share")
+    folder.write_figure("confusion", figure, head, rows)
 
 
 def shortened(name: str) -> str:
-    """A class's name as a picture has room for it."""
+    """A class name, shortened to fit into a figure."""
     return textwrap.shorten(name, NAME_WIDTH, placeholder=" ...")
 
 

@@ -1,26 +1,26 @@
-"""An evaluation of land cover as tables for people, and as JSON and CSV for programs."""
+"""An evaluation of land cover as human-readable tables, and as machine-readable JSON and CSV."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from decametre.io import tables as io_tables
+from decametre.io.tables import Table, number
 from decametre.landcover.evaluation.results import RATES, ClassifierScores, LandCoverEvaluation
 from decametre.landcover.metrics.confusion import NONE
 from decametre.landcover.metrics.scores import AVERAGES, Rates
 from decametre.landcover.metrics.thresholds import FIXED, GLOBAL, Thresholds, record
-from decametre.superres.evaluation.tables import Table, finite, number, rows_as_csv
 from decametre.version import __version__
 
 DECIMALS = 4
 
 
 def tables(evaluation: LandCoverEvaluation) -> list[Table]:
-    """The tables, in the order of reading."""
+    """The tables in order."""
     return [
         averages(evaluation),
         f1_per_class(evaluation),
@@ -29,13 +29,13 @@ def tables(evaluation: LandCoverEvaluation) -> list[Table]:
 
 
 def text(evaluation: LandCoverEvaluation) -> str:
-    """All tables, what they are, and what was left out of them."""
+    """All tables with their explanation, and notes on what they exclude."""
     parts = [_samples(evaluation), *(table.markdown() for table in tables(evaluation))]
     return "\n\n".join([*parts, "\n".join(f"* {note}" for note in _notes(evaluation))])
 
 
 def markdown(evaluation: LandCoverEvaluation) -> str:
-    """The text as a Markdown file, with the command that makes it again, beside the figures."""
+    """The text as a Markdown file, with the command that repeats the evaluation and the figures."""
     return (
         f"# Land cover\n\n```\n{evaluation.command}\n```\n\n{text(evaluation)}\n\n"
         "![F1 and support of each class](figures/per_class.png)\n\n"
@@ -44,7 +44,7 @@ def markdown(evaluation: LandCoverEvaluation) -> str:
 
 
 def averages(evaluation: LandCoverEvaluation) -> Table:
-    """Precision, recall and F1 of all classes together, as Table 2 of Sedona et al. (2019)."""
+    """Precision, recall and F1 over all classes, as in Table 2 of Sedona et al. (2019)."""
     rows = [
         [name, model.label, *_cells(model.scores.averages[name])]
         for name in AVERAGES
@@ -59,7 +59,7 @@ def averages(evaluation: LandCoverEvaluation) -> Table:
 
 
 def f1_per_class(evaluation: LandCoverEvaluation) -> Table:
-    """Support and each model's F1, as Table 3 of Sedona et al. (2019)."""
+    """Support, and F1 of each model, as in Table 3 of Sedona et al. (2019)."""
     labels = [model.label for model in evaluation.models]
     rows = [
         [name, str(support)]
@@ -72,7 +72,7 @@ def f1_per_class(evaluation: LandCoverEvaluation) -> Table:
 
 
 def per_class(evaluation: LandCoverEvaluation, model: ClassifierScores) -> Table:
-    """Everything of one model."""
+    """All scores of one model."""
     rows = [
         [
             name,
@@ -91,9 +91,9 @@ def per_class(evaluation: LandCoverEvaluation, model: ClassifierScores) -> Table
 
 
 def document(evaluation: LandCoverEvaluation) -> dict[str, Any]:
-    """Everything as JSON; null stands for what is undefined."""
+    """All scores as a JSON document."""
     names = evaluation.class_names
-    found = {
+    return {
         "command": evaluation.command,
         "software": {"decametre": __version__, "numpy": np.__version__},
         "store": evaluation.store,
@@ -123,28 +123,20 @@ def document(evaluation: LandCoverEvaluation) -> dict[str, Any]:
             for model in evaluation.models
         },
     }
-    valid: dict[str, Any] = finite(found)
-    return valid
 
 
 def json_text(evaluation: LandCoverEvaluation) -> str:
-    """The document as people read it."""
-    return json.dumps(document(evaluation), indent=2, allow_nan=False)
+    """All scores as JSON."""
+    return io_tables.json_text(document(evaluation))
 
 
 def csv_text(evaluation: LandCoverEvaluation) -> str:
-    """One line a number: model, scope (`average` or `class`), name, metric, value.
-
-    `nan` stands as such.
-    """
-    return rows_as_csv(
-        ("model", "scope", "name", "metric", "value"),
-        ([*names, repr(value)] for *names, value in evaluation.records()),
-    )
+    """All scores as CSV, one per line; the scope is `average` or `class`."""
+    return io_tables.csv_text(("model", "scope", "name", "metric", "value"), evaluation.records())
 
 
 def _samples(evaluation: LandCoverEvaluation) -> str:
-    """What was scored, for above the tables."""
+    """Explanation above the tables."""
     return (
         f"{evaluation.samples} patches of split '{evaluation.split}' of {evaluation.store}, "
         f"{len(evaluation.class_names)} classes ({evaluation.nomenclature})."
@@ -152,17 +144,17 @@ def _samples(evaluation: LandCoverEvaluation) -> str:
 
 
 def _notes(evaluation: LandCoverEvaluation) -> list[str]:
-    """What the averages leave out, and what they count as 0."""
+    """Notes on what the averages exclude, and what they count as 0."""
     missing = evaluation.without_support
     notes = [
-        f"{_listed(missing)} without a patch: left out of macro and weighted averages."
+        f"{_listed(missing)} without a patch: excluded from macro and weighted averages."
         if missing
-        else "Every class has support: none is left out of the averages over classes."
+        else "Every class has support: none is excluded from the averages over classes."
     ]
     if number_of := evaluation.unlabelled:
         notes.append(
-            f"{number_of} patch{'es' * (number_of != 1)} without a class: left out of the averages "
-            "over samples."
+            f"{number_of} patch{'es' * (number_of != 1)} without a class: excluded from the "
+            "averages over samples."
         )
     for model in evaluation.models:
         if silent := evaluation.never_predicted(model):
@@ -178,12 +170,12 @@ def _notes(evaluation: LandCoverEvaluation) -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """How many classes, and which."""
+    """Number and names of classes."""
     return f"{len(names)} class{'es' * (len(names) != 1)} ({'; '.join(names)})"
 
 
 def _rule(thresholds: Thresholds) -> str:
-    """How the thresholds came about."""
+    """How the thresholds were chosen."""
     value = number(thresholds.values[0], DECIMALS)
     if thresholds.rule == FIXED:
         return f"threshold {value}, fixed"

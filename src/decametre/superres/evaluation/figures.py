@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: bars per band, and maps of truth, predictions and errors."""
+"""Figures of an evaluation: bars per band, and maps of truth, predictions and errors."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from decametre.io.result_folder import ResultFolder
 from decametre.superres.evaluation.comparison import Crop
 from decametre.superres.evaluation.metrics import DN, METRICS
 from decametre.superres.evaluation.results import BICUBIC, Evaluation
-from decametre.superres.evaluation.tables import rows_as_csv
 
 GAP_COLOUR = "0.6"
 PANEL = 1.8
 """Edge of a map in inches."""
 
 
-def draw_bars(evaluation: Evaluation, folder: Path) -> None:
-    """Write `per_band.png`, every metric per band and method, and its numbers as `per_band.csv`.
+def draw_bars(evaluation: Evaluation, folder: ResultFolder) -> None:
+    """Write `per_band.png`, every metric per band and method, with its numbers.
 
-    Values are means over scenes. A perfect image's infinite dB have no bar.
+    Values are means over scenes. The infinite dB of a perfect image have no bar.
     """
     metrics = [metric for metric in METRICS if metric.per_band]
     figure = Figure(figsize=(2 + 1.1 * len(evaluation.bands), 2.2 * len(metrics)), dpi=120)
@@ -33,10 +33,12 @@ def draw_bars(evaluation: Evaluation, folder: Path) -> None:
     for axes, metric in zip(figure.subplots(len(metrics), 1), metrics, strict=True):
         for number, label in enumerate(labels):
             values = [evaluation.band_mean(label, metric.name, b) for b in evaluation.bands]
-            places = np.arange(len(values)) + (number - (len(labels) - 1) / 2) * width
-            axes.bar(places, [v if np.isfinite(v) else np.nan for v in values], width, label=label)
+            positions = np.arange(len(values)) + (number - (len(labels) - 1) / 2) * width
+            axes.bar(
+                positions, [v if np.isfinite(v) else np.nan for v in values], width, label=label
+            )
             rows += [
-                (metric.name, band, label, repr(value))
+                (metric.name, band, label, value)
                 for band, value in zip(evaluation.bands, values, strict=True)
             ]
         axes.set_xticks(range(len(evaluation.bands)), evaluation.bands)
@@ -47,18 +49,15 @@ def draw_bars(evaluation: Evaluation, folder: Path) -> None:
     figure.supxlabel(
         f"Wald's protocol, kernel {evaluation.kernel}, scale {evaluation.scale}", fontsize=8
     )
-    figure.savefig(folder / "per_band.png")
-    (folder / "per_band.csv").write_text(
-        rows_as_csv(("metric", "band", "model", "value"), rows), encoding="utf-8"
-    )
+    folder.write_figure("per_band", figure, ("metric", "band", "model", "value"), rows)
 
 
 def draw_scene(crop: Crop, path: Path) -> None:
-    """Write a picture of a scene's middle: a row a band; truth, predictions, their errors.
+    """Write a picture of a scene's centre: truth, predictions and their errors, a row per band.
 
-    Truth and predictions of a band share one colour scale, the truth's 1st to 99th percentile.
-    All errors of the picture share another: to both sides as far as the 99th percentile of
-    bicubic's. Grey pixels do not count.
+    Truth and predictions of a band share one colour scale, the 1st to 99th percentile of the truth.
+    All errors share another one, which extends to the 99th percentile of bicubic's error on both
+    sides of 0. Grey pixels are not scored.
     """
     labels, bands = list(crop.predicted), list(crop.truth)
     errors = {
@@ -113,7 +112,7 @@ def _map(axes: Axes, image: np.ndarray, colours: str, low: float, high: float) -
 def _percentiles(
     images: Sequence[np.ndarray], at: Sequence[float], *, absolute: bool = False
 ) -> list[float]:
-    """Percentiles of what is not NaN, never all alike so that they can bound a colour scale."""
+    """Percentiles without NaN, never all equal, so that they can bound a colour scale."""
     values = np.concatenate([image[~np.isnan(image)] for image in images])
     if not values.size:
         return [0.0, 1.0][-len(at) :]

@@ -1,55 +1,24 @@
-"""An evaluation as tables for people, and as JSON and CSV for programs."""
+"""An evaluation as human-readable tables, and as machine-readable JSON and CSV."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 import torchmetrics
 
+from decametre.io import tables as io_tables
+from decametre.io.tables import Table, number
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.superres.evaluation.metrics import METRICS
 from decametre.superres.evaluation.results import Evaluation, SceneScores, mean
 from decametre.version import __version__
 
-UNDEFINED = "-"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, column heads, and rows of text, the first `names` columns of which are names."""
-
-    title: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    names: int = 1
-
-    def markdown(self) -> str:
-        """Markdown whose columns line up on a terminal too."""
-        lines = [[_escaped(cell) for cell in line] for line in (self.head, *self.rows)]
-        widths = [max(3, *(len(line[at]) for line in lines)) for at in range(len(self.head))]
-        rule = [
-            "-" * width if at < self.names else "-" * (width - 1) + ":"
-            for at, width in enumerate(widths)
-        ]
-        padded = [
-            [
-                cell.ljust(width) if at < self.names else cell.rjust(width)
-                for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ]
-            for line in (lines[0], rule, *lines[1:])
-        ]
-        return "\n".join([self.title, "", *(f"| {' | '.join(line)} |" for line in padded)])
-
 
 def tables(evaluation: Evaluation) -> list[Table]:
-    """The tables, in the order of reading; single scenes have theirs where there are several."""
+    """The tables in order; with several scenes, also those of single scenes."""
     found = [summary(evaluation), per_band(evaluation)]
     if len(evaluation.scenes) > 1:
         found += [per_scene(evaluation), per_scene_and_band(evaluation)]
@@ -59,7 +28,7 @@ def tables(evaluation: Evaluation) -> list[Table]:
 
 
 def text(evaluation: Evaluation) -> str:
-    """All tables, what they are, and what could not be scored."""
+    """All tables with their explanation, and the scenes that could not be scored."""
     parts = [_protocol(evaluation), *(table.markdown() for table in tables(evaluation))]
     if evaluation.skipped:
         lines = [f"* {name}: {reason}" for name, reason in evaluation.skipped.items()]
@@ -68,7 +37,7 @@ def text(evaluation: Evaluation) -> str:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The text as a Markdown file, with the command that makes it again, beside the figures."""
+    """The text as a Markdown file, with the command that repeats the evaluation and the figures."""
     return (
         f"# Evaluation\n\n```\n{evaluation.command}\n```\n\n{text(evaluation)}\n\n"
         "![Every metric per band](figures/per_band.png)\n"
@@ -76,7 +45,7 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def summary(evaluation: Evaluation) -> Table:
-    """One row a method, as Tables 1 and 2 of Zhang et al. (2020)."""
+    """One row per method, as in Tables 1 and 2 of Zhang et al. (2020)."""
     count = len(evaluation.scenes)
     rows = [
         [_label(evaluation, method.label)]
@@ -89,7 +58,7 @@ def summary(evaluation: Evaluation) -> Table:
 
 
 def per_band(evaluation: Evaluation) -> Table:
-    """RMSE of each band, mean over scenes."""
+    """RMSE of each band, averaged over scenes."""
     rows = [
         [method.label]
         + [number(evaluation.band_mean(method.label, "RMSE", b), 1) for b in evaluation.bands]
@@ -100,7 +69,7 @@ def per_band(evaluation: Evaluation) -> Table:
 
 
 def per_scene(evaluation: Evaluation) -> Table:
-    """All metrics of each scene, mean over bands."""
+    """All metrics of each scene, averaged over bands."""
     rows = [
         [scene.scene, label]
         + [number(evaluation.scene_mean(scene, label, m.name), m.decimals) for m in METRICS]
@@ -124,7 +93,7 @@ def per_scene_and_band(evaluation: Evaluation) -> Table:
 
 
 def consistency(evaluation: Evaluation) -> Table:
-    """The consistency residual of each scene, without truth."""
+    """The consistency residual of each scene, which needs no truth."""
     rows = [
         [found.scene, label, *_cells(evaluation, values, 2, percent=True)]
         for found in evaluation.full_scale
@@ -140,7 +109,7 @@ def consistency(evaluation: Evaluation) -> Table:
 
 
 def sharpness(evaluation: Evaluation) -> Table:
-    """The detail correlation of each scene, without truth."""
+    """The detail correlation of each scene, which needs no truth."""
     rows = []
     for found in evaluation.full_scale:
         rows.append([found.scene, "10 m band", *(found.guides[b] for b in evaluation.bands), ""])
@@ -161,9 +130,9 @@ def sharpness(evaluation: Evaluation) -> Table:
 
 
 def document(evaluation: Evaluation) -> dict[str, Any]:
-    """Everything as JSON; null stands for a score that is undefined or infinite (RMSE 0)."""
+    """All scores as a JSON document."""
     scale = evaluation.scale
-    found = {
+    return {
         "protocol": {
             "name": "Wald",
             "scale": scale,
@@ -222,37 +191,20 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             for full in evaluation.full_scale
         ],
     }
-    valid: dict[str, Any] = finite(found)
-    return valid
 
 
 def json_text(evaluation: Evaluation) -> str:
-    """The document as people read it."""
-    return json.dumps(document(evaluation), indent=2, allow_nan=False)
+    """All scores as JSON."""
+    return io_tables.json_text(document(evaluation))
 
 
 def csv_text(evaluation: Evaluation) -> str:
-    """One line a score: scene, model, band (`all` where it belongs to all bands), metric, value.
-
-    `nan` and `inf` stand as such.
-    """
-    return rows_as_csv(
-        ("scene", "model", "band", "metric", "value"),
-        ([*names, repr(value)] for *names, value in evaluation.records()),
-    )
-
-
-def rows_as_csv(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """CSV with a head line."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
-    return out.getvalue()
+    """All scores as CSV, one per line; the band is `all` for a score of all bands together."""
+    return io_tables.csv_text(("scene", "model", "band", "metric", "value"), evaluation.records())
 
 
 def _protocol(evaluation: Evaluation) -> str:
-    """What the numbers are, for above the tables."""
+    """Explanation above the tables."""
     scale, gsd = evaluation.scale, FINEST_GSD * evaluation.scale
     return (
         f"Wald's protocol, kernel {evaluation.kernel}, scale {scale}: {gsd * scale} to {gsd} m, "
@@ -265,7 +217,7 @@ def _metric_heads() -> list[str]:
 
 
 def _label(evaluation: Evaluation, label: str) -> str:
-    """A method's name, with its bands where it does not make all."""
+    """A method's name, with its bands if it lacks some."""
     made = next(method.bands for method in evaluation.methods if method.label == label)
     missing = set(evaluation.bands) - set(made)
     return f"{label} (only {' '.join(sorted(made))})" if missing else label
@@ -280,28 +232,7 @@ def _lines(evaluation: Evaluation) -> Iterable[tuple[SceneScores, str]]:
 def _cells(
     evaluation: Evaluation, values: Any, decimals: int, *, percent: bool = False
 ) -> list[str]:
-    """One cell a band, and their mean."""
+    """One cell per band, and their mean."""
     factor = 100 if percent else 1
     cells = [factor * values.get(band, math.nan) for band in evaluation.bands]
     return [number(value, decimals) for value in (*cells, mean(cells))]
-
-
-def number(value: float, decimals: int) -> str:
-    """A number as tables show it."""
-    return UNDEFINED if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def _escaped(cell: str) -> str:
-    """A bar would end the cell."""
-    return cell.replace("|", "\\|")
-
-
-def finite(value: Any) -> Any:
-    """The same with null where JSON has no number."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
