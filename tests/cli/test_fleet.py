@@ -27,7 +27,7 @@ def decametre(monkeypatch, capsys):
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["decametre", *map(str, words)])
         capsys.readouterr()
-        status = main._status()
+        status = main.run(main.cli)
         return status, *capsys.readouterr()
 
     yield run

@@ -45,7 +45,8 @@ def test_evaluate_prints_tables_or_one_document(folder):
     [
         (["predict", "{item}", "{out}", "--model", "{folder}/tiny", "--stride", "100"], "stride"),
         (["predict", "{item}", "{out}"], "Missing option '--model'"),
-        (["predict", "{item}", "{out}", "--model", "src/decametre/models/weights/native_2x"],
+        (["predict", "{item}", "{out}", "--model",
+          "src/decametre/superres/models/weights/native_2x"],
          "super-resolution; give one for scene-classification"),
         (["evaluate", "{folder}/patches.h5", "--model", "{folder}/tiny", "--split", "train"],
          "no patch of split 'train'; it has validation, test"),
