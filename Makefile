@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # with short ones.
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all lint types clean
+.PHONY: demo test test-all coverage lint types docs dist clean
 
 demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a picture in demo/
 	mkdir -p demo
@@ -22,12 +22,33 @@ test: $(READY)  ## all tests but the slow ones; no network, no GPU
 test-all: $(READY)  ## all tests, as CI runs them
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
+# Child processes are measured, too: `patch` in pyproject.toml.
+coverage: $(READY)  ## coverage of TESTS in htmlcov/; CONTRIBUTING.md says how to read it
+	$(BIN)/coverage erase
+	OMP_NUM_THREADS=1 $(BIN)/coverage run -m pytest $(PARALLEL) $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet --skip-covered
+	$(BIN)/coverage report --skip-covered
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(READY)
 	$(BIN)/mypy
+
+docs: $(READY)  ## the documentation in site/; broken links fail; no network
+	$(BIN)/mkdocs build --quiet --strict
+
+dist: $(READY)  ## wheel and sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+
+# Needs uv. Direct dependencies only: what they require is the newest that fits.
+constraints-oldest.txt: pyproject.toml  ## the oldest dependencies that the bounds allow
+	uv pip compile --quiet --no-deps --resolution lowest-direct --extra all --no-header --no-annotate \
+		--output-file $@ $<
 
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -36,4 +57,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build dist
+	rm -rf $(VENV) demo build dist site htmlcov .coverage*
