@@ -31,7 +31,7 @@ from decametre.landcover.models.card import (
     build_land_cover,
     save_land_cover,
 )
-from decametre.landcover.models.classifier import AT_ONCE, probabilities
+from decametre.landcover.models.classifier import BATCH, probabilities
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19
 from decametre.landcover.patches.patch import PATCH_METRES
 from decametre.sentinel2.bands import BAND_NAMES, bands_at
@@ -191,12 +191,12 @@ def _alone(how: str, model: LandCoverModel, device: torch.device) -> Classified:
     dn, offset = {}, {}
     for gsd, names in model.card.bands_in.items():
         edge = PATCH_METRES // gsd
-        dn[gsd] = random.integers(1, 10_000, (AT_ONCE, len(names), edge, edge), np.uint16)
-        offset[gsd] = np.zeros((AT_ONCE, len(names)), np.float32)
+        dn[gsd] = random.integers(1, 10_000, (BATCH, len(names), edge, edge), np.uint16)
+        offset[gsd] = np.zeros((BATCH, len(names)), np.float32)
     probabilities(network, dn, offset, device)  # the first takes memory
     before = time.process_time()
     seconds = timed(lambda: [probabilities(network, dn, offset, device) for _ in range(BATCHES)])
-    return Classified(how, BATCHES * AT_ONCE, seconds, time.process_time() - before)
+    return Classified(how, BATCHES * BATCH, seconds, time.process_time() - before)
 
 
 def _mapped(how: str, safe: Path, model: Path, options: Sequence[str]) -> Classified:

@@ -38,7 +38,10 @@ def test_import_merge_and_info(tmp_path):
 def test_a_mistake_is_one_line(tmp_path):
     for arguments, said in (
         (("import", tmp_path, tmp_path / "a.h5"), "no patches found"),
-        (("import", DATA / "v2", tmp_path / "a.h5", "--classes", "43"), "43 cannot be had"),
+        (
+            ("import", DATA / "v2", tmp_path / "a.h5", "--classes", "43"),
+            "they cannot be converted to 43",
+        ),
         (("import", DATA / "v2", tmp_path / "a.h5", "--split", "train"), "is not SPLIT=LIST"),
         (("merge", tmp_path / "a.h5"), "no shard to merge"),
         (("info", tmp_path / "a.h5"), "no such file"),

@@ -81,7 +81,7 @@ def test_a_folder_without_patches(tmp_path):
 
 def test_v2_without_its_table(tmp_path):
     shutil.copytree(DATA / "v2" / "BigEarthNet-S2", tmp_path / "BigEarthNet-S2")
-    with pytest.raises(PatchError, match=r"no metadata\.parquet in it or beside it"):
+    with pytest.raises(PatchError, match=r"no metadata\.parquet in it or next to it"):
         open_folder(tmp_path, [])
 
 
@@ -154,9 +154,9 @@ def test_a_band_without_georeference(broken):
     ("text", "said"),
     [
         (None, "no such file"),
-        ("", "no JSON"),
-        ('{"labels": ["Past', "no JSON"),
-        (b"\xff\xfe\x00", "no JSON"),
+        ("", "not JSON"),
+        ('{"labels": ["Past', "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
         ("[]", "no list of labels"),
         ("{}", "no list of labels"),
         ('{"labels": "Pastures"}', "no list of labels"),
@@ -179,7 +179,7 @@ def test_two_tables_together():
     assert "S2A_MSIL2A_20171101T094131_N9999_R036_T35VNJ_00_00" in both
     assert both.split("S2A_MSIL2A_20171101T094131_N9999_R036_T35VNJ_00_00") == "train"
     assert both.country(V2_NAMES[0]) == "Austria"
-    with pytest.raises(PatchError, match="names a patch twice"):
+    with pytest.raises(PatchError, match="a patch appears twice"):
         Metadata([TABLE, TABLE])
 
 
@@ -187,7 +187,7 @@ def test_two_tables_together():
     ("changes", "said"),
     [
         ({"labels": [["Pasture"]] * 4}, "did you mean Pastures"),
-        ({"split": ["val"] * 4}, "split 'val' is none of"),
+        ({"split": ["val"] * 4}, "split 'val' is not one of"),
         ({"country": None}, "country"),
     ],
 )

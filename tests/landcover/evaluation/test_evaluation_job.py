@@ -13,7 +13,7 @@ from decametre.landcover.evaluation import tables
 from decametre.landcover.metrics.scores import score
 from decametre.landcover.metrics.thresholds import fixed, tuned
 from decametre.landcover.models.card import load_land_cover
-from decametre.landcover.models.classifier import AT_ONCE, predicted
+from decametre.landcover.models.classifier import BATCH, predict_patches
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
@@ -24,7 +24,7 @@ from tests.landcover.models.tiny_model import SHARPENED, tiny_model
 from tests.landcover.patches.synthetic_patches import synthetic_patch
 from tests.training.team import finish, start
 
-COUNTS = {"train": 3, "validation": 40, "test": 2 * AT_ONCE + 9}
+COUNTS = {"train": 3, "validation": 40, "test": 2 * BATCH + 9}
 
 
 def make_store(path, counts, nomenclature=BIGEARTHNET19, prefix="patch"):
@@ -62,8 +62,8 @@ def model(folder):
 def said_by(model, path, split):
     loaded, store = load_land_cover(model), PatchStore(path)
     images = images_of(loaded.card.bands_in, store, sharpened=False)
-    places = store.indices(split)
-    return predicted(loaded.network, store, places, images, torch.device("cpu"))
+    indices = store.indices(split)
+    return predict_patches(loaded.network, store, indices, images, torch.device("cpu"))
 
 
 def test_scores_are_those_of_what_the_network_says_of_the_split(path, model):
@@ -172,12 +172,16 @@ def test_a_store_of_other_classes_or_bands_is_refused(path, folder, model, tmp_p
     swapped = Nomenclature("mine", ("b", "a", "c"))
     tiny = tiny_model(tmp_path / "tiny", nomenclature=Nomenclature("mine", ("a", "b", "c")))
     other = make_store(tmp_path / "other.h5", {"test": 4}, swapped)
-    with pytest.raises(EvaluationError, match="class 0 is 'b' there and 'a' here"):
+    with pytest.raises(EvaluationError, match="class 0 is 'b' in the store and 'a' in the model"):
         api.evaluate_land_cover(other, tiny)
-    with pytest.raises(EvaluationError, match="class 0 is 'Urban fabric' there and 'a' here"):
+    with pytest.raises(
+        EvaluationError, match="class 0 is 'Urban fabric' in the store and 'a' in the model"
+    ):
         api.evaluate_land_cover(path, tiny)
     longer = make_store(tmp_path / "longer.h5", {"test": 4}, Nomenclature("m", tuple("abcd")))
-    with pytest.raises(EvaluationError, match="class 3 is 'd' there and 'none' here"):
+    with pytest.raises(
+        EvaluationError, match="class 3 is 'd' in the store and 'none' in the model"
+    ):
         api.evaluate_land_cover(longer, tiny)
     fine = tiny_model(tmp_path / "fine", bands_in=SHARPENED)
     with pytest.raises(PatchError, match="no data_super"):

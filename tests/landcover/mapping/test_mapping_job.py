@@ -16,7 +16,7 @@ from decametre import api
 from decametre.bench.synthetic_safe import make_safe
 from decametre.errors import DecametreError, EvaluationError
 from decametre.landcover.models.card import load_land_cover, save_land_cover, store_thresholds
-from decametre.landcover.models.classifier import predicted
+from decametre.landcover.models.classifier import predict_patches
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
 from decametre.landcover.patches.store import PatchStore
@@ -55,7 +55,7 @@ def probabilities(path):
 def of_store(store, model):
     loaded = load_land_cover(model)
     images = images_of(loaded.card.bands_in, store, sharpened=loaded.card.sharpened)
-    found = predicted(loaded.network, store, np.arange(len(store)), images, CPU)
+    found = predict_patches(loaded.network, store, np.arange(len(store)), images, CPU)
     return found.scores.reshape(5, 5, -1)
 
 

@@ -5,12 +5,12 @@ import numpy as np
 from decametre.landcover.metrics.scores import Predictions
 
 
-def predictions(scores, truth, places=None):
+def predictions(scores, truth, indices=None):
     scores = np.asarray(scores, np.float32)
-    if places is None:
-        places = np.arange(len(scores))
+    if indices is None:
+        indices = np.arange(len(scores))
     return Predictions(
-        np.asarray(places, np.int64), scores, np.asarray(truth, np.uint8).reshape(scores.shape)
+        np.asarray(indices, np.int64), scores, np.asarray(truth, np.uint8).reshape(scores.shape)
     )
 
 
@@ -26,4 +26,4 @@ def drawn(samples=200, classes=7, seed=0, ties=True):
 def part(whole, rows):
     """Some samples of them."""
     rows = np.asarray(rows, np.int64)
-    return Predictions(whole.places[rows], whole.scores[rows], whole.truth[rows])
+    return Predictions(whole.indices[rows], whole.scores[rows], whole.truth[rows])

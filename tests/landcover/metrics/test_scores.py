@@ -23,7 +23,7 @@ from decametre.landcover.metrics.scores import (
     count,
     curve,
     f1,
-    merged,
+    merge_predictions,
     score,
 )
 from tests.landcover.metrics.multilabel_samples import drawn, part, predictions
@@ -227,7 +227,7 @@ def test_any_split_over_ranks_gives_the_same_bits(ranks, order, padding):
         assert np.array_equal(getattr(counts, field), getattr(once, field))
     assert counts.per_sample == once.per_sample
     rows[4] += padding
-    parts = merged([part(whole, mine) for mine in rows], 60)
+    parts = merge_predictions([part(whole, mine) for mine in rows], 60)
     assert bits(score(parts, thresholds)) == bits(score(whole, thresholds))
 
 
@@ -235,7 +235,7 @@ def scores_of_ranks(ranks):
     whole = drawn(samples=101, classes=5)
     first, end = ((0, 40), (40, 40), (40, 101))[ranks.rank]
     mine = part(whole, range(first, end))
-    return bits(score(merged(ranks.gather(mine), 101), (0.5,) * 5))
+    return bits(score(merge_predictions(ranks.gather(mine), 101), (0.5,) * 5))
 
 
 def test_real_ranks_one_of_which_has_nothing(tmp_path):
@@ -268,11 +268,11 @@ def test_identities():
 def test_lost_and_mixed_up_samples_are_noticed():
     whole = drawn(samples=10)
     with pytest.raises(ValueError, match="9 of 10"):
-        merged([part(whole, range(9))], 10)
+        merge_predictions([part(whole, range(9))], 10)
     # Ranks that number their samples from 0 each.
     other = predictions(whole.scores, 1 - whole.truth)
-    with pytest.raises(ValueError, match="different truths"):
-        merged([whole, other], 10)
+    with pytest.raises(ValueError, match="different true classes"):
+        merge_predictions([whole, other], 10)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -0.01, 1.01])
@@ -280,12 +280,12 @@ def test_scores_that_are_none(value):
     scores = np.full((4, 2), 0.5)
     scores[2, 1] = value
     with pytest.raises(EvaluationError, match=r"sample 12, class 1, is not in 0\.\.1 \(1 such"):
-        predictions(scores, np.zeros((4, 2)), places=range(10, 14))
+        predictions(scores, np.zeros((4, 2)), indices=range(10, 14))
 
 
 def test_shapes_and_types_are_ours_to_keep():
-    with pytest.raises(ValueError, match="places"):
-        predictions(np.zeros((3, 2)), np.zeros((3, 2)), places=range(2))
+    with pytest.raises(ValueError, match="indices"):
+        predictions(np.zeros((3, 2)), np.zeros((3, 2)), indices=range(2))
     with pytest.raises(ValueError, match="truth of 2"):
         predictions(np.zeros((1, 2)), [[0, 2]])
 

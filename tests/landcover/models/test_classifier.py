@@ -7,8 +7,8 @@ import torch
 from decametre.errors import ModelError
 from decametre.landcover.models.card import load_land_cover, store_thresholds
 from decametre.landcover.models.classifier import (
-    AT_ONCE,
-    predicted,
+    BATCH,
+    predict_patches,
     reflectance,
     shard_for_rank,
     thresholds_of,
@@ -22,15 +22,15 @@ from tests.landcover.patches.synthetic_patches import HEADER, synthetic_patch
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-@pytest.mark.parametrize("count", [0, 1, AT_ONCE, 3 * AT_ONCE + 5])
+@pytest.mark.parametrize("count", [0, 1, BATCH, 3 * BATCH + 5])
 def test_whole_batches_are_dealt(count, size):
-    places = np.arange(count) * 2
-    shares = [shard_for_rank(places, rank, size) for rank in range(size)]
-    assert sorted(np.concatenate(shares).tolist()) == places.tolist()
-    batches = [places[at : at + AT_ONCE].tolist() for at in range(0, count, AT_ONCE)]
+    indices = np.arange(count) * 2
+    shares = [shard_for_rank(indices, rank, size) for rank in range(size)]
+    assert sorted(np.concatenate(shares).tolist()) == indices.tolist()
+    batches = [indices[at : at + BATCH].tolist() for at in range(0, count, BATCH)]
     for share in shares:
-        for at in range(0, len(share), AT_ONCE):
-            assert share[at : at + AT_ONCE].tolist() in batches
+        for at in range(0, len(share), BATCH):
+            assert share[at : at + BATCH].tolist() in batches
 
 
 def test_reflectance_may_be_negative_and_gaps_show_the_mean_of_the_band_in_the_patch():
@@ -59,8 +59,8 @@ def test_a_gap_is_filled_alike_in_any_company():
         )
 
 
-def test_patches_come_in_the_order_of_places(tmp_path):
-    count = AT_ONCE + 3
+def test_patches_come_in_the_order_of_indices(tmp_path):
+    count = BATCH + 3
     with PatchWriter(tmp_path / "patches.h5", HEADER, count) as writer:
         writer.append([synthetic_patch(f"patch{number}") for number in range(count)])
     store = PatchStore(tmp_path / "patches.h5")
@@ -68,12 +68,12 @@ def test_patches_come_in_the_order_of_places(tmp_path):
     images = images_of(model.card.bands_in, store, sharpened=False)
     cpu = torch.device("cpu")
     counted = []
-    whole = predicted(model.network, store, np.arange(count), images, cpu, counted.append)
-    assert counted == [AT_ONCE, count]
-    some = predicted(model.network, store, np.array([66, 3, 40]), images, cpu)
+    whole = predict_patches(model.network, store, np.arange(count), images, cpu, counted.append)
+    assert counted == [BATCH, count]
+    some = predict_patches(model.network, store, np.array([66, 3, 40]), images, cpu)
     np.testing.assert_allclose(some.scores, whole.scores[[66, 3, 40]], rtol=0, atol=1e-5)
     np.testing.assert_array_equal(some.truth, store.labels[[66, 3, 40]])
-    assert len(predicted(model.network, store, np.empty(0, np.int64), images, cpu)) == 0
+    assert len(predict_patches(model.network, store, np.empty(0, np.int64), images, cpu)) == 0
 
 
 def test_thresholds_stand_in_the_card_and_the_weights_stay(tmp_path):

@@ -1,4 +1,4 @@
-"""BigEarthNet as published: folders of GeoTIFFs; v1 with a JSON of labels each, v2 with a table.
+"""Read BigEarthNet as published: folders of GeoTIFFs, with labels as JSON (v1) or a table (v2).
 
 v1  PATCH/PATCH_B01.tif ..., PATCH/PATCH_labels_metadata.json             43 classes
 v2  BigEarthNet-S2/TILE/PATCH/PATCH_B01.tif ..., metadata.parquet         19 classes
@@ -35,19 +35,19 @@ LABELS = "_labels_metadata.json"
 TABLE = "metadata.parquet"
 
 NO_OFFSET = np.zeros(len(BAND_NAMES), np.int32)
-"""All of BigEarthNet was sensed in 2017 and 2018 and made without a radiometric offset."""
+"""BigEarthNet was sensed in 2017 and 2018, and has no radiometric offset."""
 
 
 class Metadata:
-    """BigEarthNet v2's tables: labels of the 19 classes, official split and country by patch.
+    """BigEarthNet v2's tables: labels of the 19 classes, official split and country of each patch.
 
     Args:
-        paths: `metadata.parquet`, and where snowy and cloudy patches are wanted also
+        paths: `metadata.parquet`, and, to include snowy and cloudy patches, also
             `metadata_for_patches_with_snow_cloud_or_shadow.parquet`.
-        key: The column of names: `patch_id`, or `s2v1_name` for patches of v1.
+        key: Column of patch names: `patch_id`, or `s2v1_name` for patches of v1.
 
     Raises:
-        PatchError: A table cannot be read, or names a patch twice or an unknown class or split.
+        PatchError: A table cannot be read, repeats a patch, or has an unknown class or split.
     """
 
     def __init__(self, paths: Sequence[Path], key: str = "patch_id") -> None:
@@ -58,7 +58,7 @@ class Metadata:
         names = self._table[key].to_pylist()
         self._rows = {name: row for row, name in enumerate(names)}
         if len(self._rows) < len(names):
-            raise PatchError(f"{self}: names a patch twice; give each table once")
+            raise PatchError(f"{self}: a patch appears twice; give each table once")
 
     @staticmethod
     def _read(path: Path, columns: list[str]) -> pa.Table:
@@ -78,9 +78,9 @@ class Metadata:
             BIGEARTHNET19.row(labels)
         except UnknownNameError as error:
             raise PatchError(f"{path}: {error}") from error
-        strange = set(pc.unique(table["split"]).to_pylist()) - set(SPLITS)
-        if strange:
-            raise PatchError(f"{path}: split '{strange.pop()}' is none of {', '.join(SPLITS)}")
+        unknown = set(pc.unique(table["split"]).to_pylist()) - set(SPLITS)
+        if unknown:
+            raise PatchError(f"{path}: split '{unknown.pop()}' is not one of {', '.join(SPLITS)}")
         return table
 
     def __str__(self) -> str:
@@ -90,15 +90,15 @@ class Metadata:
         return name in self._rows
 
     def labels(self, name: str) -> tuple[str, ...]:
-        """A patch's labels."""
+        """Labels of a patch."""
         return tuple(self._table["labels"][self._rows[name]].as_py())
 
     def split(self, name: str) -> str:
-        """A patch's official split."""
+        """Official split of a patch."""
         return str(self._table["split"][self._rows[name]].as_py())
 
     def country(self, name: str) -> str:
-        """Where a patch is."""
+        """Country of a patch."""
         return str(self._table["country"][self._rows[name]].as_py())
 
 
@@ -106,9 +106,9 @@ class FolderV1:
     """An unpacked BigEarthNet v1.
 
     Args:
-        root: The folder of the patches' folders.
-        metadata: v2's tables by v1 name, for official splits and countries; only patches that they
-            name have these.
+        root: The folder that holds a folder per patch.
+        metadata: v2's tables by v1 name, for official splits and countries. Patches that are not in
+            the tables have neither.
     """
 
     nomenclature: Nomenclature = CORINE43
@@ -118,7 +118,7 @@ class FolderV1:
 
     @cached_property
     def names(self) -> list[str]:
-        """All patches, sorted."""
+        """Names of all patches, sorted."""
         return sorted(folder.name for folder in _folders(self.root))
 
     def read(self, name: str) -> Patch:
@@ -127,8 +127,8 @@ class FolderV1:
         Raises:
             CorruptDataError: A file cannot be decoded.
             MissingBandError: A band is missing.
-            GridError: Bands do not fit one another, or are no 1200 m.
-            UnknownNameError: A label is none of the 43.
+            GridError: Bands do not fit each other, or do not cover 1200 m.
+            UnknownNameError: A label is not one of the 43.
         """
         folder = self.root / name
         path = folder / f"{name}{LABELS}"
@@ -137,7 +137,7 @@ class FolderV1:
         except FileNotFoundError as error:
             raise CorruptDataError(f"{path}: no such file; unpack the archive again") from error
         except (OSError, ValueError) as error:
-            raise CorruptDataError(f"{path}: no JSON ({error}); unpack it again") from error
+            raise CorruptDataError(f"{path}: not JSON ({error}); unpack it again") from error
         labels = content.get("labels") if isinstance(content, dict) else None
         if not isinstance(labels, list) or not labels:
             raise CorruptDataError(f"{path}: no list of labels; unpack the archive again")
@@ -164,8 +164,8 @@ class FolderV2:
     """An unpacked BigEarthNet v2 (reBEN).
 
     Args:
-        root: The folder of the tiles' folders, `BigEarthNet-S2`.
-        metadata: Its tables; patches that they do not name cannot be read.
+        root: The folder that holds a folder per tile, `BigEarthNet-S2`.
+        metadata: Its tables; patches that are not in them cannot be read.
     """
 
     nomenclature: Nomenclature = BIGEARTHNET19
@@ -175,11 +175,11 @@ class FolderV2:
 
     @cached_property
     def names(self) -> list[str]:
-        """All patches, sorted."""
+        """Names of all patches, sorted."""
         return sorted(patch.name for tile in _folders(self.root) for patch in _folders(tile))
 
     def read(self, name: str) -> Patch:
-        """Read one patch; raises as `FolderV1.read`."""
+        """Read one patch; raises the errors of `FolderV1.read`."""
         product = name.rsplit("_", 2)[0]
         ground = read_folder(self.root / product / name)
         return Patch(
@@ -201,14 +201,14 @@ def _folders(root: Path) -> list[Path]:
 
 
 def open_folder(path: Path, tables: Sequence[Path]) -> FolderV1 | FolderV2 | None:
-    """Recognize an unpacked BigEarthNet.
+    """Open an unpacked BigEarthNet.
 
     Args:
-        path: The folder of the patches or tiles, or the one around it.
-        tables: v2's tables. Without, those of v2 are looked for beside its folders.
+        path: The folder of the patches or tiles, or its parent.
+        tables: v2's tables; by default they are searched next to the folders of v2.
 
     Returns:
-        The archive, or None where the folder holds neither version.
+        The archive, or None if the folder holds neither version.
 
     Raises:
         PatchError: The tables cannot be used, or those of v2 are missing.
@@ -223,23 +223,23 @@ def open_folder(path: Path, tables: Sequence[Path]) -> FolderV1 | FolderV2 | Non
     return None
 
 
-def find_tables(archive: Path, *places: Path) -> list[Path]:
-    """`metadata.parquet` in one of these folders, or beside.
+def find_tables(archive: Path, *folders: Path) -> list[Path]:
+    """Find `metadata.parquet` in an archive, other folders, or next to the archive.
 
     Raises:
-        PatchError: It is in none.
+        PatchError: There is none.
     """
-    for folder in (archive, *places, archive.parent):
+    for folder in (archive, *folders, archive.parent):
         if (folder / TABLE).is_file():
             return [folder / TABLE]
     raise PatchError(
-        f"{archive}: no {TABLE} in it or beside it, where labels and splits stand; give it by "
+        f"{archive}: no {TABLE} in it or next to it, which holds labels and splits; give it with "
         "--metadata"
     )
 
 
 class Ground(NamedTuple):
-    """What a patch's GeoTIFFs say: fields of `Patch`."""
+    """Fields of `Patch` that a patch's GeoTIFFs hold."""
 
     crs: str
     origin: tuple[float, float]
@@ -252,7 +252,7 @@ def read_folder(folder: Path) -> Ground:
     Raises:
         CorruptDataError: A file cannot be decoded.
         MissingBandError: A band is missing.
-        GridError: Bands do not fit one another, or are no 1200 m.
+        GridError: Bands do not fit each other, or do not cover 1200 m.
     """
     bands = {name: _read_band(folder / f"{folder.name}_{name}.tif", name) for name in BAND_NAMES}
     grid = common_grid(str(folder), {name: grid for name, (grid, _) in bands.items()})
@@ -266,13 +266,13 @@ def read_folder(folder: Path) -> Ground:
 
 
 def stacked(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Images by band as the native images of a patch, whatever order they come in."""
+    """Stack images by band, in any order, to the native images of a patch."""
     return {key: np.stack([images[name] for name in LAYOUTS[key].bands]) for key in NATIVE_KEYS}
 
 
 def _read_band(path: Path, name: str) -> tuple[BandGrid, np.ndarray]:
     if not path.is_file():
-        raise MissingBandError(f"{path}: no such file; the patch lacks band {name}")
+        raise MissingBandError(f"{path}: no such file; the patch has no band {name}")
     try:
         with rasterio.open(path, driver="GTiff") as dataset:
             image = dataset.read(1)

@@ -1,4 +1,4 @@
-"""Published archives become stores."""
+"""Import a published BigEarthNet into a store of patches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import rasterio
 
 from decametre.errors import DecametreError, PatchError
 from decametre.landcover.bigearthnet.folders import Metadata, open_folder
-from decametre.landcover.bigearthnet.lmdb_archive import open_encoded
+from decametre.landcover.bigearthnet.lmdb_archive import open_lmdb
 from decametre.landcover.bigearthnet.names import read_names
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature, to_nineteen
@@ -33,10 +33,7 @@ ATTRIBUTION = (
 )
 
 BATCH = 128
-"""Patches that are read side by side, and written at once: 20 MB."""
-
-Progress = Callable[[int, int, int], None]
-"""Called with patches done, all patches, and patches read by this run."""
+"""Patches that are read in parallel, and written together: 20 MB."""
 
 
 class Archive(Protocol):
@@ -44,15 +41,15 @@ class Archive(Protocol):
 
     @property
     def nomenclature(self) -> Nomenclature:
-        """Of its labels."""
+        """The nomenclature of the labels."""
 
     @property
     def metadata(self) -> Metadata | None:
-        """BigEarthNet v2's tables; patches that they do not name are not taken."""
+        """BigEarthNet v2's tables; patches that are not in them are excluded."""
 
     @property
     def names(self) -> list[str]:
-        """All patches, sorted."""
+        """Names of all patches, sorted."""
 
     def read(self, name: str) -> Patch:
         """Read one patch, with labels of the archive's nomenclature."""
@@ -60,12 +57,12 @@ class Archive(Protocol):
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What an import made.
+    """The result of an import.
 
     Attributes:
         path: The store.
-        patches: How many it holds.
-        left_out: How many were not taken, by reason.
+        patches: Number of patches in the store.
+        left_out: Number of excluded patches, by reason.
     """
 
     path: Path
@@ -74,18 +71,18 @@ class ImportResult:
 
 
 def open_archive(path: Path, tables: Sequence[Path] = ()) -> Archive:
-    """Recognize an archive.
+    """Open an archive.
 
     Args:
         path: An unpacked BigEarthNet v1 or v2, or the LMDB that rico-hdl makes of v2.
-        tables: BigEarthNet v2's `metadata.parquet`; without, v2's is looked for beside the archive.
+        tables: BigEarthNet v2's `metadata.parquet`; by default searched next to an archive of v2.
 
     Raises:
-        PatchError: It is none of these, is empty, or its tables cannot be used.
+        PatchError: It is not such an archive, is empty, or its tables cannot be used.
     """
     if not path.exists():
         raise PatchError(f"{path}: no such file or folder")
-    archive: Archive | None = open_encoded(path, tables)
+    archive: Archive | None = open_lmdb(path, tables)
     if archive is None and path.is_dir():
         archive = open_folder(path, tables)
     if archive is None or not archive.names:
@@ -106,11 +103,11 @@ def import_patches(
     splits: Mapping[str, Path] | None = None,
     skip_damaged: bool = False,
     overwrite: bool = False,
-    progress: Progress = lambda done, total, count: None,
+    progress: Callable[[int, int, int], None] = lambda done, total, count: None,
 ) -> ImportResult:
-    """Make a store of a published archive; see `api.import_patches`."""
+    """Import a published archive into a store; see `api.import_patches`."""
     archive = open_archive(source, tables)
-    nineteen = _wants_nineteen(archive, source, classes)
+    nineteen = _converts_to_nineteen(archive, source, classes)
     split_of = _split_lists(splits or {})
     left_out: Counter[str] = Counter()
     names = _selected(archive, exclude, split_of if splits else None, left_out)
@@ -118,7 +115,7 @@ def import_patches(
     for reason, count in left_out.items():
         log.info("%d left out: %s", count, reason)
     if not names:
-        raise PatchError(f"{source}: all {len(archive.names)} patches are left out")
+        raise PatchError(f"{source}: all {len(archive.names)} patches are excluded")
     header = Header(
         BIGEARTHNET19 if nineteen else archive.nomenclature,
         NATIVE_KEYS,
@@ -127,7 +124,7 @@ def import_patches(
     )
 
     def read(name: str) -> Patch | str:
-        """A patch, or why it is left out."""
+        """Read a patch, or return the reason why it is excluded."""
         try:
             patch = archive.read(name)
         except DecametreError as error:
@@ -141,42 +138,42 @@ def import_patches(
         return replace(patch, labels=labels, split=split_of.get(name, patch.split))
 
     with PatchWriter(output, header, len(names), overwrite=overwrite) as writer:
-        begun, skipped = writer.length, Counter[str]()
+        resumed, skipped = writer.length, Counter[str]()
         missing = (name for name in names if name not in writer.names)
-        # GDAL's settings hold for a thread.
+        # GDAL's settings are per thread.
         with ThreadPoolExecutor(
             min(8, os.cpu_count() or 1),
             initializer=lambda: rasterio.Env(**GDAL_OPTIONS).__enter__(),
         ) as pool:
-            progress(begun, len(names), 0)
+            progress(resumed, len(names), 0)
             for batch in _batches(missing):
                 found = list(pool.map(read, batch))
                 skipped.update(reason for reason in found if isinstance(reason, str))
                 writer.append([patch for patch in found if isinstance(patch, Patch)])
                 done = writer.length + skipped.total()
-                progress(done, len(names), done - begun)
+                progress(done, len(names), done - resumed)
         for reason, count in skipped.items():
             log.info("%d left out: %s", count, reason)
         patches = writer.length
     return ImportResult(output, patches, dict(left_out + skipped))
 
 
-def _wants_nineteen(archive: Archive, source: Path, classes: int | None) -> bool:
-    """Whether labels are to be turned into the 19 classes."""
+def _converts_to_nineteen(archive: Archive, source: Path, classes: int | None) -> bool:
+    """Whether labels are converted to the 19 classes."""
     own = len(archive.nomenclature.classes)
     if classes is None or classes == own:
         return False
     if classes == len(BIGEARTHNET19.classes):
         return True
-    raise PatchError(f"{source} has labels of {own} classes; {classes} cannot be had from them")
+    raise PatchError(f"{source} has labels of {own} classes; they cannot be converted to {classes}")
 
 
 def _split_lists(splits: Mapping[str, Path]) -> dict[str, str]:
-    """The split of each patch that is on a list."""
+    """The split of each listed patch."""
     found: dict[str, str] = {}
     for split, path in splits.items():
         if split not in SPLITS:
-            raise PatchError(f"split '{split}' is none of {', '.join(SPLITS)}")
+            raise PatchError(f"split '{split}' is not one of {', '.join(SPLITS)}")
         for name in _listed(path):
             if found.setdefault(name, split) != split:
                 raise PatchError(f"{path}: patch {name} is in split '{found[name]}' already")
@@ -184,7 +181,7 @@ def _split_lists(splits: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _listed(path: Path) -> set[str]:
-    """Names on a published list; of both versions, where it has both."""
+    """All names on a published list, of both versions if it states both."""
     if not path.is_file():
         raise PatchError(f"{path}: no such file")
     return {name for names in read_names(path) for name in names if name}
@@ -196,7 +193,7 @@ def _selected(
     split_of: Mapping[str, str] | None,
     left_out: Counter[str],
 ) -> list[str]:
-    """Names of the patches to take; each other one is counted under the first reason."""
+    """Names of the patches to import; each excluded patch is counted under its first reason."""
     reasons: list[tuple[str, Callable[[str], bool]]] = []
     for path in exclude:
         reasons.append((f"on the list {path}", _listed(path).__contains__))
@@ -222,7 +219,7 @@ def _command(
     exclude: Sequence[Path],
     splits: Mapping[str, Path],
 ) -> str:
-    """What decides on the content of the store; kept in it, and compared when a run goes on."""
+    """The options that determine the content of the store; a resumed run must have the same."""
     words = ["decametre", "patches", "import", source.name]
     words += [word for path in tables for word in ("--metadata", path.name)]
     words += ["--classes", "19"] if nineteen else []

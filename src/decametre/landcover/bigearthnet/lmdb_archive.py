@@ -1,9 +1,8 @@
-"""BigEarthNet v2 as rico-hdl encodes it: an LMDB of safetensors, one value a patch; read-only.
+"""Read BigEarthNet v2 as encoded by rico-hdl: an LMDB of safetensors, one value per patch.
 
-Keys are names of patches; a value holds the bands by name. Values of Sentinel-1 patches and of
-reference maps may stand between them. Labels and splits are in BigEarthNet's metadata.parquet. An
-encoded patch has no georeference: it follows from the name, which has the tile, and the patch's
-column and row on it.
+Keys are patch names; a value holds the bands by name. The database may also hold values of
+Sentinel-1 patches and of reference maps. Labels and splits are in BigEarthNet's metadata.parquet.
+The georeference of a patch is derived from its name, which states tile, column and row.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from decametre.landcover.patches.patch import PATCH_METRES, Patch
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES
 
 
-class EncodedArchive:
-    """An encoded BigEarthNet.
+class LmdbArchive:
+    """A BigEarthNet v2 in an LMDB.
 
     Args:
         path: The folder of the database, or its file.
         metadata: BigEarthNet v2's tables.
 
     Raises:
-        PatchError: It is no LMDB, or one of pickles.
+        PatchError: It is not an LMDB, or an LMDB of pickles.
     """
 
     nomenclature: Nomenclature = BIGEARTHNET19
@@ -46,12 +45,12 @@ class EncodedArchive:
             )
         except lmdb.Error as error:
             raise PatchError(f"{path}: no LMDB that can be read ({error})") from error
-        # A safetensors value has its JSON header from byte 8 on.
+        # The JSON header of a safetensors value starts at byte 8.
         if self.names and self._value(self.names[0])[8:9] != b"{":
             raise PatchError(
-                f"{path} holds no safetensors; the pickled Python objects of bigearthnet_encoder "
-                "could run any code, and are not read: encode the archive with rico-hdl, or import "
-                "its folders"
+                f"{path} does not hold safetensors; pickled Python objects, as of "
+                "bigearthnet_encoder, could run any code and are not read: encode the archive with "
+                "rico-hdl, or import its folders"
             )
 
     def _value(self, name: str) -> bytes:
@@ -60,7 +59,7 @@ class EncodedArchive:
 
     @cached_property
     def names(self) -> list[str]:
-        """All Sentinel-2 patches, sorted."""
+        """Names of all Sentinel-2 patches, sorted."""
         with self._database.begin() as view:
             keys = [
                 bytes(key).decode("utf-8", "replace")
@@ -77,7 +76,7 @@ class EncodedArchive:
         """Read one patch.
 
         Raises:
-            CorruptDataError: A value is no safetensors, or the name is none of BigEarthNet v2.
+            CorruptDataError: A value is not safetensors, or the name is not one of BigEarthNet v2.
             MissingBandError: A band is missing.
             GridError: A band has another size.
         """
@@ -85,7 +84,7 @@ class EncodedArchive:
         try:
             images = load(self._value(name))
         except (SafetensorError, KeyError) as error:
-            raise CorruptDataError(f"{where} is no safetensors ({error})") from error
+            raise CorruptDataError(f"{where} is not safetensors ({error})") from error
         for band in BAND_NAMES:
             if band not in images:
                 raise MissingBandError(f"{where} lacks band {band}; it has {', '.join(images)}")
@@ -98,7 +97,7 @@ class EncodedArchive:
         parts = split_name(name)
         acquisition = parse_acquisition(parts[0]) if parts else None
         if parts is None or acquisition is None or not acquisition.tile:
-            raise CorruptDataError(f"{where}: no name of BigEarthNet v2, which states the tile")
+            raise CorruptDataError(f"{where}: not a name of BigEarthNet v2, which states the tile")
         product, column, row = parts
         left, top = corner_of(acquisition.tile)
         return Patch(
@@ -114,19 +113,19 @@ class EncodedArchive:
         )
 
 
-def open_encoded(path: Path, tables: Sequence[Path]) -> EncodedArchive | None:
-    """Recognize an encoded BigEarthNet.
+def open_lmdb(path: Path, tables: Sequence[Path]) -> LmdbArchive | None:
+    """Open a BigEarthNet v2 in an LMDB.
 
     Args:
-        path: The folder of the database (`data.mdb` in it), or its file.
-        tables: BigEarthNet v2's tables; without, looked for in the folder and beside.
+        path: The folder of the database, with `data.mdb` in it, or the database file.
+        tables: BigEarthNet v2's tables; by default they are searched in and next to the folder.
 
     Returns:
-        The archive, or None where it is none.
+        The archive, or None if the path is not an LMDB.
 
     Raises:
         PatchError: The database or the tables cannot be used.
     """
     if not (path.suffix in (".mdb", ".lmdb") if path.is_file() else (path / "data.mdb").is_file()):
         return None
-    return EncodedArchive(path, Metadata(tables or find_tables(path)))
+    return LmdbArchive(path, Metadata(tables or find_tables(path)))

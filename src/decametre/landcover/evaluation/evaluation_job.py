@@ -1,4 +1,4 @@
-"""Land-cover models on a split of a store: classified by any number of ranks, scored by one."""
+"""Evaluate land-cover models on a split of a store: any number of ranks classify, one scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from decametre.landcover.evaluation.results import (
     LandCoverEvaluation,
     score_classifier,
 )
-from decametre.landcover.metrics.scores import Predictions, merged
+from decametre.landcover.metrics.scores import Predictions, merge_predictions
 from decametre.landcover.metrics.thresholds import (
     FIXED,
     RULES,
@@ -33,7 +33,7 @@ from decametre.landcover.models.card import (
     load_land_cover,
     store_thresholds,
 )
-from decametre.landcover.models.classifier import predicted, shard_for_rank, thresholds_of
+from decametre.landcover.models.classifier import predict_patches, shard_for_rank, thresholds_of
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.patch import SPLITS
 from decametre.landcover.patches.store import PatchStore
@@ -43,10 +43,10 @@ from decametre.training.ranks import Ranks, join_ranks
 log = logging.getLogger(__name__)
 
 ALL = "all"
-"""Every patch of a store, whatever its split."""
+"""Every patch of a store, of any split."""
 
 CARD = "card"
-"""The thresholds that a model's card holds, 0.5 where it holds none."""
+"""The thresholds in a model's card, or 0.5 if it has none."""
 
 Progress = Callable[[int, int, int], None]
 """Called with patches classified, all patches, and patches classified."""
@@ -115,10 +115,10 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
             "only tuned thresholds are kept in a card; give --thresholds global or per_class"
         )
     store = PatchStore(request.store)
-    places = places_of(store, request.split)
+    indices = indices_of(store, request.split)
     tuned_on = PatchStore(request.tune_on) if tune else store
-    tuning = places_of(tuned_on, "validation") if tune else np.empty(0, np.int64)
-    check_apart(store, places, tuned_on, tuning)
+    tuning = indices_of(tuned_on, "validation") if tune else np.empty(0, np.int64)
+    check_disjoint(store, indices, tuned_on, tuning)
     models = [load_land_cover(folder) for folder in request.models]
     for path, model in zip(request.models, models, strict=True):
         for given in (store, tuned_on) if tune else (store,):
@@ -126,14 +126,16 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
     staged: AbstractContextManager[ResultFolder | None] = nullcontext()
     if ranks.is_first and request.out is not None:
         staged = result_folder(request.out, overwrite=request.overwrite)
-    counter = _Counter(len(models) * sum(_mine(held, ranks) for held in (places, tuning)), progress)
+    counter = _Counter(
+        len(models) * sum(_mine(held, ranks) for held in (indices, tuning)), progress
+    )
     with staged as folder:
         scores: list[ClassifierScores] = []
         for label, model in zip(request.labels, models, strict=True):
             chosen = fixed(len(model.card.classes)) if rule == FIXED else thresholds_of(model.card)
             if tune:
                 chosen = tuned(classified(model, tuned_on, tuning, ranks, counter), rule)
-            predictions = classified(model, store, places, ranks, counter)
+            predictions = classified(model, store, indices, ranks, counter)
             if ranks.is_first:
                 name, checksum = model.card.name, model.card.checksum
                 scores.append(score_classifier(label, name, checksum, predictions, chosen))
@@ -158,28 +160,28 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
 
 
 def classified(
-    model: LandCoverModel, store: PatchStore, places: np.ndarray, ranks: Ranks, counter: _Counter
+    model: LandCoverModel, store: PatchStore, indices: np.ndarray, ranks: Ranks, counter: _Counter
 ) -> Predictions:
-    """What a model says of some patches, each classified by one rank; all of it on every rank."""
+    """Classify patches on all ranks, each patch once; returns all predictions on every rank."""
     network = model.network.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = images_of(model.card.bands_in, store, sharpened=model.card.sharpened)
-    mine = predicted(
+    mine = predict_patches(
         network,
         store,
-        shard_for_rank(places, ranks.rank, ranks.size),
+        shard_for_rank(indices, ranks.rank, ranks.size),
         images,
         ranks.device,
         counter.of_part(),
     )
-    network.cpu()  # several models need not fit on a device together
-    return merged(ranks.gather(mine), len(places))
+    network.cpu()  # several models may not fit on the device together
+    return merge_predictions(ranks.gather(mine), len(indices))
 
 
-def places_of(store: PatchStore, split: str) -> np.ndarray:
-    """Where the patches of a split are; of a store without any splits, all.
+def indices_of(store: PatchStore, split: str) -> np.ndarray:
+    """Indices of the patches of a split; all patches of a store without splits.
 
     Raises:
-        PatchError: There is none.
+        PatchError: The split has no patch.
         UnknownNameError: There is no such split.
     """
     if split not in (*SPLITS, ALL):
@@ -189,15 +191,15 @@ def places_of(store: PatchStore, split: str) -> np.ndarray:
     return store.indices(split)
 
 
-def check_apart(
-    store: PatchStore, places: np.ndarray, other: PatchStore, tuning: np.ndarray
+def check_disjoint(
+    store: PatchStore, indices: np.ndarray, other: PatchStore, tuning: np.ndarray
 ) -> None:
-    """Refuse to tune thresholds on what is scored.
+    """Make sure that thresholds are not tuned on patches that are scored.
 
     Raises:
         EvaluationError: A patch is in both parts.
     """
-    both = store.names_at(places) & other.names_at(tuning)
+    both = store.names_at(indices) & other.names_at(tuning)
     if both:
         raise EvaluationError(
             f"{len(both)} patches, {min(both)} among them, would be scored with thresholds that "
@@ -206,19 +208,19 @@ def check_apart(
 
 
 def check_fits(folder: Path, card: LandCoverCard, store: PatchStore) -> None:
-    """Make sure that a store has what a model looks at, and the classes that it names.
+    """Make sure that a store has a model's input images and classes.
 
     Raises:
-        EvaluationError: Its classes are others, or in another order.
-        PatchError: It lacks images.
+        EvaluationError: The store has other classes, or in another order.
+        PatchError: The store lacks an image.
     """
     if store.class_names != card.classes:
         pairs = zip((*card.classes, "none"), (*store.class_names, "none"), strict=False)
         at, (mine, its) = next((at, pair) for at, pair in enumerate(pairs) if len({*pair}) > 1)
         raise EvaluationError(
             f"{store.path} has {len(store.class_names)} classes ({store.nomenclature.name}), model "
-            f"{folder} names {len(card.classes)} ({card.nomenclature}): class {at} is '{its}' "
-            f"there and '{mine}' here; make a store with the model's classes (--classes)"
+            f"{folder} has {len(card.classes)} ({card.nomenclature}): class {at} is '{its}' in the "
+            f"store and '{mine}' in the model; make a store with the model's classes (--classes)"
         )
     images_of(card.bands_in, store, sharpened=card.sharpened)
     made_by = str(card.training.get("sharpened_by", ""))
@@ -226,25 +228,25 @@ def check_fits(folder: Path, card: LandCoverCard, store: PatchStore) -> None:
         log.warning(
             "model %s was trained on images sharpened by %s; those of %s are by %s",
             folder,
-            made_by or "what its card does not say",
+            made_by or "unknown models",
             store.path,
             store.model,
         )
 
 
-def _mine(places: np.ndarray, ranks: Ranks) -> int:
-    return len(shard_for_rank(places, ranks.rank, ranks.size))
+def _mine(indices: np.ndarray, ranks: Ranks) -> int:
+    return len(shard_for_rank(indices, ranks.rank, ranks.size))
 
 
 class _Counter:
-    """How many patches this rank has classified, over all models."""
+    """Counts the patches that this rank has classified, over all models."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self.total, self.progress, self.done = total, progress, 0
         progress(0, total, 0)
 
     def of_part(self) -> Callable[[int], None]:
-        """Counts on from here."""
+        """A counter that continues from here."""
         before = self.done
 
         def count(done: int) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation of land cover found."""
+"""Results of an evaluation of land cover."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from decametre.landcover.metrics.scores import Predictions, Scores, score
 from decametre.landcover.metrics.thresholds import Thresholds
 
 RATES = {"precision": "P", "recall": "R", "f1": "F1", "average_precision": "AP"}
-"""The fields of `Rates`, and how tables call them."""
+"""The fields of `Rates`, and their heads in tables."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassifierScores:
-    """One model.
+    """Scores of one model.
 
     Attributes:
         label: Its name in all tables, unique in the evaluation.
-        model: The card's name.
+        model: Name in its card.
         checksum: SHA-256 of its weights.
-        thresholds: With which it was scored.
-        scores: On all samples.
-        confusion: (C + 1, C + 1), see `multilabel_confusion`.
+        thresholds: Thresholds that were applied.
+        scores: Scores on all samples.
+        confusion: (C + 1, C + 1), see `metrics.confusion`.
     """
 
     label: str
@@ -39,14 +39,14 @@ class ClassifierScores:
 def score_classifier(
     label: str, model: str, checksum: str, predictions: Predictions, thresholds: Thresholds
 ) -> ClassifierScores:
-    """Everything that is reported of a model.
+    """Compute all reported scores of a model.
 
     Args:
         label: See `ClassifierScores`.
-        model: See there.
-        checksum: See there.
-        predictions: Of all samples.
-        thresholds: Of the model's classes.
+        model: See `ClassifierScores`.
+        checksum: See `ClassifierScores`.
+        predictions: Predictions of all samples.
+        thresholds: Thresholds of the model's classes.
 
     Raises:
         EvaluationError: No sample has any class.
@@ -66,11 +66,11 @@ class LandCoverEvaluation:
     """Several models on the same samples.
 
     Attributes:
-        command: The command line that makes it again.
-        store: The store of patches, as the command names it.
-        split: Which of its patches.
-        nomenclature: The name of the classes' list.
-        class_names: In its order.
+        command: The command line that repeats the evaluation.
+        store: The store of patches, as named in the command.
+        split: Split of the patches.
+        nomenclature: Name of the nomenclature.
+        class_names: Its classes, in order.
         models: At least one.
     """
 
@@ -92,17 +92,17 @@ class LandCoverEvaluation:
 
     @property
     def samples(self) -> int:
-        """How many."""
+        """Number of samples."""
         return self.models[0].scores.samples
 
     @property
     def unlabelled(self) -> int:
-        """Those without any class."""
+        """Number of samples without any class."""
         return self.models[0].scores.unlabelled
 
     @property
     def support(self) -> tuple[int, ...]:
-        """Samples of each class."""
+        """Number of samples of each class."""
         return self.models[0].scores.support
 
     @property
@@ -111,7 +111,7 @@ class LandCoverEvaluation:
         return tuple(self.class_names[at] for at in self.models[0].scores.without_support)
 
     def never_predicted(self, model: ClassifierScores) -> tuple[str, ...]:
-        """Classes that are there and that a model never predicted."""
+        """Classes with support that a model never predicted."""
         return tuple(self.class_names[at] for at in model.scores.never_predicted)
 
     def records(self) -> Iterator[tuple[str, str, str, str, float]]:

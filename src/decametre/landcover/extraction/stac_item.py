@@ -1,4 +1,4 @@
-"""The STAC item of a store of patches, written last: where it stands, the store is complete."""
+"""The STAC item of a store of patches, which is written last and marks the store as complete."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def store_item(
     """Describe the patches of a product.
 
     Args:
-        product: What they were cut from.
-        output: Where the store stands.
-        patches: How many it holds; without any, there is none.
-        left_out: How many were left out, by reason.
-        settings: How it was made.
+        product: The product that they were cut from.
+        output: Path of the store.
+        patches: Number of patches; if 0, there is no store.
+        left_out: Number of excluded patches, by reason.
+        settings: Settings of the run.
 
     Returns:
         The item as JSON.

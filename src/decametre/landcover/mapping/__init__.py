@@ -1,1 +1,1 @@
-"""Maps of land cover: a model over a whole product."""
+"""Maps of land cover of a complete product."""

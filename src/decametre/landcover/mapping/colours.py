@@ -1,4 +1,4 @@
-"""Colours of the classes on a map."""
+"""Colours of classes on maps."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ CORINE: dict[str, Colour] = {
 }
 """The legend of CORINE Land Cover (European Environment Agency), level 3."""
 
-TURN = 0.6180339887498949
-"""Of the colour wheel, from one class to the next: so many classes as there are, none are alike."""
+GOLDEN_TURN = 0.6180339887498949
+"""Step on the colour wheel from one class to the next; no two classes get the same hue."""
 
 
 def colours_of(nomenclature: Nomenclature) -> list[Colour]:
-    """A colour for each class, in their order.
+    """Colours of the classes, in their order.
 
-    Those of CORINE, and for the 19 classes that of the first of the 43 that became one; else hues
-    spread over the colour wheel.
+    The colours are those of CORINE. A class of the 19 has the colour of its first class of the 43.
+    Other classes get hues spread over the colour wheel.
     """
     known = dict(CORINE)
     for name, merged in CORINE43_TO_19.items():
@@ -74,11 +74,11 @@ def colours_of(nomenclature: Nomenclature) -> list[Colour]:
             known.setdefault(merged, CORINE[name])
     if nomenclature.name in ("corine43", "bigearthnet19"):
         return [known[name] for name in nomenclature.classes]
-    return [_spread(place) for place in range(len(nomenclature.classes))]
+    return [_spread(number) for number in range(len(nomenclature.classes))]
 
 
-def _spread(place: int) -> Colour:
+def _spread(number: int) -> Colour:
     red, green, blue = colorsys.hls_to_rgb(
-        place * TURN % 1, (0.45, 0.65, 0.3)[place % 3], (0.75, 0.55)[place % 2]
+        number * GOLDEN_TURN % 1, (0.45, 0.65, 0.3)[number % 3], (0.75, 0.55)[number % 2]
     )
     return round(255 * red), round(255 * green), round(255 * blue)

@@ -1,4 +1,4 @@
-"""Classified patches as GeoJSON, written as they come: there may be millions."""
+"""Write classified patches as GeoJSON one by one, as there may be millions."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Box = tuple[float, float, float, float]
 
 
 class PatchFeatures:
-    """Writes a FeatureCollection, a line a patch; a context manager.
+    """Write a FeatureCollection with a line per patch; a context manager.
 
     Args:
         path: The file.
-        crs: In which the boxes are given; GeoJSON has degrees of longitude and latitude.
-        about: What is said of the whole collection, as foreign members.
+        crs: CRS of the boxes. They are converted to longitude and latitude.
+        about: Foreign members of the collection.
     """
 
     def __init__(self, path: Path, crs: str, about: Mapping[str, Any]) -> None:
@@ -37,8 +37,8 @@ class PatchFeatures:
         """Add patches.
 
         Args:
-            boxes: Of the patches.
-            properties: Of each.
+            boxes: Boxes of the patches.
+            properties: Properties of each patch.
         """
         if not boxes:
             return
@@ -47,8 +47,8 @@ class PatchFeatures:
             for w, s, e, n in boxes
         ]
         shapes = transform_geom(self.crs, "EPSG:4326", rings, precision=7)
-        for shape, said in zip(shapes, properties, strict=True):
-            feature = {"type": "Feature", "geometry": dict(shape), "properties": said}
+        for shape, values in zip(shapes, properties, strict=True):
+            feature = {"type": "Feature", "geometry": dict(shape), "properties": values}
             self._file.write(",\n" if self.count else "\n")
             self._file.write(json.dumps(feature, ensure_ascii=False))
             self.count += 1

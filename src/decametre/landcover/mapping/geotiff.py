@@ -1,6 +1,6 @@
-"""Maps of classes as Cloud-Optimized GeoTIFFs: a probability a band, and the most probable class.
+"""Write maps as Cloud-Optimized GeoTIFFs: probabilities, and the most probable class.
 
-Both come a row of pixels at a time, from north to south.
+Both are written row by row, from north to south.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ ENCODINGS = {"probability": "float32", "percent": "uint8"}
 """Encodings of probabilities, and their data types."""
 
 NO_CLASS = 255
-"""Of a uint8 map's pixels without data."""
+"""Value of pixels without data in maps of uint8."""
 
 
 @dataclass(frozen=True)
 class MapGrid:
-    """Where a map's pixels lie, north up.
+    """The pixel grid of a map, north up.
 
     Attributes:
         crs: Coordinate reference system.
         left: Easting of the western edge, in metres.
         top: Northing of the northern edge.
         gsd: Edge of a pixel in metres.
-        rows: Of pixels.
-        columns: Likewise.
+        rows: Number of rows.
+        columns: Number of columns.
     """
 
     crs: str
@@ -58,7 +58,7 @@ class MapGrid:
         return (float(self.gsd), 0.0, self.left, 0.0, -float(self.gsd), self.top)
 
     def profile(self, count: int, dtype: str, nodata: float) -> dict[str, Any]:
-        """Of a file with so many bands, written a row at a time."""
+        """Profile of a file with `count` bands that is written row by row."""
         return {
             "width": self.columns,
             "height": self.rows,
@@ -74,19 +74,19 @@ class MapGrid:
 
 
 def bytes_needed(grid: MapGrid, classes: int, encoding: str) -> int:
-    """Upper bound of the disk space for both maps with their scratch files and overviews."""
+    """Upper bound of the disk space for both maps, with scratch files and overviews."""
     each = classes * np.dtype(ENCODINGS[encoding]).itemsize + 1
     return int(grid.rows * grid.columns * each * (1 + 4 / 3)) + 2_000_000
 
 
 class ProbabilityWriter(CogFile):
-    """Makes a COG of probabilities, a band a class; see `CogFile`.
+    """Write a COG of probabilities with a band per class; see `CogFile`.
 
     Args:
         path: The COG.
-        grid: Of the map.
-        classes: Their names.
-        encoding: `probability`: float32, NaN without data. `percent`: uint8, `NO_CLASS` without.
+        grid: Grid of the map.
+        classes: Class names.
+        encoding: `probability`: float32 with NaN as nodata. `percent`: uint8 with `NO_CLASS`.
     """
 
     def __init__(self, path: Path, grid: MapGrid, classes: Sequence[str], encoding: str) -> None:
@@ -103,7 +103,7 @@ class ProbabilityWriter(CogFile):
         """Write a row.
 
         Args:
-            row: From the north, from 0.
+            row: Number of the row, from 0 in the north.
             probabilities: float32, (columns, classes), NaN without data.
         """
         image = probabilities.T
@@ -119,7 +119,7 @@ class ProbabilityWriter(CogFile):
         """Describe the bands and make the COG.
 
         Args:
-            tags: Metadata of the whole file.
+            tags: Metadata of the file.
         """
 
         def describe(dataset: DatasetWriter) -> None:
@@ -135,15 +135,15 @@ class ProbabilityWriter(CogFile):
 
 
 class ClassWriter(CogFile):
-    """Makes a COG of the most probable class, with a colour table; see `CogFile`.
+    """Write a COG of the most probable class, with a colour table; see `CogFile`.
 
-    The names of the classes stand in `NAME.aux.xml`, where GDAL and QGIS look for them.
+    The class names are written to `NAME.aux.xml`, from which GDAL and QGIS read them.
 
     Args:
         path: The COG.
-        grid: Of the map.
-        classes: Their names; a pixel's value is its class's place among them.
-        colours: Of each, as red, green, blue.
+        grid: Grid of the map.
+        classes: Class names; a pixel's value is the index of its class.
+        colours: Red, green and blue of each class.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class ClassWriter(CogFile):
         )
 
     def write(self, row: int, probabilities: np.ndarray) -> None:
-        """Write a row; see `ProbabilityWriter.write`. Of equals, the first class counts."""
+        """Write a row; see `ProbabilityWriter.write`. Of equal classes, the first one counts."""
         known = ~np.isnan(probabilities).any(axis=1)
         values = np.full(len(probabilities), NO_CLASS, np.uint8)
         values[known] = probabilities[known].argmax(axis=1)
@@ -173,7 +173,7 @@ class ClassWriter(CogFile):
         """Describe the classes and make the COG.
 
         Args:
-            tags: Metadata of the whole file.
+            tags: Metadata of the file.
         """
 
         def describe(dataset: DatasetWriter) -> None:
@@ -195,5 +195,5 @@ class ClassWriter(CogFile):
 
 
 def names_path(path: Path) -> Path:
-    """Where the names of a map's classes stand."""
+    """Path of the file that holds the class names of a map."""
     return path.with_name(f"{path.name}.aux.xml")

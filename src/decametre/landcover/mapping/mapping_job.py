@@ -31,7 +31,7 @@ from decametre.landcover.mapping.pixel_source import PixelSource, source_of
 from decametre.landcover.mapping.stac_item import land_cover_item
 from decametre.landcover.metrics.thresholds import Thresholds, record
 from decametre.landcover.models.card import LandCoverCard, LandCoverModel
-from decametre.landcover.models.classifier import AT_ONCE, probabilities, thresholds_of
+from decametre.landcover.models.classifier import BATCH, probabilities, thresholds_of
 from decametre.landcover.patches.nomenclature import Nomenclature
 from decametre.landcover.patches.patch import PATCH_METRES
 from decametre.sentinel2.bands import BAND_NAMES
@@ -242,8 +242,8 @@ def classified(
     """
     for planes in source.rows:
         found = np.full((patches.columns, len(card.classes)), np.nan, np.float32)
-        for begin in range(0, patches.columns, AT_ONCE):
-            columns = np.arange(begin, min(begin + AT_ONCE, patches.columns))
+        for begin in range(0, patches.columns, BATCH):
+            columns = np.arange(begin, min(begin + BATCH, patches.columns))
             dn = cut(planes, source.bands_in, columns.tolist(), patches.step)
             enough = data_share(dn) >= least_data
             if not enough.any():

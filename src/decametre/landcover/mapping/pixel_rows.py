@@ -1,7 +1,7 @@
-"""The pixels under a row of patches, from north to south: as measured, or sharpened on the way.
+"""Read the pixels of rows of patches, from north to south: as measured, or sharpened.
 
-DN, as a store of patches holds them: what classifies a place is then what would classify the patch
-that `decametre patches extract` cuts there.
+The pixels are DN as in a store of patches, so that a patch gets the same class as the one that
+`decametre patches extract` would cut there.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from decametre.superres.sharpening.sharpened_tile import SharpenedRows, Sharpene
 from decametre.superres.sharpening.sharpener import Sharpener
 
 CACHE = 32 << 20
-"""Bytes in which GDAL keeps decoded blocks: every one is read once."""
+"""Bytes of GDAL's block cache: every block is read once."""
 
 Planes = Mapping[str, np.ndarray]
-"""uint16 DN, (rows, columns), of each band under a row of patches, each on its own grid."""
+"""uint16 DN, (rows, columns), of each band in a row of patches, each on its own grid."""
 
 
 def check_stride(stride: int) -> None:
-    """Refuse what is no stride.
+    """Check a stride.
 
     Args:
-        stride: From one patch to the next, in metres.
+        stride: Metres from one patch to the next.
 
     Raises:
-        GridError: It is no multiple of 60 m, or more than a patch.
+        GridError: It is not a multiple of 60 m, or is more than a patch.
     """
     if stride % POSITION_STEP or not 0 < stride <= PATCH_METRES:
         raise GridError(
@@ -50,14 +50,14 @@ def check_stride(stride: int) -> None:
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """Patches in equal steps, counted from the north-western corner of a window.
+    """A regular grid of patches, counted from the north-western corner of a window.
 
     Attributes:
         window: In 10 m pixels of the product, a multiple of 6.
-        stride: From one patch to the next, in metres, a multiple of 60.
+        stride: Metres from one patch to the next, a multiple of 60.
 
     Raises:
-        GridError: The stride is none, or not one patch lies in the window.
+        GridError: The stride is invalid, or the window is smaller than a patch.
     """
 
     window: Window
@@ -78,17 +78,17 @@ class PatchGrid:
 
     @property
     def rows(self) -> int:
-        """Of patches that lie wholly inside the window."""
+        """Number of rows of patches inside the window."""
         return (self.window.height - PATCH_PIXELS) // self.step + 1
 
     @property
     def columns(self) -> int:
-        """Likewise."""
+        """Number of columns of patches inside the window."""
         return (self.window.width - PATCH_PIXELS) // self.step + 1
 
     @property
     def extent(self) -> Window:
-        """What all patches cover together."""
+        """The window that all patches cover together."""
         return Window(
             self.window.col,
             self.window.row,
@@ -97,15 +97,15 @@ class PatchGrid:
         )
 
     def strip(self, row: int) -> Window:
-        """What a row of patches covers."""
+        """The window that a row of patches covers."""
         extent = self.extent
         return Window(extent.col, extent.row + row * self.step, extent.width, PATCH_PIXELS)
 
     def map_on(self, grid: Grid) -> MapGrid:
-        """The map that has a pixel for each patch, around the patch's centre.
+        """The grid of a map with a pixel at the centre of each patch.
 
         Args:
-            grid: Of the product.
+            grid: Grid of the product.
         """
         rim = (PATCH_METRES - self.stride) / 2
         return MapGrid(
@@ -118,7 +118,7 @@ class PatchGrid:
         )
 
     def boxes(self, grid: Grid, row: int, columns: Sequence[int]) -> list[Box]:
-        """West, south, east and north of some patches of a row, in the product's CRS."""
+        """West, south, east and north of patches of a row, in the product's CRS."""
         north = grid.top - self.strip(row).row * FINEST_GSD
         wests = [grid.left + self.window.col * FINEST_GSD + c * self.stride for c in columns]
         return [(west, north - PATCH_METRES, west + PATCH_METRES, north) for west in wests]
@@ -127,13 +127,13 @@ class PatchGrid:
 def cut(
     planes: Planes, bands_in: Mapping[int, Sequence[str]], columns: Sequence[int], step: int
 ) -> Dn:
-    """Patches out of the pixels under their row.
+    """Cut patches from the pixels of their row.
 
     Args:
-        planes: The pixels.
-        bands_in: Band names for each GSD, as the network takes them.
-        columns: Which patches of the row.
-        step: From one to the next, in 10 m pixels.
+        planes: The pixels of the row.
+        bands_in: Input bands of the network for each GSD.
+        columns: Columns of the patches to cut.
+        step: 10 m pixels from one patch to the next.
     """
     found = {}
     for gsd, names in bands_in.items():
@@ -147,19 +147,19 @@ def cut(
 
 
 def data_share(dn: Dn) -> np.ndarray:
-    """The share of each patch on which every band has data; of several grids, the least."""
+    """Share of each patch in which every band has data; with several grids, the smallest."""
     shares = [(image != 0).all(axis=1).mean(axis=(1, 2)) for image in dn.values()]
     least: np.ndarray = np.min(shares, axis=0)
     return least
 
 
 def native_rows(product: Product, names: Sequence[str], patches: PatchGrid) -> Iterator[Planes]:
-    """Bands as they were measured.
+    """Read bands as measured, row by row of patches.
 
     Args:
         product: The product.
-        names: Of the bands.
-        patches: Whose rows.
+        names: Names of the bands.
+        patches: The patches.
 
     Raises:
         CorruptDataError: A file cannot be decoded.
@@ -171,12 +171,12 @@ def native_rows(product: Product, names: Sequence[str], patches: PatchGrid) -> I
 
 
 def tile_rows(tile: SharpenedTile, extent: Window, patches: PatchGrid) -> Iterator[Planes]:
-    """Bands of a tile that has been sharpened already.
+    """Read the bands of a sharpened tile, row by row of patches.
 
     Args:
         tile: The tile.
-        extent: Where it lies, in 10 m pixels of the product.
-        patches: Whose rows, inside the tile.
+        extent: Window of the tile, in 10 m pixels of the product.
+        patches: The patches, inside the tile.
 
     Raises:
         CorruptDataError: The file cannot be decoded.
@@ -184,7 +184,7 @@ def tile_rows(tile: SharpenedTile, extent: Window, patches: PatchGrid) -> Iterat
     first = patches.extent.col - extent.col
     with SharpenedRows(tile, first, first + patches.extent.width, PATCH_PIXELS) as reader:
         for row in range(patches.rows):
-            # The reader uses its memory again.
+            # The reader reuses its buffer.
             held = reader.read(patches.strip(row).row - extent.row).copy()
             yield dict(zip(BAND_NAMES, held, strict=True))
 
@@ -192,15 +192,15 @@ def tile_rows(tile: SharpenedTile, extent: Window, patches: PatchGrid) -> Iterat
 def sharpened_rows(
     product: Product, sharpener: Sharpener, patches: PatchGrid, tile: int = DEFAULT_TILE
 ) -> Iterator[Planes]:
-    """Bands sharpened on the way, rounded to DN as in a sharpened tile.
+    """Sharpen bands, rounded to DN as in a sharpened tile, row by row of patches.
 
-    What is held is a row of the sharpener's windows, and the rows above that later patches need:
-    400 MB for the twelve bands of a full tile.
+    Memory holds a row of the sharpener's windows and the rows above it that later patches need: 400
+    MB for the twelve bands of a full tile.
 
     Args:
         product: The product.
-        sharpener: Makes the bands.
-        patches: Whose rows.
+        sharpener: The sharpener.
+        patches: The patches.
         tile: See `sharpen_windows`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where the pixels of a land-cover map come from: the product, its sharpened tile, or both."""
+"""Choose the source of a map's pixels: the product, its sharpened tile, or sharpening models."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from decametre.superres.sharpening.sharpener import Sharpener
 log = logging.getLogger(__name__)
 
 READ_AHEAD = 2
-"""Rows of patches that are read but not yet classified."""
+"""Rows of patches that are read ahead of classification."""
 
 
 @dataclass(frozen=True)
 class PixelSource:
-    """The pixels that a network sees, row by row.
+    """The input pixels of a network, row by row.
 
     Attributes:
-        rows: From north to south, once.
-        bands_in: Band names for each GSD, as the network takes them.
-        offset: float32 DN to add, (bands,) for each GSD.
-        sharpened_by: Names and SHA-256 of what sharpened them; empty where nothing did.
+        rows: Rows of patches from north to south; can be read once.
+        bands_in: Input bands of the network for each GSD.
+        offset: float32 radiometric offset in DN, (bands,), for each GSD.
+        sharpened_by: Names and SHA-256 of the sharpening models; empty for bands as measured.
     """
 
     rows: Iterator[Planes]
@@ -59,26 +59,25 @@ def source_of(
     device: torch.device,
     precision: str,
 ) -> PixelSource:
-    """What a model needs of a product.
+    """Choose the source of the input pixels of a model.
 
     Args:
         product: The product.
-        card: Of the model.
-        patches: What is classified.
-        tile: The product sharpened already, or None; of no use to a model that sees bands as
-            measured, as is `sharpen_with`.
-        sharpen_with: Models that sharpen on the way; those of the card without.
-        device: Where they run.
-        precision: In which, see `choose_precision`.
+        card: Card of the model.
+        patches: The patches to classify.
+        tile: The product's sharpened tile, or None. Models for bands as measured ignore it.
+        sharpen_with: Models that sharpen if there is no tile; by default those that the card names.
+        device: Device of the sharpening models.
+        precision: Their precision, see `choose_precision`.
 
     Raises:
-        ModelError: It is not known, or not at hand, what sharpened the model's training images.
+        ModelError: The models that sharpened the training images are unknown or not available.
         GridError: The tile does not cover the patches.
         DecametreError: Product or tile cannot be used.
     """
     if not card.sharpened:
         check_scale(product, card.bands)
-        # A thread reads while the network works.
+        # A thread reads while the network computes.
         rows = read_ahead(lambda: native_rows(product, card.bands, patches), READ_AHEAD)
         return _source(product, card, rows, "")
     if tile is not None:
@@ -95,9 +94,9 @@ def source_of(
     models = sharpening_models(card, sharpen_with)
     sharpener = Sharpener(models, card.bands, device, choose_precision(precision, device))
     product.band_files(sharpener.inputs)
-    # This one has threads of its own.
+    # Sharpening has its own threads.
     rows = sharpened_rows(product, sharpener, patches)
-    return _source(product, card, rows, ", ".join(sorted(map(_known_as, models))))
+    return _source(product, card, rows, ", ".join(sorted(map(_identifier, models))))
 
 
 def _source(
@@ -111,25 +110,26 @@ def _source(
 
 
 def sharpening_models(card: LandCoverCard, given: Sequence[str]) -> list[Model]:
-    """The models that make what a land-cover network sees.
+    """The models that sharpen the input of a land-cover network.
 
     Args:
-        card: Of that network.
-        given: Names, families or folders; without, those that sharpened its training images.
+        card: Card of the network.
+        given: Names, families or folders; by default the models that sharpened its training images.
 
     Raises:
-        ModelError: The card does not name them, or they are not at hand.
-        UnknownNameError: There is no such model as given.
+        ModelError: The card does not name them, or they are not available.
+        UnknownNameError: A given model does not exist.
     """
     if given:
         models = models_for(card.bands, given)
-        _compare(card, ", ".join(map(_known_as, models)))
+        _compare(card, ", ".join(map(_identifier, models)))
         return models
     recorded = _entries(str(card.training.get("sharpened_by", "")))
     remedy = "name it with --sharpen-with NAME|FOLDER"
     if not recorded:
         raise ModelError(
-            f"model {card.name}: its card does not say what sharpened its training images; {remedy}"
+            f"model {card.name}: its card does not state which models sharpened its training "
+            f"images; {remedy}"
         )
     try:
         models = models_for(card.bands, [entry.split()[0] for entry in recorded])
@@ -138,7 +138,7 @@ def sharpening_models(card: LandCoverCard, given: Sequence[str]) -> list[Model]:
             f"model {card.name} was trained on images sharpened by {', '.join(recorded)}, which "
             f"does not come with decametre; {remedy}"
         ) from error
-    for entry in map(_known_as, models):
+    for entry in map(_identifier, models):
         if entry not in recorded:
             raise ModelError(
                 f"model {card.name} was trained on images sharpened by {', '.join(recorded)}, but "
@@ -148,7 +148,7 @@ def sharpening_models(card: LandCoverCard, given: Sequence[str]) -> list[Model]:
 
 
 def _compare(card: LandCoverCard, used: str) -> None:
-    """Warn where a network sees images that another model made than those it was trained on."""
+    """Warn if the input of a network is sharpened by other models than its training images."""
     recorded = _entries(str(card.training.get("sharpened_by", "")))
     other = [entry for entry in _entries(used) if entry not in recorded]
     if recorded and other:
@@ -160,11 +160,11 @@ def _compare(card: LandCoverCard, used: str) -> None:
         )
 
 
-def _known_as(model: Model) -> str:
-    """As `SharpenedTile.model` and stores of patches have it."""
+def _identifier(model: Model) -> str:
+    """Name and checksum, as in `SharpenedTile.model` and stores of patches."""
     return f"{model.card.name} sha256:{model.card.checksum}"
 
 
 def _entries(models: str) -> list[str]:
-    """The parts of such a text."""
+    """The identifiers in a text."""
     return [entry for entry in models.split(", ") if entry]

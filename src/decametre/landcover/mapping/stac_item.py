@@ -1,4 +1,4 @@
-"""The STAC item of a map of land cover, written last: where it stands, the map is complete."""
+"""The STAC item of a land-cover map, which is written last and marks the map as complete."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def land_cover_item(
     """Describe a map.
 
     Args:
-        product: What it was made from.
-        grid: Of the map.
-        output: Where the probabilities will stand.
-        probabilities: Finished.
-        classes: Finished.
+        product: The mapped product.
+        grid: Grid of the map.
+        output: Path of the probabilities.
+        probabilities: Their writer, after it has finished.
+        classes: The writer of the classes, after it has finished.
         features: File name of the patches as GeoJSON, or None.
-        about: What made the map: model, patches, thresholds.
-        settings: How it was made.
+        about: Model, patches and thresholds of the map.
+        settings: Settings of the run.
     """
     item = item_of(
         product,

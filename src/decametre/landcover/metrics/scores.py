@@ -1,10 +1,10 @@
-"""Scores of a multi-label classifier: each sample has any number of classes.
+"""Scores of a multi-label classifier, for samples with any number of classes.
 
-Definitions and conventions stand in docs/landcover.md. Everything here is a function of the
-samples, not of their order or of the processes that classified them: counts are integers, and what
-is not (average precision) is computed in one place from `merged` predictions. That is why
-torchmetrics judges our values in the tests only: it divides and sums in single precision, in an
-order that depends on the number of threads, and takes a class without positives as 0.
+docs/landcover.md states definitions and conventions. Scores depend on the samples alone, not on
+their order or on the processes that classified them: counts are integers, and average precision is
+computed in one place from merged predictions. torchmetrics serves as a reference in tests only: it
+divides and sums in single precision, in an order that depends on the number of threads, and counts
+a class without positives as 0.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ AVERAGES = ("micro", "macro", "weighted", "samples")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What a network says of some samples, beside the truth.
+    """Predicted scores of samples, with their true classes.
 
     Attributes:
-        places: (N,) int64: the samples' places in the whole data set, by which they are known.
+        indices: (N,) int64: indices of the samples in the data set.
         scores: (N, C) float32 in 0..1.
         truth: (N, C) uint8: 1 where the sample has the class.
 
@@ -35,13 +35,13 @@ class Predictions:
         EvaluationError: A score is not a number in 0..1.
     """
 
-    places: np.ndarray
+    indices: np.ndarray
     scores: np.ndarray
     truth: np.ndarray
 
     def __post_init__(self) -> None:
-        if not (len(self.places),) == self.places.shape == self.scores.shape[:1]:
-            raise ValueError(f"places {self.places.shape} for scores {self.scores.shape}")
+        if not (len(self.indices),) == self.indices.shape == self.scores.shape[:1]:
+            raise ValueError(f"indices {self.indices.shape} for scores {self.scores.shape}")
         if self.scores.ndim != 2 or self.scores.shape != self.truth.shape:
             raise ValueError(f"scores {self.scores.shape} for truth {self.truth.shape}")
         if self.scores.dtype != np.float32 or self.truth.dtype != np.uint8:
@@ -52,44 +52,44 @@ class Predictions:
         if len(wrong):
             sample, number = wrong[0]
             raise EvaluationError(
-                f"score {self.scores[sample, number]} of sample {self.places[sample]}, class "
+                f"score {self.scores[sample, number]} of sample {self.indices[sample]}, class "
                 f"{number}, is not in 0..1 ({len(wrong)} such scores); the network's weights or "
                 "its input hold values that are not finite"
             )
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
 
-def merged(parts: Sequence[Predictions], samples: int) -> Predictions:
-    """The predictions of all ranks as one, in the order of places.
+def merge_predictions(parts: Sequence[Predictions], samples: int) -> Predictions:
+    """Merge the predictions of all ranks, in the order of indices.
 
-    What ranks classified more than once, to fill a batch, counts once: as the first rank saw it.
+    Of samples that several ranks classified, to fill a batch, the first rank's prediction counts.
 
     Args:
-        parts: What `Ranks.gather` returns; any of them may be empty.
-        samples: How many there are in all.
+        parts: The result of `Ranks.gather`; parts may be empty.
+        samples: Number of samples in total.
     """
-    every = np.concatenate([part.places for part in parts])
+    every = np.concatenate([part.indices for part in parts])
     truth = np.concatenate([part.truth for part in parts])
-    places, first, same = np.unique(every, return_index=True, return_inverse=True)
-    if len(places) != samples:
-        raise ValueError(f"{len(places)} of {samples} samples were classified")
+    indices, first, same = np.unique(every, return_index=True, return_inverse=True)
+    if len(indices) != samples:
+        raise ValueError(f"{len(indices)} of {samples} samples were classified")
     if not np.array_equal(truth, truth[first][same]):
-        raise ValueError("samples of one place have different truths")
+        raise ValueError("a sample has different true classes in two parts")
     scores = np.concatenate([part.scores for part in parts])
-    return Predictions(places, scores[first], truth[first])
+    return Predictions(indices, scores[first], truth[first])
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What precision, recall and F1 are made of. Integers: they add up exactly in any order.
+    """Counts from which precision, recall and F1 follow; integers, which add up in any order.
 
     Attributes:
         true_positives: (C,) int64: samples that have the class and for which it was predicted.
         false_positives: (C,) int64: samples for which it was predicted in error.
-        false_negatives: (C,) int64: samples that have it, and it was not predicted.
-        per_sample: How many samples have how many (classes, predicted classes, right ones).
+        false_negatives: (C,) int64: samples that have the class, and it was not predicted.
+        per_sample: Number of samples by (classes, predicted classes, correct classes).
     """
 
     true_positives: np.ndarray
@@ -107,12 +107,12 @@ class Counts:
 
     @property
     def samples(self) -> int:
-        """How many were counted."""
+        """Number of samples."""
         return self.per_sample.total()
 
     @property
     def unlabelled(self) -> int:
-        """Samples that have no class at all."""
+        """Number of samples without any class."""
         return sum(number for key, number in self.per_sample.items() if key[0] == 0)
 
     @property
@@ -133,12 +133,12 @@ class Counts:
 
 @dataclass(frozen=True)
 class Rates:
-    """NaN where undefined.
+    """Rates of a class, or their averages; NaN if undefined.
 
     Attributes:
-        precision: Share of what was predicted that is right.
-        recall: Share of what is there that was predicted.
-        f1: Their harmonic mean; of averages, the average of such means.
+        precision: Share of the predictions that are correct.
+        recall: Share of the true classes that were predicted.
+        f1: Harmonic mean of both; of averages, the average of such means.
         average_precision: Mean precision over all thresholds, weighted by the recall gained.
     """
 
@@ -150,13 +150,13 @@ class Rates:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class.
+    """Scores of one class.
 
     Attributes:
-        support: Samples that have it.
-        predicted: Samples for which it was predicted.
-        threshold: The least score for which it is.
-        rates: All NaN without support.
+        support: Number of samples that have the class.
+        predicted: Number of samples for which it was predicted.
+        threshold: Least score for which it is predicted.
+        rates: Its rates; all NaN without support.
     """
 
     support: int
@@ -167,13 +167,13 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """A classifier on a set of samples.
+    """Scores of a classifier on a set of samples.
 
     Attributes:
-        samples: How many.
-        unlabelled: Those without any class, which the averages over samples leave out.
-        classes: In the order of the scores' columns.
-        averages: For each of `AVERAGES`. There is no average precision of samples.
+        samples: Number of samples.
+        unlabelled: Number of samples without any class, which averages over samples exclude.
+        classes: Scores of each class, in the order of columns.
+        averages: Rates for each of `AVERAGES`. `samples` has no average precision.
     """
 
     samples: int
@@ -183,32 +183,32 @@ class Scores:
 
     @property
     def support(self) -> tuple[int, ...]:
-        """Samples of each class."""
+        """Number of samples of each class."""
         return tuple(one.support for one in self.classes)
 
     @property
     def without_support(self) -> tuple[int, ...]:
-        """Classes that no sample has, which the averages over classes leave out."""
+        """Classes that no sample has, which averages over classes exclude."""
         return tuple(at for at, one in enumerate(self.classes) if not one.support)
 
     @property
     def never_predicted(self) -> tuple[int, ...]:
-        """Classes that are there and were never predicted, whose precision counts as 0."""
+        """Classes with support that were never predicted, whose precision counts as 0."""
         return tuple(at for at, one in enumerate(self.classes) if one.support and not one.predicted)
 
 
 def positives(predictions: Predictions, thresholds: Sequence[float]) -> np.ndarray:
-    """(N, C) bool: the classes that are predicted, whose score is at least the threshold."""
-    # In double precision, so that a threshold between two scores stays between them.
+    """(N, C) bool: the predicted classes, whose score is at least the threshold."""
+    # In double precision, so that a threshold between two scores remains between them.
     return predictions.scores >= np.asarray(thresholds, np.float64)
 
 
 def count(predictions: Predictions, thresholds: Sequence[float]) -> Counts:
-    """Count what is right and wrong.
+    """Count correct and wrong predictions.
 
     Args:
-        predictions: Of any samples, or none.
-        thresholds: One a class.
+        predictions: Predictions of any samples; may be empty.
+        thresholds: One threshold per class.
     """
     truth, predicted = predictions.truth.astype(bool), positives(predictions, thresholds)
     hits = truth & predicted
@@ -223,11 +223,11 @@ def count(predictions: Predictions, thresholds: Sequence[float]) -> Counts:
 
 
 def score(predictions: Predictions, thresholds: Sequence[float]) -> Scores:
-    """All scores.
+    """Compute all scores.
 
     Args:
-        predictions: Of all samples.
-        thresholds: One a class.
+        predictions: Predictions of all samples.
+        thresholds: One threshold per class.
 
     Raises:
         EvaluationError: No sample has any class.
@@ -270,7 +270,7 @@ def score(predictions: Predictions, thresholds: Sequence[float]) -> Scores:
 
 
 def f1(counts: Counts) -> Mapping[str, float]:
-    """Micro and macro F1 of counts alone, as `score` has them: cheap enough for any validation."""
+    """Micro and macro F1 as in `score`, from counts alone: cheap enough for every validation."""
     support, predicted, hits = counts.support, counts.predicted, counts.true_positives
     return {
         "micro": float(_rates(support.sum(), predicted.sum(), hits.sum())[2]),
@@ -281,8 +281,8 @@ def f1(counts: Counts) -> Mapping[str, float]:
 def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     """Mean of the precision at each score, weighted by the recall that it adds.
 
-    The sum over distinct scores, without interpolation, so that ties cannot be put in a favourable
-    order (`average_precision_score` of scikit-learn).
+    The sum is over distinct scores, without interpolation, as in `average_precision_score` of
+    scikit-learn, so that the order of ties does not matter.
 
     Args:
         scores: (N,).
@@ -298,15 +298,15 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def curve(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What would be predicted with each distinct score as the threshold.
+    """Count predictions with each distinct score as the threshold.
 
     Args:
         scores: (N,).
         truth: (N,) of 0 and 1.
 
     Returns:
-        (M,) each: the distinct scores from the greatest down, how many are at least as great, and
-        how many of those are positive.
+        (M,) each: the distinct scores in descending order, the number of scores at least as great,
+        and how many of those are positive.
     """
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]
@@ -315,14 +315,14 @@ def curve(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _rates(support: np.ndarray, predicted: np.ndarray, hits: np.ndarray) -> np.ndarray:
-    """(3, ...): precision, recall and F1; NaN without support, 0 where nothing was predicted."""
-    # Where support is 0, what is put for it does not matter.
+    """(3, ...): precision, recall and F1; NaN without support, 0 if nothing was predicted."""
+    # Results for classes without support are discarded.
     there = np.maximum(support, 1)
     found = (hits / np.maximum(predicted, 1), hits / there, 2 * hits / (there + predicted))
     return np.where(support > 0, np.stack(found), math.nan)
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> float:
-    """The mean of what has weight, rounded once."""
+    """Mean over values with a weight, rounded only once."""
     known = weights > 0
     return math.fsum((values * weights)[known]) / int(weights.sum())

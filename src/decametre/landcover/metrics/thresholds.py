@@ -1,7 +1,7 @@
-"""From which score on a class is predicted: fixed, or chosen on a validation split.
+"""Thresholds of scores from which on classes are predicted: fixed, or tuned on a validation split.
 
-Thresholds belong to a model and are stored with it by the names of the classes, so that a wrong
-order of classes cannot pass.
+Thresholds are stored in a model's card by class name, so that another order of classes cannot be
+mistaken for the model's.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from decametre.errors import ModelError, UnknownNameError
 from decametre.landcover.metrics.scores import Predictions, curve
 
 DEFAULT = 0.5
-"""Where the network itself would say yes rather than no."""
+"""The threshold by default: a probability of one half."""
 
 FIXED, GLOBAL, PER_CLASS = RULES = ("fixed", "global", "per_class")
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """One a class. A score of at least that much is a yes.
+    """One threshold per class: a class is predicted if its score is at least the threshold.
 
     Attributes:
-        rule: `fixed`; `global`, all alike; or `per_class`. The latter two were tuned.
-        values: In the order of classes.
+        rule: `fixed`; `global`: tuned, one for all classes; `per_class`: tuned for each.
+        values: The thresholds, in the order of classes.
         untuned: Classes without a positive sample to tune on, which have `DEFAULT`.
     """
 
@@ -38,15 +38,15 @@ class Thresholds:
 
 
 def fixed(classes: int, value: float = DEFAULT) -> Thresholds:
-    """The same threshold for all classes, whatever the data."""
+    """The same threshold for all classes, independent of data."""
     return Thresholds(FIXED, (value,) * classes)
 
 
 def tuned(predictions: Predictions, rule: str) -> Thresholds:
-    """The thresholds that do best on a validation split, never on what is then to be scored.
+    """Tune thresholds on a validation split, which must not be the one that is scored.
 
     Args:
-        predictions: Of the split.
+        predictions: Predictions of the split.
         rule: `global`: one threshold, for the greatest micro F1. `per_class`: for the greatest F1
             of each class, and so the greatest macro F1.
 
@@ -70,9 +70,9 @@ def tuned(predictions: Predictions, rule: str) -> Thresholds:
 def best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
     """The threshold of the greatest F1.
 
-    It lies midway between two neighbouring scores (below the least score, between that and 0):
-    small differences between devices then move no sample across it. Of thresholds that are
-    equally good, it is the one nearest to 0.5.
+    It lies midway between two neighbouring scores, or between the least score and 0, so that small
+    differences between devices move no sample across it. Of equally good thresholds, the one
+    nearest to 0.5 is chosen.
 
     Args:
         scores: (N,) float32 in 0..1. Samples of equal score are predicted together or not at all.
@@ -92,7 +92,7 @@ def best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def record(thresholds: Thresholds, class_names: Sequence[str]) -> dict[str, Any]:
-    """Plain values for a model's card."""
+    """The thresholds as plain values for a model's card."""
     return {
         "rule": thresholds.rule,
         "values": dict(zip(class_names, thresholds.values, strict=True)),
@@ -101,15 +101,15 @@ def record(thresholds: Thresholds, class_names: Sequence[str]) -> dict[str, Any]
 
 
 def from_record(found: Any, class_names: Sequence[str], source: str) -> Thresholds:
-    """Read what `record` made.
+    """Read thresholds that `record` wrote.
 
     Args:
-        found: Out of a card.
+        found: The value in a card.
         class_names: The model's classes, in its order.
-        source: What to name in errors.
+        source: Source of the value, for messages.
 
     Raises:
-        ModelError: It is something else, or of other classes.
+        ModelError: The value is invalid, or of other classes.
     """
     values = found.get("values") if isinstance(found, Mapping) else None
     if not isinstance(values, Mapping) or found.get("rule") not in RULES:
@@ -120,7 +120,7 @@ def from_record(found: Any, class_names: Sequence[str], source: str) -> Threshol
     named = {*values, *(untuned if isinstance(untuned, list) else [untuned])}
     if odd := sorted({*class_names} ^ {*values} | named - {*class_names}, key=str):
         raise ModelError(
-            f"{source}: thresholds are not of the model's classes, '{odd[0]}' is in one only"
+            f"{source}: thresholds are not of the model's classes: '{odd[0]}' is in one only"
         )
     for name, value in values.items():
         if not isinstance(value, int | float) or not 0 <= value <= 1:

@@ -1,1 +1,1 @@
-"""Land-cover networks, their cards, and how they classify patches."""
+"""Land-cover networks, their cards, and the classification of patches."""

@@ -1,4 +1,4 @@
-"""From the pixels of patches to the probabilities of their classes."""
+"""Classify patches: from pixels to probabilities of classes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from decametre.landcover.patches.images import Dn, Images, Offset, read_images
 from decametre.landcover.patches.store import PatchStore
 from decametre.superres.sharpening.pipeline import read_ahead
 
-AT_ONCE = 64
-"""Patches of one forward pass. The last digits of a probability depend on it."""
+BATCH = 64
+"""Patches per forward pass, on which the last digits of a probability depend."""
 
 READ_AHEAD = 2
-"""Batches that are read but not yet classified."""
+"""Batches that are read ahead of classification."""
 
 
 def reflectance(dn: Tensor, offset: Tensor) -> Tensor:
-    """What a land-cover network sees, in training as ever after.
+    """Convert DN to the input of a land-cover network, in training and inference alike.
 
-    A pixel without data shows the mean of what the band has in its patch: zeros would be edges of
-    the darkest ground. A band without any data is 0.
+    A pixel without data gets the mean of its band in the patch, since zeros would look like the
+    darkest ground. A band without any data is 0.
 
     Args:
         dn: (patches, bands, rows, columns), as floating-point numbers; 0 is nodata.
-        offset: DN to add, (patches, bands).
+        offset: Radiometric offset in DN, (patches, bands).
+
+    Returns:
+        Reflectance, (patches, bands, rows, columns).
     """
     measured = dn > 0
     number = measured.sum((2, 3))
-    # DN are whole numbers, so the sum is exact: the same in any company, on any device.
+    # Sums of integers are exact: the same in any batch and on any device.
     mean = (dn.sum((2, 3), dtype=torch.float64) / number.clamp(min=1)).to(dn.dtype)
     gap = torch.where(number > 0, mean, -offset)
     return (torch.where(measured, dn, gap[:, :, None, None]) + offset[:, :, None, None]) / 10000
@@ -42,13 +45,13 @@ def reflectance(dn: Tensor, offset: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def probabilities(network: nn.Module, dn: Dn, offset: Offset, device: torch.device) -> np.ndarray:
-    """Classify the patches of a batch, in float32 whatever the training's precision.
+    """Classify a batch of patches, always in float32.
 
     Args:
-        network: In evaluation mode, on the device.
+        network: A network in evaluation mode, on the device.
         dn: See `Dn`.
         offset: See `Offset`.
-        device: Where the network is.
+        device: The device.
 
     Returns:
         float32, (patches, classes).
@@ -66,54 +69,57 @@ def probabilities(network: nn.Module, dn: Dn, offset: Offset, device: torch.devi
 
 
 def thresholds_of(card: LandCoverCard) -> Thresholds:
-    """From which probability on a model's classes are there: by its card, or from 0.5 on.
+    """The thresholds in a model's card, or 0.5 for all classes.
 
     Raises:
-        ModelError: What the card says of it makes no sense.
+        ModelError: The thresholds in the card are invalid.
     """
     if not card.thresholds:
         return fixed(len(card.classes))
     return from_record(card.thresholds, card.classes, f"model {card.name}")
 
 
-def shard_for_rank(places: np.ndarray, rank: int, size: int) -> np.ndarray:
-    """A rank's share of some patches.
+def shard_for_rank(indices: np.ndarray, rank: int, size: int) -> np.ndarray:
+    """Select a rank's share of patches.
 
-    Whole batches are dealt: a patch stands in the same company, and gets the same bits, however
-    many ranks there are.
+    Complete batches are assigned to ranks, so that a patch is always classified in the same batch
+    and gets the same bits with any number of ranks.
     """
-    batches = [places[at : at + AT_ONCE] for at in range(0, len(places), AT_ONCE)]
-    return np.concatenate([places[:0], *batches[rank::size]])
+    batches = [indices[at : at + BATCH] for at in range(0, len(indices), BATCH)]
+    return np.concatenate([indices[:0], *batches[rank::size]])
 
 
-def predicted(
+def predict_patches(
     network: nn.Module,
     store: PatchStore,
-    places: np.ndarray,
+    indices: np.ndarray,
     images: Sequence[Images],
     device: torch.device,
     done: Callable[[int], None] = lambda count: None,
 ) -> Predictions:
-    """Probabilities of the classes of stored patches, beside the truth.
+    """Classify stored patches.
 
     Args:
-        network: In evaluation mode, on the device.
+        network: A network in evaluation mode, on the device.
         store: The patches.
-        places: Of those to classify; there may be none.
-        images: What the network sees.
-        device: Where the network is.
+        indices: Indices of the patches to classify; may be empty.
+        images: Input images of the network.
+        device: The device.
         done: Called with the number of patches classified so far.
+
+    Returns:
+        Probabilities and true classes.
     """
 
     def batches() -> Iterator[tuple[Dn, Offset]]:
-        for begin in range(0, len(places), AT_ONCE):
-            yield read_images(store, places[begin : begin + AT_ONCE], images)
+        for begin in range(0, len(indices), BATCH):
+            yield read_images(store, indices[begin : begin + BATCH], images)
 
-    scores = np.empty((len(places), len(store.class_names)), np.float32)
+    scores = np.empty((len(indices), len(store.class_names)), np.float32)
     at = 0
     for dn, offset in read_ahead(batches, READ_AHEAD):
         found = probabilities(network, dn, offset, device)
         scores[at : at + len(found)] = found
         at += len(found)
         done(at)
-    return Predictions(places.astype(np.int64), scores, store.labels[places])
+    return Predictions(indices.astype(np.int64), scores, store.labels[indices])

@@ -1,4 +1,4 @@
-"""The network that names the land cover of a patch: a backbone of timm on bands brought to 10 m."""
+"""The land-cover network: a backbone of timm on bands resampled to 10 m."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from decametre.training.batch_norm import replace_norms
 
 
 class LandCoverNetwork(nn.Module):
-    """Bands on their native grids in, one logit a class out.
+    """Compute a logit per class from bands on their native grids.
 
     Args:
-        backbone: Name of a network of timm.
-        bands_in: Band names for each GSD in metres, in the order of the images' channels. Coarser
-            ones than 10 m are up-sampled bilinearly.
-        classes: How many.
+        backbone: Name of a network in timm.
+        bands_in: Band names for each GSD in metres, in the order of the images' channels. Bands
+            coarser than 10 m are up-sampled bilinearly.
+        classes: Number of classes.
         config: Arguments of `timm.create_model`.
-        norm: See `normalization.with_norm`.
+        norm: See `with_norm`.
 
     Attributes:
-        features: What the last layer sees, and dropout drops: so many numbers a patch.
-        mean: Reflectance, (bands,); the network sees it as 0.
-        deviation: Standard deviation of reflectance, (bands,); the network sees it as 1.
+        features: Number of features per patch, the input of the last layer, to which dropout
+            applies.
+        mean: Mean reflectance that is subtracted, (bands,).
+        deviation: Standard deviation of reflectance that is divided by, (bands,).
 
     Raises:
-        ModelError: timm has no such backbone, or cannot build it so.
+        ModelError: timm has no such backbone, or cannot build it with these arguments.
     """
 
     mean: Tensor
@@ -47,11 +48,11 @@ class LandCoverNetwork(nn.Module):
         norm: Norm = "merged",
     ) -> None:
         super().__init__()
-        from timm import create_model  # with torchvision, seconds to import
+        from timm import create_model  # imports torchvision, which takes seconds
 
         self.bands_in = {gsd: tuple(names) for gsd, names in bands_in.items()}
         given = [name for names in self.bands_in.values() for name in names]
-        # Channels go by wavelength, whatever grids they come from.
+        # Channels are ordered by wavelength, across grids.
         self.order = sorted(range(len(given)), key=lambda at: BAND_NAMES.index(given[at]))
         try:
             body = create_model(
@@ -73,8 +74,8 @@ class LandCoverNetwork(nn.Module):
 
         Args:
             images: Reflectance, (patches, bands, rows, columns) for each GSD.
-            kept: (patches, features): factors of the features, 0 where dropout leaves one out.
-                Drawn outside: it must not depend on which patches are computed together.
+            kept: (patches, features): factors of the features, 0 where dropout removes one. They
+                are drawn by the caller, since they must not depend on the composition of a batch.
         """
         edge = max(image.shape[-1] * gsd for gsd, image in images.items()) // FINEST_GSD
         fine = [

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from decametre.errors import ModelError, TrainingError
-from decametre.landcover.metrics.scores import count, f1, merged
+from decametre.landcover.metrics.scores import count, f1, merge_predictions
 from decametre.landcover.metrics.thresholds import fixed
 from decametre.landcover.models.card import (
     LandCoverCard,
@@ -23,7 +23,7 @@ from decametre.landcover.models.card import (
     load_land_cover,
     save_land_cover,
 )
-from decametre.landcover.models.classifier import AT_ONCE, predicted, shard_for_rank
+from decametre.landcover.models.classifier import BATCH, predict_patches, shard_for_rank
 from decametre.landcover.patches.images import Images, bands_of, chosen_images
 from decametre.landcover.patches.store import PatchStore
 from decametre.landcover.training.loss import FOCAL_PARAMETERS, class_weights, loss_sum
@@ -170,14 +170,14 @@ class LandCover:
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
         """1 - micro F1 of the validation patches, each of which is classified by one rank."""
-        mine = predicted(
+        mine = predict_patches(
             network,
             self.held_out,
             shard_for_rank(self.held_places, ranks.rank, ranks.size),
             self.images,
             self.device,
         )
-        predictions = merged(ranks.gather(mine), len(self.held_places))
+        predictions = merge_predictions(ranks.gather(mine), len(self.held_places))
         found = f1(count(predictions, fixed(len(self.card.classes)).values))
         record = {f"{average}_f1": round(value, 5) for average, value in found.items()}
         return Validation(1 - found["micro"], record, None)
@@ -277,8 +277,8 @@ def band_statistics(
     ]
     bands = sum(len(image.channels) for image in images)
     number, total, squares = (torch.zeros(bands, dtype=torch.float64) for _ in range(3))
-    for begin in range(0, len(chosen), AT_ONCE):
-        batch = read_batch(store, chosen[begin : begin + AT_ONCE], images)
+    for begin in range(0, len(chosen), BATCH):
+        batch = read_batch(store, chosen[begin : begin + BATCH], images)
         found = batch.images(torch.device("cpu"), torch.float64)
         at = 0
         for image in images:

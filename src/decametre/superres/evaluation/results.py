@@ -1,4 +1,4 @@
-"""What an evaluation found, and the means that tables and figures show."""
+"""Results of an evaluation, and the means that tables and figures show."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from decametre.superres.evaluation.metrics import METRICS, Scores
 
 BICUBIC = "bicubic"
-"""The label of the baseline, which every evaluation has."""
+"""Label of the baseline, which every evaluation includes."""
 
 RESIDUAL = "consistency_residual"
 DETAIL = "detail_correlation"
-"""How records name the indices without truth."""
+"""Names of the indices that need no truth."""
 
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """What was compared.
+    """A compared method.
 
     Attributes:
-        label: Its name in all tables: a model's name, or the folder as the user named it.
-        model: The card's name.
-        bands: The bands that it makes, by wavelength.
+        label: Its name in all tables: a model's name, or the folder as given by the user.
+        model: Name in its card.
+        bands: Its output bands, by wavelength.
         checksum: SHA-256 of its weights; empty for bicubic.
     """
 
@@ -38,9 +38,9 @@ class SceneScores:
     """All scores on one scene.
 
     Attributes:
-        scene: Its name, unique in the evaluation.
-        pixels: Number of scored pixels for each band; the same for every method.
-        scores: For each method's label.
+        scene: Name of the scene, unique in the evaluation.
+        pixels: Number of scored pixels for each band, equal for all methods.
+        scores: Scores by the method's label.
     """
 
     scene: str
@@ -50,13 +50,12 @@ class SceneScores:
 
 @dataclass(frozen=True)
 class FullScaleScores:
-    """Indices without truth, of one scene at 10 m.
+    """Indices that need no truth, of one scene at 10 m.
 
     Attributes:
-        scene: Its name.
-        guides: For each sharpened band the 10 m band whose detail is most like its own as
-            measured.
-        measured: The correlation of their detail as measured, on the band's own grid.
+        scene: Name of the scene.
+        guides: For each sharpened band, the 10 m band with the most similar detail as measured.
+        measured: Correlation of their detail as measured, on the band's own grid.
         residual: For each method and band, the consistency residual relative to the band's mean.
         detail: For each method and band, the correlation of 10 m detail with the guide's.
     """
@@ -70,17 +69,17 @@ class FullScaleScores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Several methods on several scenes.
+    """Scores of several methods on several scenes.
 
     Attributes:
-        command: The command line that makes it again.
+        command: The command line that repeats the evaluation.
         scale: 2 for the 20 m bands, 6 for the 60 m bands.
         kernel: Degradation kernel.
-        bands: The bands that are scored.
-        methods: Bicubic first.
-        scenes: The scenes that could be scored.
-        skipped: For each other scene, why it could not be.
-        full_scale: Indices without truth, where they were asked for.
+        bands: The scored bands.
+        methods: The methods, bicubic first.
+        scenes: The scored scenes.
+        skipped: For each scene that could not be scored, the reason.
+        full_scale: Indices that need no truth, if requested.
     """
 
     command: str
@@ -93,15 +92,15 @@ class Evaluation:
     full_scale: tuple[FullScaleScores, ...] = ()
 
     def scene_mean(self, scene: SceneScores, label: str, metric: str) -> float:
-        """A scene's score: the mean over bands."""
+        """A scene's score, averaged over bands."""
         return mean(scene.scores[label][metric].values())
 
     def mean(self, label: str, metric: str) -> float:
-        """The mean over scenes of the mean over bands."""
+        """The score, averaged over bands and then over scenes."""
         return mean(self.scene_mean(scene, label, metric) for scene in self.scenes)
 
     def band_mean(self, label: str, metric: str, band: str) -> float:
-        """One band's mean over scenes; NaN where the method does not make the band."""
+        """A band's score, averaged over scenes; NaN if the method does not output the band."""
         return mean(s.scores[label][metric].get(band, math.nan) for s in self.scenes)
 
     def ratio(self, label: str, scenes: Sequence[SceneScores] | None = None) -> float:
@@ -112,7 +111,7 @@ class Evaluation:
             scenes: All by default.
 
         Returns:
-            Over the bands that the method makes; NaN where bicubic is exact.
+            The ratio over the method's output bands; NaN if bicubic is exact.
         """
         found = baseline = 0.0
         for scene in self.scenes if scenes is None else scenes:
@@ -139,6 +138,6 @@ class Evaluation:
 
 
 def mean(values: Iterable[float]) -> float:
-    """The mean of what is not NaN; NaN where nothing is left."""
+    """Mean of the values that are not NaN; NaN if there is none."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
