@@ -331,7 +331,7 @@ def test_a_map_that_no_product_could_have_is_refused_at_once(model, folder):
         check(encoding="x")
     with pytest.raises(ModelError, match="leave out what sharpens"):
         check(sharpen_with=("bicubic",))
-    with pytest.raises(ModelError, match="does not say what sharpened"):
+    with pytest.raises(ModelError, match="does not state which models sharpened"):
         check(tiny_model(folder / "sharpened_by_nobody", bands_in=SHARPENED))
 
 

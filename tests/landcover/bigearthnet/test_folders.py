@@ -102,7 +102,7 @@ def band(folder, name):
 
 def test_a_missing_band(broken):
     band(broken, "B8A").unlink()
-    with pytest.raises(MissingBandError, match=r"B8A.tif: no such file; the patch lacks band B8A"):
+    with pytest.raises(MissingBandError, match=r"B8A.tif: no such file; the patch has no band B8A"):
         read(broken)
 
 

@@ -114,7 +114,7 @@ def test_the_published_table_of_snowy_patches_excludes_in_both_versions(tmp_path
 
 def test_all_left_out(tmp_path):
     (tmp_path / "all.csv").write_text("\n".join(V1_NAMES))
-    with pytest.raises(PatchError, match="all 2 patches are left out"):
+    with pytest.raises(PatchError, match="all 2 patches are excluded"):
         api.import_patches(DATA / "v1", tmp_path / "a.h5", exclude=[tmp_path / "all.csv"])
 
 

@@ -262,7 +262,7 @@ def test_a_run_that_fails_leaves_nothing(folder, model, sample_item, tmp_path):
         ({"sharpen_with": "bicubic"}, "trained on bands as measured"),
         ({"encoding": "percents"}, "did you mean percent"),
         ({"output": "x.png"}, "ends in .tif"),
-        ({"bands_in": SHARPENED}, "does not say what sharpened"),
+        ({"bands_in": SHARPENED}, "does not state which models sharpened"),
         ({"bands_in": SHARPENED, "sharpened_by": "mine sha256:00"}, "does not come with"),
         ({"bands_in": SHARPENED, "sharpened_by": "native_2x sha256:00"}, "but here is native_2x"),
     ],
