@@ -63,6 +63,11 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """`float32` for `torch.float32`."""
+    return str(precision).removeprefix("torch.")
+
+
 @functools.cache
 def bfloat16_gain() -> float:
     """How many times faster this processor does a typical convolution in bfloat16."""

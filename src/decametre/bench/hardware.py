@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from decametre.device import choose_devices, choose_precision
+from decametre.device import choose_devices, choose_precision, precision_name
 
 
 def cpu_name() -> str:
@@ -34,11 +34,6 @@ def describe_hardware(device: torch.device, precision: str, threads: int) -> str
     return ", ".join(parts)
 
 
-def dtype_name(dtype: torch.dtype) -> str:
-    """`float32` for `torch.float32`."""
-    return str(dtype).removeprefix("torch.")
-
-
 def resolve_precision(precision: str, device: str) -> str:
     """The precision that all processes of a measurement use.
 
@@ -46,4 +41,4 @@ def resolve_precision(precision: str, device: str) -> str:
         precision: See `decametre.device.choose_precision`.
         device: See `decametre.device.choose_devices`.
     """
-    return dtype_name(choose_precision(precision, choose_devices(device)[0]))
+    return precision_name(choose_precision(precision, choose_devices(device)[0]))

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import torch
 
-from decametre.bench.hardware import describe_hardware, dtype_name
+from decametre.bench.hardware import describe_hardware
 from decametre.bench.report_files import output_errors
 from decametre.bench.train import synchronize
-from decametre.device import choose_precision
+from decametre.device import choose_precision, precision_name
 from decametre.errors import OutputError, TrainingError
 from decametre.recipes.reading import AnyRecipe
 from decametre.recipes.tasks import build_task
@@ -221,7 +221,7 @@ def measure_here(
     """
     with join_ranks(info, device) as ranks:
         dtype = ranks.broadcast(choose_precision(precision, ranks.device))
-        mine = describe_hardware(ranks.device, dtype_name(dtype), torch.get_num_threads())
+        mine = describe_hardware(ranks.device, precision_name(dtype), torch.get_num_threads())
         hardware = " + ".join(sorted(set(ranks.gather(mine))))
         if ranks.is_first:
             check_comparable(folder, recipes, ranks.size, hardware)

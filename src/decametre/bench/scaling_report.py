@@ -18,6 +18,9 @@ SAMPLES = 100_000
 
 Scaling = Literal["weak", "strong"]
 
+KEYS = ("recipe", "scaling", "ranks", "batch")
+"""First columns of the tables."""
+
 SCALINGS: tuple[Scaling, ...] = ("weak", "strong")
 
 
@@ -129,13 +132,9 @@ class ScalingReport:
         )
 
     def _measured_table(self) -> list[str]:
-        head = ("recipe", "scaling", "ranks", "batch", "samples/s", "efficiency")
         rows = [
             (
-                p.recipe,
-                p.scaling,
-                str(p.ranks),
-                str(p.batch),
+                *_key(p),
                 f"{_short(p.rate)} ({_short(p.least)} to {_short(p.most)})",
                 f"{p.efficiency:.1%}",
                 f"{p.seconds:.0f} s",
@@ -143,23 +142,15 @@ class ScalingReport:
             for p in self.points
             if p.source == "measured"
         ]
-        return markdown_table((*head, f"{SAMPLES} samples"), rows)
+        return markdown_table((*KEYS, "samples/s", "efficiency", f"{SAMPLES} samples"), rows)
 
     def _model_table(self) -> list[str]:
-        head = ("recipe", "scaling", "ranks", "batch", "samples/s, model", "efficiency, model")
         rows = [
-            (
-                p.recipe,
-                p.scaling,
-                str(p.ranks),
-                str(p.batch),
-                _short(p.rate),
-                f"{p.efficiency:.1%}",
-            )
+            (*_key(p), _short(p.rate), f"{p.efficiency:.1%}")
             for p in self.points
             if p.source == "model"
         ]
-        return markdown_table(head, rows)
+        return markdown_table((*KEYS, "samples/s, model", "efficiency, model"), rows)
 
     def _published_table(self) -> list[str]:
         epochs = published_epochs(self.interconnect)
@@ -173,6 +164,10 @@ class ScalingReport:
             for gpus, seconds in PUBLISHED.items()
         ]
         return markdown_table(("GPUs", "published", "model", "error"), rows)
+
+
+def _key(point: ScalingPoint) -> tuple[str, ...]:
+    return point.recipe, point.scaling, str(point.ranks), str(point.batch)
 
 
 def _short(rate: float) -> str:

@@ -19,11 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from decametre.bench.hardware import dtype_name
 from decametre.bench.report_files import markdown_table
 from decametre.bench.synthetic_safe import make_safe
 from decametre.choices import DEFAULT_TILE, FULL_SIZE
-from decametre.device import choose_devices, choose_precision
+from decametre.device import choose_devices, choose_precision, precision_name
 from decametre.errors import DecametreError
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Window
@@ -141,7 +140,7 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TIL
         size=size,
         threads=torch.get_num_threads(),
         device=str(device),
-        precision=dtype_name(precision),
+        precision=precision_name(precision),
         tile=tile,
         whole=whole,
         peak_memory_gb=memory / 1e9,

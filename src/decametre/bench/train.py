@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from decametre.bench.hardware import dtype_name
 from decametre.bench.report_files import markdown_table
-from decametre.device import choose_devices, choose_precision
+from decametre.device import choose_devices, choose_precision, precision_name
 from decametre.recipes.reading import AnyRecipe
 from decametre.recipes.tasks import build_task
 from decametre.superres.degradation.degraded_scene import Pair
@@ -136,7 +135,7 @@ def run(
     return TrainReport(
         recipe=recipe.name,
         device=str(chosen),
-        precision=dtype_name(dtype),
+        precision=precision_name(dtype),
         threads=torch.get_num_threads(),
         workers=recipe.data.workers,
         batch=recipe.optimization.batch,

@@ -9,9 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
-from decametre.device import choose_precision
+from decametre.device import choose_precision, precision_name
 from decametre.errors import TrainingError
 from decametre.landcover.models.card import LandCoverCard
 from decametre.model_folder import CARD_NAME
@@ -153,11 +151,6 @@ def common_precision(ranks: Ranks) -> str:
     """bfloat16 if it is fast on the devices of all ranks, otherwise float32."""
     found = ranks.gather(precision_name(choose_precision("auto", ranks.device)))
     return "bfloat16" if set(found) == {"bfloat16"} else "float32"
-
-
-def precision_name(precision: torch.dtype) -> str:
-    """`float32` for `torch.float32`."""
-    return str(precision).removeprefix("torch.")
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from decametre.device import precision_name
 from decametre.errors import ModelError, TrainingError
 from decametre.landcover.metrics.scores import count, f1, merge_predictions
 from decametre.landcover.metrics.thresholds import fixed
@@ -117,7 +118,7 @@ class LandCover:
         self.steps = optimization.epochs * epochs.steps
         self.validate_every = recipe.validate_every * epochs.steps
         self.extra_inputs = {
-            "precision": str(precision).removeprefix("torch."),
+            "precision": precision_name(precision),
             "init": self._init_provenance(),
             # Names instead of paths, which differ between machines.
             "train": _describe_part(self.store, places),
