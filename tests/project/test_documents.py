@@ -18,3 +18,15 @@ def test_documents_name_files_that_exist():
         if not (ROOT / name).exists()
     }
     assert not missing
+
+
+def test_design_and_contributing_name_modules_that_exist():
+    """Such as `training/loop.py`, which is in the package, or `tests/test_layers.py`."""
+    text = (ROOT / "DESIGN.md").read_text() + (ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)`", text))
+    assert "tests/test_layers.py" in named
+    assert not {
+        name
+        for name in named
+        if not (ROOT / name).exists() and not (ROOT / "src/decametre" / name).exists()
+    }
