@@ -14,7 +14,7 @@ PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
     {"errors", "choices", "version"},
-    {"extras"},
+    {"extras", "files"},
     {"sentinel2", "device", "model_folder"},
     {"io", "training"},
     {"superres"},
@@ -31,6 +31,7 @@ FORBIDDEN = {
     "errors": {"torch", "rasterio"},
     "choices": {"torch", "rasterio"},
     "version": {"torch", "rasterio"},
+    "files": {"torch", "rasterio"},
     "sentinel2": {"torch"},
     "io": {"torch"},
     "training": {"rasterio", "decametre.sentinel2", "decametre.io"},

@@ -21,6 +21,10 @@ class NotAProductError(DecametreError):
     """The input is no Sentinel-2 product, or its metadata cannot be understood."""
 
 
+class DocumentError(NotAProductError):
+    """A JSON document, such as a STAC item, cannot be read or is not a JSON object."""
+
+
 class MissingBandError(DecametreError):
     """A band file that the job needs is not where the metadata says."""
 

@@ -17,7 +17,7 @@ from decametre.errors import (
     NotAProductError,
     RadiometryError,
 )
-from decametre.sentinel2 import hrefs, stac
+from decametre.sentinel2 import documents, hrefs, stac
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.raster import BandReader
@@ -408,18 +408,18 @@ def test_http_item_refused(tmp_path, status, word):
     with serve(tmp_path) as server:
         server.status = {"/item.json": status}
         message = fails(NotAProductError, f"{server.url}/item.json")
-    assert message.endswith(f"the server answered HTTP {status} {word}")
+    assert message.endswith(f"the server answered HTTP {status} {word} refused")
 
 
 def test_http_no_server():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         source = f"http://127.0.0.1:{unused.getsockname()[1]}/item.json"
-        assert "cannot be read (" in fails(NotAProductError, source)
+        assert "cannot be reached ([Errno 111]" in fails(NotAProductError, source)
 
 
 def test_http_silent_server(monkeypatch):
-    monkeypatch.setattr(stac, "HTTP_TIMEOUT", 0.2)
+    monkeypatch.setattr(documents, "TIMEOUT", (1.0, 0.1))
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -513,7 +513,7 @@ def test_neither_s3_nor_its_alternate(tmp_path):
         ("", "not JSON"),
         ("\x00\xff", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("[1, 2]", "not a STAC item (its type is list"),
+        ("[1, 2]", "JSON, but no object (list)"),
         ('{"type": "Catalog", "id": "x"}', "not a STAC item (its type is Catalog"),
         ('{"type": "FeatureCollection", "features": []}', "(its type is FeatureCollection"),
         ('{"type": "Feature"}', "not a STAC item ("),

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
-from decametre.errors import BusyError, OutputError
+from decametre.errors import OutputError
+from decametre.files import check_parent, locked
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +42,10 @@ class Staging:
     ) -> None:
         self.output, self.companions = output, companions
         self.folder = output.parent / f".{output.name}.partial"
-        self._lock: IO[str] | None = None
+        self._lock = ExitStack()
         if output.is_dir():
             raise OutputError(f"{output} is a folder; give a file name such as {output}/sharp.tif")
-        if not output.parent.is_dir():
-            raise OutputError(f"{output}: folder {output.parent} does not exist; make it first")
-        if not os.access(output.parent, os.W_OK):
-            raise OutputError(f"{output}: folder {output.parent} is not writable")
+        check_parent(output, writable=True)
         for path in (output, *(output.parent / name for name in companions)):
             if path.is_dir():
                 raise OutputError(f"{path} is a folder, and a file of that name is to be written")
@@ -61,20 +57,9 @@ class Staging:
         leftover = self.folder.exists()
         try:
             self.folder.mkdir(exist_ok=True)
-            self._lock = (self.folder / LOCK_NAME).open("w")
         except OSError as error:
-            raise OutputError(f"{self.output}: cannot write there ({error.strerror})") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.close()
-            raise BusyError(f"{self.output}: another run is writing it; wait for it") from error
-        except OSError as error:
-            self._lock.close()
-            raise OutputError(
-                f"{self.output}: its file system has no locks ({error.strerror}); write elsewhere, "
-                "or have it mounted with them"
-            ) from error
+            raise OutputError(f"{self.output}: cannot be written ({error.strerror})") from error
+        self._lock.enter_context(locked(self.folder / LOCK_NAME, self.output))
         if leftover:
             log.warning(
                 "an earlier run for %s was killed before it ended; its partial files are removed",
@@ -114,8 +99,7 @@ class Staging:
         trace: TracebackType | None,
     ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
+        self._lock.close()
         with suppress(OSError):  # NFS keeps a file that is open, and so the folder until now
             self.folder.rmdir()
         if isinstance(error, OSError):

@@ -16,21 +16,19 @@ what, stands in `Product.offset_reason`.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import pystac
 
 from decametre.errors import CorruptDataError, MissingBandError, NotAProductError, RadiometryError
 from decametre.sentinel2.bands import ALL_BANDS
-from decametre.sentinel2.hrefs import gdal_path, is_web, local_path, resolve_href
+from decametre.sentinel2.documents import read_document
+from decametre.sentinel2.hrefs import gdal_path, resolve_href
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.raster import BandGrid, common_grid, read_grid
 from decametre.sentinel2.stac_metadata import (
@@ -49,9 +47,6 @@ NO_ACCESS = re.compile(
     r"HTTP response code|CURL error|AWS|does not exist|denied|signature", re.IGNORECASE
 )
 """What GDAL, or the server through it, says of a remote file that is not there or not for us."""
-
-HTTP_TIMEOUT = 60
-"""Seconds without an answer after which a server counts as out of reach."""
 
 MAX_ITEM_BYTES = 32 << 20
 """The largest item that is read; real ones have a tenth of a megabyte."""
@@ -121,8 +116,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
 def read_item(source: str) -> pystac.Item:
     """Read a STAC item, of any version that pystac understands.
 
-    The text is fetched here, not by `pystac.Item.from_file`, which waits for a silent server
-    forever and cuts paths at `#`.
+    `pystac.Item.from_file` is not used: it has no timeout, and cuts paths at `#`.
 
     Args:
         source: Path or URL.
@@ -130,11 +124,8 @@ def read_item(source: str) -> pystac.Item:
     Raises:
         NotAProductError: Out of reach, no JSON, or no STAC item.
     """
-    try:
-        document = json.loads(_read(source))
-    except (ValueError, RecursionError) as error:
-        raise NotAProductError(f"{source}: not JSON, so no STAC item ({error})") from error
-    kind = document.get("type") if isinstance(document, dict) else type(document).__name__
+    document = read_document(source, max_bytes=MAX_ITEM_BYTES)
+    kind = document.get("type")
     if kind != "Feature":
         raise NotAProductError(
             f"{source}: JSON, but not a STAC item (its type is {kind}, expected Feature); "
@@ -146,25 +137,6 @@ def read_item(source: str) -> pystac.Item:
         raise NotAProductError(
             f"{source}: not a STAC item ({type(error).__name__}: {error})"
         ) from error
-
-
-def _read(source: str) -> bytes:
-    try:
-        if not is_web(source):
-            return Path(local_path(source)).read_bytes()
-        request = Request(source, headers={"User-Agent": "decametre"})
-        with urlopen(request, timeout=HTTP_TIMEOUT) as answer:
-            content: bytes = answer.read(MAX_ITEM_BYTES + 1)
-    except HTTPError as error:
-        raise NotAProductError(
-            f"{source}: the server answered HTTP {error.code} {error.reason}"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a malformed URL
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise NotAProductError(f"{source}: cannot be read ({reason})") from error
-    if len(content) > MAX_ITEM_BYTES:
-        raise NotAProductError(f"{source}: larger than {MAX_ITEM_BYTES >> 20} MB; no STAC item")
-    return content
 
 
 def check_platform(source: str, properties: Mapping[str, Any]) -> None:

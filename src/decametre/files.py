@@ -1,0 +1,134 @@
+"""Writing files safely: folder checks, file locks and atomic replacement."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from decametre.errors import BusyError, OutputError
+
+LOCK_POLL_INTERVAL = 0.05
+"""Seconds between attempts to take a lock that another process holds."""
+
+
+def check_parent(path: Path, *, writable: bool = False) -> None:
+    """Check that the folder in which a file or folder is to be created exists.
+
+    Args:
+        path: The file or folder to create.
+        writable: Check write permission, too.
+
+    Raises:
+        OutputError: The parent folder does not exist or is not writable.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: folder {path.parent} does not exist; make it first")
+    if writable and not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path}: folder {path.parent} is not writable")
+
+
+@contextmanager
+def locked(lock_file: Path, output: Path, timeout: float = 0.0) -> Iterator[IO[str]]:
+    """Hold an exclusive lock on a file, which is created if needed and stays there afterwards.
+
+    This is flock(2) rather than the package filelock. The kernel releases the lock when the last
+    process that holds the file descriptor ends, even after SIGKILL. A child process keeps the lock
+    if it inherits the descriptor (`pass_fds`). filelock cannot pass the lock on to a child, and
+    where a file system has no flock it falls back to a marker file that survives a killed process.
+
+    Args:
+        lock_file: The file to lock; its folder exists.
+        output: What the lock protects, for error messages.
+        timeout: Seconds to wait while another process holds the lock; `math.inf` waits forever.
+
+    Yields:
+        The open lock file.
+
+    Raises:
+        BusyError: Another process still holds the lock after `timeout`.
+        OutputError: The lock file cannot be opened, or the file system does not support locks.
+    """
+    try:
+        # NFS grants exclusive locks only on files that are open for writing.
+        file = lock_file.open("a+")
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be written ({error.strerror or error})") from error
+    with file:
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.fstat(file.fileno()).st_nlink:
+                    # The run that held it removed the file, and the next run locks another one.
+                    raise BusyError(f"{output}: another run is writing it; wait for it")
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise BusyError(f"{output}: another run is writing it; wait for it") from error
+                time.sleep(LOCK_POLL_INTERVAL)
+            except OSError as error:
+                raise OutputError(
+                    f"{output}: its file system does not support locks ({error.strerror}); choose "
+                    "another folder, or mount the file system with lock support"
+                ) from error
+        yield file
+
+
+def is_locked(lock_file: Path) -> bool:
+    """Whether a running process holds the lock; the check itself takes it for a moment.
+
+    Args:
+        lock_file: See `locked`.
+
+    Raises:
+        OSError: The file does not exist or is not readable, or its file system does not support
+            locks.
+    """
+    with lock_file.open("rb") as file:
+        try:
+            # A shared lock, since NFS grants no exclusive one on a file open for reading.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Replace a file atomically: it has its old content or all of the new one at any time.
+
+    Args:
+        path: The file to create or replace.
+
+    Yields:
+        A hidden temporary path next to `path` to write to. It is renamed to `path` when the `with`
+        block ends without an error, and removed otherwise.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file atomically, see `replacing`.
+
+    Args:
+        path: The file to create or replace.
+        content: Text is written as UTF-8.
+
+    Raises:
+        OutputError: The file cannot be written; an earlier file is unchanged.
+    """
+    try:
+        with replacing(path) as partial:
+            partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error

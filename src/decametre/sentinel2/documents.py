@@ -1,0 +1,137 @@
+"""Reading JSON documents, such as STAC items, from a path or a server.
+
+Servers are reached through requests, which follows the usual environment variables: `HTTPS_PROXY`,
+`HTTP_PROXY` and `NO_PROXY` for proxies, `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` for certificates;
+`SSL_CERT_FILE` counts as well.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+from urllib3.exceptions import HTTPError
+
+from decametre.errors import DocumentError
+from decametre.sentinel2.hrefs import is_web, local_path
+
+TIMEOUT = (10.0, 60.0)
+"""Seconds after which an attempt to connect, and to receive more data, is given up."""
+
+RETRIES = Retry(
+    total=2,
+    backoff_factor=0.5,
+    status_forcelist=(429, 502, 503, 504),
+    allowed_methods=None,  # the POST requests of STAC searches change nothing on a server
+    raise_on_status=False,
+)
+"""Retries after failed connections and temporary faults of a server: after 0 and 1 second, or when
+the server asks for them."""
+
+MAX_BYTES = 1 << 30
+"""The largest document that is read by default, in bytes."""
+
+CHUNK_BYTES = 1 << 20
+
+
+def server_session() -> requests.Session:
+    """A session with our retries and headers; it keeps connections, and threads may share it."""
+    logging.getLogger("urllib3.connectionpool").addFilter(_is_no_retry_message)
+    session = requests.Session()
+    session.headers["User-Agent"] = "decametre"
+    session.verify = os.environ.get("SSL_CERT_FILE") or True
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
+    return session
+
+
+def _is_no_retry_message(record: logging.LogRecord) -> bool:
+    """Keep urllib3 from logging each retry: if all fail, an error is raised."""
+    return not str(record.msg).startswith("Retrying (")
+
+
+def read_document(
+    source: str, session: requests.Session | None = None, max_bytes: int = MAX_BYTES
+) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        source: Path, or file://, http:// or https:// URL.
+        session: For many documents; a new one by default.
+        max_bytes: The largest document to read.
+
+    Raises:
+        DocumentError: It cannot be read, is too large, or is not a JSON object.
+    """
+    content = _download(source, session, max_bytes) if is_web(source) else _read_file(source)
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DocumentError(f"{source}: not JSON ({error}); give a STAC document") from error
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise DocumentError(f"{source}: JSON, but no object ({kind}); give a STAC document")
+    return document
+
+
+def _read_file(source: str) -> bytes:
+    try:
+        return Path(local_path(source)).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DocumentError(f"{source}: cannot be read ({reason})") from error
+
+
+def _download(source: str, session: requests.Session | None, max_bytes: int) -> bytes:
+    if session is None:
+        with server_session() as own:
+            return _download(source, own, max_bytes)
+    content = bytearray()
+    try:
+        with session.get(source, timeout=TIMEOUT, stream=True) as response:
+            if not response.ok:
+                response.raw.decode_content = True
+                text = response.raw.read(CHUNK_BYTES).decode(errors="replace")
+                reason = " ".join((response.reason or "", excerpt(text))).strip()
+                raise DocumentError(
+                    f"{source}: the server answered HTTP {response.status_code} {reason}".rstrip()
+                )
+            for chunk in response.iter_content(CHUNK_BYTES):
+                content += chunk
+                if len(content) > max_bytes:
+                    raise DocumentError(f"{source}: larger than {max_bytes >> 20} MB")
+    # UnicodeError, LocationParseError: malformed URLs that requests does not catch.
+    except (requests.RequestException, HTTPError, UnicodeError) as error:
+        raise DocumentError(f"{source}: cannot be reached ({root_cause(error)})") from error
+    return bytes(content)
+
+
+def root_cause(error: BaseException) -> str:
+    """The innermost reason of a failed connection, in a few words.
+
+    An error of requests contains that of urllib3, whose message ends with the system's reason.
+    """
+    cause: object = error
+    while arguments := getattr(cause, "args", ()):
+        cause = getattr(arguments[0], "reason", None) or arguments[0]
+    return excerpt(str(cause).rpartition(": ")[2]) or type(error).__name__
+
+
+def excerpt(text: str) -> str:
+    """The human-readable part of a server's error message, at most 200 characters."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        values = (document.get(key) for key in ("detail", "description", "message", "code"))
+        text = str(next((value for value in values if value), text))
+    elif "<" in text:  # HTML, or a Python object such as <urllib3...>
+        return ""
+    return text if len(text) <= 200 else f"{text[:200]}..."
