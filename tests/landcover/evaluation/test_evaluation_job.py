@@ -75,7 +75,8 @@ def test_scores_are_those_of_what_the_network_says_of_the_split(path, model):
     assert every.samples == sum(COUNTS.values())
 
 
-def test_thresholds_are_tuned_on_validation_and_kept_on_request(path, folder):
+def test_thresholds_are_tuned_on_validation_and_kept_on_request(folder):
+    path = make_store(folder / "small.h5", {"validation": 40, "test": 60})
     model = tiny_model(folder / "kept")
     checksum = load_land_cover(model).card.checksum
     untuned = api.evaluate_land_cover(path, model)
@@ -114,6 +115,7 @@ def test_several_models_have_different_labels(path, model, folder):
     assert len(tables.text(found).splitlines()) > 50
 
 
+@pytest.mark.slow
 def test_two_processes_leave_the_bits_of_one(path, model, tmp_path):
     command = [
         *(sys.executable, "-m", "decametre", "landcover", "evaluate", path, "--model", model),
@@ -135,6 +137,7 @@ def test_two_processes_leave_the_bits_of_one(path, model, tmp_path):
     assert left[1][0]["samples"] == COUNTS["test"]
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_all_ranks_with_a_line(path, folder, tmp_path):
     model = tiny_model(tmp_path / "fine", bands_in=SHARPENED)
     command = [sys.executable, "-m", "decametre", "landcover", "evaluate", path, "--model", model]

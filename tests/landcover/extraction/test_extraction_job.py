@@ -85,6 +85,7 @@ def test_whole_grids_with_tiles(scenes, tmp_path, workers):
     check(PatchStore(tmp_path / "moved" / "all.h5"), scenes)
 
 
+@pytest.mark.slow
 def test_workers_make_no_difference_to_the_patches(scenes, tmp_path):
     found = {}
     for workers in (1, 2):
@@ -171,7 +172,7 @@ def test_bigearthnets_names_and_lists(tmp_path):
         patches=tmp_path / "list.txt",
         exclude=[tmp_path / "snow.csv"],
         skip_misfits=True,
-        workers=2,
+        workers=1,
     )
     assert result.left_out == {"elsewhere": 1, "listed": 1, "misfit": 1}
     assert sorted(PatchStore(tmp_path / "some.h5").names) == [names[0], names[2]]
@@ -358,6 +359,7 @@ def test_workers_of_a_killed_parent_are_waited_for(tmp_path, monkeypatch):
     assert len(messages) == 1
 
 
+@pytest.mark.slow
 def test_killed_while_moving_into_place(scenes, unfinished, tmp_path):
     output = tmp_path / "all.h5"
     api.extract_patches(output=output, workers=2, **sources(scenes))

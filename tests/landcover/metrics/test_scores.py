@@ -238,6 +238,7 @@ def scores_of_ranks(ranks):
     return bits(score(merge_predictions(ranks.gather(mine), 101), (0.5,) * 5))
 
 
+@pytest.mark.slow
 def test_real_ranks_one_of_which_has_nothing(tmp_path):
     alone = bits(score(drawn(samples=101, classes=5), (0.5,) * 5))
     assert together(scores_of_ranks, 3, tmp_path) == [alone] * 3

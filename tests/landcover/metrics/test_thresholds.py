@@ -54,7 +54,7 @@ def test_all_positive_and_none():
     assert math.isnan(best([], []))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 1)), min_size=1, max_size=25))
 def test_no_other_threshold_does_better(pairs):
     whole = predictions([[value / 8] for value, _ in pairs], [[yes] for _, yes in pairs])
