@@ -1,25 +1,26 @@
-"""Where to compute, and with which numbers."""
+"""The devices to compute on, and the numeric precision."""
 
 from __future__ import annotations
 
-import functools
-import time
+from pathlib import Path
 
 import torch
-from torch import nn
 
 from decametre.choices import PRECISIONS
 from decametre.errors import DeviceError, UnknownNameError
 
-PROBE_GAIN = 1.2
-"""bfloat16 must be faster by this factor in the probe to be chosen."""
+BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+"""CPU flags of Linux for bfloat16 arithmetic in hardware: two of x86, and that of ARM."""
+
+CPU_INFO = Path("/proc/cpuinfo")
+"""Where Linux lists the flags of the CPU."""
 
 
 def choose_devices(name: str) -> list[torch.device]:
     """The devices that share the windows.
 
     Args:
-        name: `auto` (all GPUs, or the processor where there is none), `cpu`, `cuda` (all GPUs) or
+        name: `auto` (all GPUs, or the CPU if there is no GPU), `cpu`, `cuda` (all GPUs) or
             `cuda:N`.
 
     Raises:
@@ -45,8 +46,9 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The precision of the convolutions.
 
     Args:
-        name: `auto`, `float32` or `bfloat16`. `auto` takes bfloat16 on GPUs that have it in
-            hardware, and on processors where a short probe shows it to be faster.
+        name: `auto`, `float32` or `bfloat16`. `auto` chooses bfloat16 on devices with bfloat16
+            arithmetic in hardware: GPUs of compute capability 8.0 and later, CPUs with one of
+            `BFLOAT16_FLAGS`. Nothing is timed, so a machine always chooses the same.
         device: Where the network will run.
 
     Raises:
@@ -59,7 +61,7 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= (8, 0)
     else:
-        fast = bfloat16_gain() > PROBE_GAIN
+        fast = bool(bfloat16_flags())
     return torch.bfloat16 if fast else torch.float32
 
 
@@ -68,20 +70,12 @@ def precision_name(precision: torch.dtype) -> str:
     return str(precision).removeprefix("torch.")
 
 
-@functools.cache
-def bfloat16_gain() -> float:
-    """How many times faster this processor does a typical convolution in bfloat16."""
-    conv = nn.Conv2d(96, 96, 3, padding=1).to(memory_format=torch.channels_last)
-    image = torch.randn(1, 96, 128, 128).to(memory_format=torch.channels_last)
-    seconds = {}
-    with torch.inference_mode():
-        for dtype in (torch.float32, torch.bfloat16):
-            layer, x = conv.to(dtype), image.to(dtype)
-            layer(x)
-            runs = []
-            for _ in range(3):
-                start = time.perf_counter()
-                layer(x)
-                runs.append(time.perf_counter() - start)
-            seconds[dtype] = min(runs)
-    return seconds[torch.float32] / seconds[torch.bfloat16]
+def bfloat16_flags() -> list[str]:
+    """The CPU's flags for bfloat16 arithmetic; empty where the system does not list flags."""
+    try:
+        lines = CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    # "flags : ..." on x86, "Features : ..." on ARM; all cores have the same.
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return [flag for flag in BFLOAT16_FLAGS if flag in flags.split()]

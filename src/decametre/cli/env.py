@@ -21,7 +21,7 @@ def report() -> dict[str, Any]:
     import rasterio  # these take seconds, which help does not need
     import torch
 
-    from decametre.device import bfloat16_gain
+    from decametre.device import bfloat16_flags, choose_precision, precision_name
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     with rasterio.Env() as env:
@@ -33,7 +33,8 @@ def report() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "bfloat16_gain_on_processor": round(bfloat16_gain(), 2),
+        "bfloat16_flags": bfloat16_flags(),
+        "auto_precision_on_cpu": precision_name(choose_precision("auto", torch.device("cpu"))),
         "gpus": gpus,
         "gdal": rasterio.__gdal_version__,
         "gdal_drivers": {name: name in drivers for name in ("COG", "JP2OpenJPEG")},
@@ -50,5 +51,9 @@ def env(as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     for key, value in found.items():
-        text = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        click.echo(f"{key:<28} {text if text != [] else 'none'}")
+        text = value
+        if isinstance(value, dict):
+            text = ", ".join(f"{k} {v}" for k, v in value.items())
+        elif isinstance(value, list):
+            text = ", ".join(value) or "none"
+        click.echo(f"{key:<28} {text}")
