@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -10,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from decametre.device import choose_precision, precision_name
-from decametre.errors import TrainingError
+from decametre.errors import OutputError, TrainingError
+from decametre.files import check_parent, locked
 from decametre.landcover.models.card import LandCoverCard
 from decametre.model_folder import CARD_NAME
 from decametre.recipes.reading import AnyRecipe, fill_defaults
@@ -158,31 +158,24 @@ def lock_run_folder(folder: Path) -> Iterator[None]:
     """Create a run's folder and lock it; remove it at the end if it is still empty.
 
     Raises:
-        TrainingError: The folder cannot be written, another run uses it, or it holds a model but no
-            run, which would be overwritten.
+        OutputError: The folder cannot be written, or another run uses it.
+        TrainingError: The folder holds a model but no run, and the model would be overwritten.
     """
-    path = folder / LOCK_NAME
+    check_parent(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; use a folder")
+    run = any((folder / name).exists() for name in (LOCK_NAME, CHECKPOINT_NAME))
+    if (folder / CARD_NAME).exists() and not run:
+        raise TrainingError(f"{folder} holds a model, but no run to resume; use another folder")
+    created = not folder.exists()
     try:
-        if not folder.parent.is_dir():
-            raise TrainingError(f"{folder}: folder {folder.parent} does not exist; create it first")
-        if folder.exists() and not folder.is_dir():
-            raise TrainingError(f"{folder} is a file; use a folder")
-        run = any((folder / name).exists() for name in (LOCK_NAME, CHECKPOINT_NAME))
-        if (folder / CARD_NAME).exists() and not run:
-            raise TrainingError(f"{folder} holds a model, but no run to resume; use another folder")
-        created = not folder.exists()
         folder.mkdir(exist_ok=True)
-        lock = path.open("w")
     except OSError as error:
-        raise TrainingError(f"{folder}: cannot be written ({error.strerror})") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TrainingError(f"{folder}: another run is using this folder") from error
+        raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
+    with locked(folder / LOCK_NAME, folder):
         try:
             yield
         finally:
             if created and {entry.name for entry in folder.iterdir()} == {LOCK_NAME}:
-                path.unlink()
+                (folder / LOCK_NAME).unlink()
                 folder.rmdir()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
+from decametre.files import replacing
 from decametre.training.recipe import MAX_CHECKPOINTS
 
 log = logging.getLogger(__name__)
@@ -148,18 +149,14 @@ class CheckpointWriter:
 
     def _write(self, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
         metadata["checksum"] = checksum_of(metadata, tensors)
-        partial = self.folder / f".{CHECKPOINT_NAME}.partial"
-        try:
+        kept = [self.folder / name for name in checkpoint_names(self.keep)]
+        with replacing(kept[0]) as partial:
             partial.write_bytes(save(tensors, metadata={"state": json.dumps(metadata)}))
-            kept = [self.folder / name for name in checkpoint_names(self.keep)]
             for newer, older in reversed(list(pairwise(kept))):
                 if newer.is_file():
                     newer.replace(older)
-            partial.replace(kept[0])
-            for name in checkpoint_names()[self.keep :]:
-                (self.folder / name).unlink(missing_ok=True)
-        finally:
-            partial.unlink(missing_ok=True)
+        for name in checkpoint_names()[self.keep :]:
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def checkpoint_names(keep: int = MAX_CHECKPOINTS) -> list[str]:

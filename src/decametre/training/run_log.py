@@ -13,6 +13,8 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from decametre.files import replacing
+
 log = logging.getLogger(__name__)
 
 LOG_NAME = "log.jsonl"
@@ -32,9 +34,8 @@ class RunLog:
         if self.path.is_file():
             text = self.path.read_text(encoding="utf-8", errors="replace")
             kept = [line for line in text.splitlines(keepends=True) if _line_step(line) <= step]
-            partial = folder / f".{LOG_NAME}.partial"
-            partial.write_text("".join(kept), encoding="utf-8")
-            partial.replace(self.path)
+            with replacing(self.path) as partial:
+                partial.write_text("".join(kept), encoding="utf-8")
         self.events = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import decametre.api as api
-from decametre.errors import ModelError, TrainingError
+from decametre.errors import BusyError, ModelError, OutputError, TrainingError
 from decametre.model_folder import ATTRIBUTION
 from decametre.recipes.reading import read_recipe
 from decametre.superres.degradation.degraded_scene import Pair
@@ -271,7 +271,7 @@ def test_patches_are_whole_attention_windows(sample_item):
 
 def test_two_runs_in_one_folder_are_refused(sample_item, tmp_path):
     def second(done, total, samples):
-        with pytest.raises(TrainingError, match="another run is using"):
+        with pytest.raises(BusyError, match="another run is writing"):
             train(sample_item, tmp_path / "run")
         raise KeyboardInterrupt
 
@@ -318,8 +318,8 @@ def test_a_model_that_is_no_runs_is_not_overwritten(trained, sample_item, tmp_pa
 
 def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
     (tmp_path / "file").touch()
-    for folder, said in (("absent/run", "does not exist; create it"), ("file", "is a file")):
-        with pytest.raises(TrainingError, match=said):
+    for folder, said in (("absent/run", "does not exist; make it"), ("file", "is a file")):
+        with pytest.raises(OutputError, match=said):
             train("no/product.json", tmp_path / folder)
 
 
