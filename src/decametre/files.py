@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,24 @@ def check_parent(path: Path, *, writable: bool = False) -> None:
         raise OutputError(f"{path}: folder {path.parent} does not exist; make it first")
     if writable and not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: folder {path.parent} is not writable")
+
+
+def check_space(output: Path, needed: int) -> None:
+    """Check that there is enough disk space for a file.
+
+    Args:
+        output: The file to create; its folder exists.
+        needed: Bytes that it takes at most.
+
+    Raises:
+        OutputError: Less is free.
+    """
+    free = shutil.disk_usage(output.parent).free
+    if free < needed:
+        raise OutputError(
+            f"{output}: {free / 1e6:,.0f} MB free in {output.parent}, up to {needed / 1e6:,.0f} MB "
+            "needed; free some space or write elsewhere"
+        )
 
 
 @contextmanager

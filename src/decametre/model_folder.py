@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import KW_ONLY, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from decametre.errors import ModelError
+from decametre.files import replacing
 
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -253,7 +255,7 @@ def save_model(folder: Path, card: CardT, network: nn.Module) -> CardT:
     weights = save({key: value.contiguous().cpu() for key, value in network.state_dict().items()})
     card = dataclasses.replace(card, checksum=hashlib.sha256(weights).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
-    _replace_files(folder, {WEIGHTS_NAME: weights, CARD_NAME: item_text(card.to_stac()).encode()})
+    _replace_files(folder, {CARD_NAME: item_text(card.to_stac()).encode(), WEIGHTS_NAME: weights})
     return card
 
 
@@ -270,16 +272,10 @@ def write_item(folder: Path, item: Mapping[str, Any]) -> None:
 
 
 def _replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Replace files of a folder, after all of them have been written under temporary names."""
-    partial = {name: folder / f".{name}.partial" for name in contents}
-    try:
+    """Replace files of a folder, in reverse order, after all have been written."""
+    with ExitStack() as stack:
         for name, content in contents.items():
-            partial[name].write_bytes(content)
-        for name, path in partial.items():
-            path.replace(folder / name)
-    finally:
-        for path in partial.values():
-            path.unlink(missing_ok=True)
+            stack.enter_context(replacing(folder / name)).write_bytes(content)
 
 
 def load_weights(folder: Path, card: ModelCard, network: nn.Module) -> None:

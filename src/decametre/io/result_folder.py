@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from decametre.errors import OutputError
+from decametre.files import check_parent
 from decametre.io.tables import csv_text
 
 FIGURES = "figures"
@@ -58,8 +59,7 @@ def result_folder(output: Path, *, overwrite: bool) -> Iterator[ResultFolder]:
             that no evaluation writes.
     """
     output = output.absolute()
-    if not output.parent.is_dir():
-        raise OutputError(f"{output}: folder {output.parent} does not exist; make it first")
+    check_parent(output)
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; give the name of a folder")
     present = {path.name for path in output.iterdir()} if output.exists() else set()

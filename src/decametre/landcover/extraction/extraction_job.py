@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from decametre.errors import BusyError, NoPatchError, OutputError
+from decametre.errors import NoPatchError, OutputError
+from decametre.files import check_parent, locked
 from decametre.landcover.extraction.plan import ExtractionPlan
 from decametre.landcover.extraction.planning import (
     TILES,
@@ -94,25 +93,14 @@ def _work_folder(output: Path, request: Request, overwrite: bool) -> Iterator[Pa
     """
     if output.is_dir() or output.suffix.lower() not in (".h5", ".hdf5"):
         raise OutputError(f"{output}: give the name of a file that ends in .h5")
-    if not output.parent.is_dir():
-        raise OutputError(f"{output}: folder {output.parent} does not exist; make it first")
-    if not os.access(output.parent, os.W_OK):
-        raise OutputError(f"{output}: folder {output.parent} is not writable")
+    check_parent(output, writable=True)
     folder = output.parent / f".{output.name}.extraction"
     for path in (output, shards_folder(output)):
         # A killed run may have moved its shards into place, but not yet the store.
         if path.exists() and not overwrite and not (folder / output.name).exists():
             raise OutputError(f"{path} exists already; use --overwrite to replace it")
     folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"{output}: another run is writing it; wait for it") from error
-        except OSError as error:
-            raise OutputError(
-                f"{output}: its file system has no locks ({error.strerror}); write elsewhere"
-            ) from error
+    with locked(folder / "lock", output):
         wait_for_orphans(folder)
         settings, saved = request.fingerprint(), folder / "request.json"
         if saved.exists():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from decametre.files import write_file
 from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import Nomenclature
@@ -81,10 +82,8 @@ class ExtractionPlan:
             "counts": self.counts,
             "left_out": dict(self.left_out),
         }
-        # Written last and renamed into place: its presence means that the plan is complete.
-        fresh = self.folder / f"{_PLAN}.new"
-        fresh.write_text(json.dumps(content), encoding="utf-8")
-        fresh.replace(self.folder / _PLAN)
+        # Written last: its presence means that the plan is complete.
+        write_file(self.folder / _PLAN, json.dumps(content))
 
     @staticmethod
     def exists(folder: Path) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from decametre.errors import OutputError, PatchError
+from decametre.errors import PatchError
+from decametre.files import check_space
 from decametre.landcover.extraction.collecting import (
     PatchSelection,
     ProductPatches,
@@ -124,12 +124,7 @@ def make_plan(
     )
     shares = _distribute(collected, workers)
     counts = tuple(map(len, shares))
-    free, needed = shutil.disk_usage(output.parent).free, sum(counts) * header.patch_bytes
-    if free < needed:
-        raise OutputError(
-            f"{output}: {free / 1e6:,.0f} MB free in {output.parent}, up to {needed / 1e6:,.0f} MB "
-            "needed; free some space or write elsewhere"
-        )
+    check_space(output, sum(counts) * header.patch_bytes)
     inputs = tuple(ProductInput(c.product.source, request.offset, c.tile) for c in collected)
     plan = ExtractionPlan(folder, shards_folder(output).name, header, inputs, counts, left_out)
     plan.save(shares)

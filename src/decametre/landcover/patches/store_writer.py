@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +12,7 @@ import h5py
 import numpy as np
 
 from decametre.errors import OutputError, PatchError, UnknownNameError
+from decametre.files import check_parent, check_space
 from decametre.landcover.patches.file_format import TEXT_BYTES, Header
 from decametre.landcover.patches.patch import Patch
 
@@ -51,10 +50,7 @@ class PatchWriter:
         self.partial = path.parent / f".{path.name}.partial"
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give a file name such as {path}/patches.h5")
-        if not path.parent.is_dir():
-            raise OutputError(f"{path}: folder {path.parent} does not exist; make it first")
-        if not os.access(path.parent, os.W_OK):
-            raise OutputError(f"{path}: folder {path.parent} is not writable")
+        check_parent(path, writable=True)
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists already; use --overwrite to replace it")
         if not count:
@@ -81,13 +77,7 @@ class PatchWriter:
         return self
 
     def _create(self) -> None:
-        free = shutil.disk_usage(self.path.parent).free
-        needed = self.count * self.header.patch_bytes
-        if free < needed:
-            raise OutputError(
-                f"{self.path}: {free / 1e6:,.0f} MB free in {self.path.parent}, up to "
-                f"{needed / 1e6:,.0f} MB needed; free some space or write elsewhere"
-            )
+        check_space(self.path, self.count * self.header.patch_bytes)
         fresh = self.partial.with_suffix(".new")
         with self._open(fresh, "w") as file:
             self.header.write_attributes(file)
