@@ -38,7 +38,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 docs: $(READY)  ## the documentation in site/; broken links fail; no network
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 dist: $(READY)  ## wheel and sdist in dist/
 	rm -rf dist
