@@ -41,8 +41,11 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(batch, width, rows, columns) to the same."""
+        change = self.conv2(F.relu_(self.conv1(x_bchw)))
+        if change.dtype != x_bchw.dtype:  # in autocast, where the sum remains float32
+            return x_bchw + change
         # In place: fresh memory of this size costs a quarter of a convolution.
-        return self.conv2(F.relu_(self.conv1(x_bchw))).add_(x_bchw)
+        return change.add_(x_bchw)
 
 
 class NativeTrunk(nn.Module):
@@ -154,7 +157,13 @@ class NativeTrunk(nn.Module):
         check_whole_windows(coarse, self.alignment)
         folded = [F.pixel_unshuffle(reflectance[g], self.coarsest // g) for g in self.gsds]
         if not self.regressions:
-            features = self.tail(self.trunk(self.head(torch.cat(folded, dim=1) * self.gain)))
+            # The first and last layers and the residual are float32 in autocast: rounded to
+            # bfloat16, reflectance alone would cost several DN.
+            with torch.autocast(coarse.device.type, enabled=False):
+                features = self.head(torch.cat(folded, dim=1) * self.gain)
+            features = self.trunk(features)
+            with torch.autocast(coarse.device.type, enabled=False):
+                features = self.tail(features)
             detail = F.pixel_shuffle(features, self.factor).float() / self.gain
             return bicubic(coarse.float(), self.factor) + detail
         if measured is None:
@@ -168,8 +177,12 @@ class NativeTrunk(nn.Module):
         given = torch.cat([x.permute(0, 2, 3, 1) for x in parts], dim=3).permute(0, 3, 1, 2)
         # The channels' gains go into the weights, which are so much less.
         head = self.head.weight * self._gains(given, own)
-        features = F.conv2d(given, head, self.head.bias, padding=1)
-        features = self.tail(self.trunk(features)).float()
+        # In autocast the first convolution, a quarter of the work at 6x, remains bfloat16: details
+        # come from the regressions, which are float32.
+        features = F.conv2d(given, head, self.head.bias, padding=1).float()
+        features = self.trunk(features)
+        with torch.autocast(coarse.device.type, enabled=False):
+            features = self.tail(features)
         _, count, bands, fold, rows, cols = proposals.shape
         weights, features = features.tensor_split([(count + 1) * bands], dim=1)
         shares = weights.reshape(-1, count + 1, bands, 1, rows, cols).softmax(dim=1)
