@@ -15,8 +15,7 @@ import torch
 from decametre.fleet.inputs.product_list import read_listing
 from decametre.fleet.jobs import Sharpen
 from decametre.fleet.worker import Order, do
-from decametre.sentinel2.bands import BAND_NAMES
-from decametre.superres.sharpening.sharpening_job import Options
+from decametre.superres.sharpening.options import SharpenOptions
 from decametre.version import __version__
 
 
@@ -33,7 +32,7 @@ def main(listing: str, out: str, precision: str, cores: str) -> None:
     """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
     torch.set_num_threads(1)
-    work = Sharpen(BAND_NAMES, (), "auto", Options(device="cpu", precision=precision))
+    work = Sharpen(SharpenOptions(device="cpu", precision=precision))
     settings = work.settings()
     Path(out).mkdir()
     start = time.monotonic()

@@ -19,13 +19,13 @@ import numpy as np
 
 from benchmarks.process_monitor import watched
 from decametre.bench.sharpen import full_size_product
-from decametre.choices import FULL_SIZE
 from decametre.landcover.patches.store import PatchStore
+from decametre.options import FULL_SIZE
 from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.opening import open_product
 from decametre.superres.models.registry import models_for
+from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.sharpened_tile import SharpenedRows, open_sharpened
-from decametre.superres.sharpening.sharpening_job import Options
 from decametre.superres.sharpening.sharpening_job import run as sharpen
 from tests.support.synthetic_tile import make_sharpened
 
@@ -137,7 +137,7 @@ def full_size_tile(source: str, safe: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=safe.parent) as scratch:
         sharp = Path(scratch) / "small.tif"
         window = small.grid.window
-        sharpen(small, sharp, models_for(BAND_NAMES), BAND_NAMES, window, Options(), _silent)
+        sharpen(small, sharp, models_for(BAND_NAMES), window, SharpenOptions())
         with SharpenedRows(open_sharpened(sharp), 0, window.width, window.height) as rows:
             images = rows.read(0).copy()
         unfinished = Path(scratch) / path.name
@@ -152,10 +152,6 @@ def full_size_tile(source: str, safe: Path) -> Path:
         unfinished.rename(path)
         unfinished.with_suffix(".json").rename(path.with_suffix(".json"))
     return path
-
-
-def _silent(done: int, total: int, pixels: int) -> None:
-    pass
 
 
 def _cut(images: str, safe: Path, store: Path, options: Sequence[str]) -> Cutting:

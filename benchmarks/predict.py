@@ -23,7 +23,6 @@ import torch
 from benchmarks.patches import full_size_tile
 from benchmarks.process_monitor import watched
 from decametre.bench.sharpen import full_size_product, timed
-from decametre.choices import FULL_SIZE
 from decametre.device import choose_devices
 from decametre.landcover.models.card import (
     LandCoverCard,
@@ -34,6 +33,7 @@ from decametre.landcover.models.card import (
 from decametre.landcover.models.classifier import BATCH, probabilities
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19
 from decametre.landcover.patches.patch import PATCH_METRES
+from decametre.options import FULL_SIZE
 from decametre.sentinel2.bands import BAND_NAMES, bands_at
 from decametre.superres.models.registry import DEFAULT_FAMILY
 

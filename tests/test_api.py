@@ -1,59 +1,81 @@
-"""Every public name is there, under its name, and costs only its own imports."""
+"""Every public name is there, described, and costs only the imports that it needs."""
 
-import ast
+import inspect
 import multiprocessing
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+import decametre
 from decametre import api
 from decametre.errors import FleetError
+from tests.support import stub
 
 
-def test_checkers_see_the_names_of_the_table():
-    tree = ast.parse(Path(api.__file__).read_text())
-    seen = {
-        alias.asname: node.module.removeprefix("decametre.api.")
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("decametre.api.")
-        for alias in node.names
-    }
-    assert seen == api.MODULES
-
-
-@pytest.mark.parametrize("name", api.MODULES)
-def test_a_name_is_a_documented_function(name):
-    function = getattr(api, name)
-    assert function.__name__ == name
-    assert function.__module__.startswith("decametre.api.")
-    assert function.__doc__
-    assert name in dir(api)
+@pytest.mark.parametrize("name", decametre.PUBLIC)
+def test_a_name_is_listed_and_documented(name):
+    value = getattr(decametre, name)
+    assert value.__name__ == name
+    assert inspect.getdoc(value)
+    assert name in dir(decametre)
 
 
 def test_another_name_is_no_attribute():
     with pytest.raises(AttributeError, match="no attribute 'sharpn'"):
+        _ = decametre.sharpn
+    with pytest.raises(AttributeError, match="no attribute 'sharpn'"):
         _ = api.sharpn
 
 
-def test_only_what_is_asked_for_is_imported():
+def test_api_has_the_same_functions():
+    assert api.sharpen is decametre.sharpen
+
+
+def test_the_stub_for_type_checkers_is_up_to_date():
+    current = stub.STUB.read_text(encoding="utf-8")
+    assert current == stub.stub_text(), "run `python -m tests.support.stub`"
+
+
+def test_only_what_is_needed_is_imported():
     code = """
-import sys, decametre.api as api
+import sys
+import decametre
 
 def without(*names):
     assert not set(names) & set(sys.modules), set(names) & set(sys.modules)
 
-models = "torch", "torchmetrics", "matplotlib", "pydantic"
+models = "torch", "torchmetrics", "matplotlib"
+without("numpy", "h5py", "rasterio", "pydantic", *models)
+decametre.SharpenOptions, decametre.ExtractOptions, decametre.PredictOptions
+decametre.EvaluateOptions, decametre.TrainOptions, decametre.FleetOptions
 without("numpy", "h5py", "rasterio", *models)
-api.merge_patches
+decametre.sharpen, decametre.predict_land_cover, decametre.evaluate, decametre.train
+without("numpy", "h5py", "rasterio", *models)
+decametre.merge_patches
 without("rasterio", *models)
-api.open, api.plan_patches, api.import_patches, api.extract_patches, api.label_product
+decametre.open, decametre.plan_patches, decametre.import_patches, decametre.extract_patches
+decametre.label_product
 without(*models)
-api.sharpen, api.predict_land_cover
-without("torchmetrics", "matplotlib", "pydantic")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_torch_is_imported(tmp_path):
+    code = """
+import sys
+import decametre
+
+for function in (decametre.sharpen, decametre.predict_land_cover):
+    keywords = {"model": "model"} if function is decametre.predict_land_cover else {}
+    try:
+        function("product", sys.argv[1], **keywords)
+    except decametre.DecametreError as error:
+        assert "exists already" in str(error)
+    assert not {"torch", "rasterio"} & set(sys.modules)
+"""
+    (tmp_path / "x.tif").touch()
+    subprocess.run([sys.executable, "-c", code, tmp_path / "x.tif"], check=True)
 
 
 def test_workers_that_read_a_script_do_not_start_fleets(monkeypatch, tmp_path):

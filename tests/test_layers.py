@@ -13,8 +13,8 @@ import decametre
 PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
-    {"errors", "choices", "version"},
-    {"extras", "files"},
+    {"errors", "progress", "version"},
+    {"extras", "files", "options"},
     {"sentinel2", "device", "model_folder"},
     {"io", "training"},
     {"superres"},
@@ -29,7 +29,7 @@ LAYERS = [
 
 FORBIDDEN = {
     "errors": {"torch", "rasterio"},
-    "choices": {"torch", "rasterio"},
+    "options": {"torch", "rasterio"},
     "version": {"torch", "rasterio"},
     "files": {"torch", "rasterio"},
     "sentinel2": {"torch"},

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from decametre.choices import PRECISIONS
-from decametre.cli.bench.options import cache_option, json_option, show
+from decametre.bench.options import CacheOptions
+from decametre.cli.bench.output import show
+from decametre.cli.options import json_option, options
+from decametre.options import PRECISIONS
 
 
 @click.command("fleet")
 @click.argument("products", metavar="PRODUCT...", nargs=-1, required=True)
-@cache_option
+@options(CacheOptions)
 @click.option(
     "--count", type=click.IntRange(min=10), default=40, show_default=True, help="Products."
 )
@@ -31,7 +31,12 @@ from decametre.cli.bench.options import cache_option, json_option, show
 )
 @json_option
 def fleet_bench(
-    products: tuple[str, ...], cache: Path, count: int, edge: int, precision: str, as_json: bool
+    products: tuple[str, ...],
+    options: CacheOptions,
+    count: int,
+    edge: int,
+    precision: str,
+    as_json: bool,
 ) -> None:
     """Sharpen small crops of PRODUCTs by a fleet of two workers, and by one process.
 
@@ -41,4 +46,4 @@ def fleet_bench(
 
     if edge % 6:
         raise click.BadParameter(f"{edge} is no multiple of 6", param_hint="--edge")
-    show(measuring.run(products, cache, count, edge, precision), as_json)
+    show(measuring.run(products, options.folder, count, edge, precision), as_json)

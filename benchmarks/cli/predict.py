@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from decametre.cli.arguments import product_argument
-from decametre.cli.bench.options import cache_option, check_size, json_option, show, size_option
+from decametre.bench.options import TileBenchOptions
+from decametre.cli.bench.output import show
+from decametre.cli.options import json_option, options, product_argument
 
 
 @click.command("predict")
 @product_argument
-@cache_option
-@size_option
+@options(TileBenchOptions)
 @click.option(
     "--backbone",
     default="resnet50",
@@ -32,7 +30,7 @@ from decametre.cli.bench.options import cache_option, check_size, json_option, s
 )
 @json_option
 def predict_bench(
-    product: str, cache: Path, size: int, backbone: str, ways: tuple[str, ...], as_json: bool
+    product: str, options: TileBenchOptions, backbone: str, ways: tuple[str, ...], as_json: bool
 ) -> None:
     """Map land cover over a full tile made by mirroring PRODUCT: patches/s and memory.
 
@@ -40,6 +38,5 @@ def predict_bench(
     """
     from benchmarks import predict as measuring
 
-    check_size(size)
-    report = measuring.run(product, cache, size, backbone, ways)
+    report = measuring.run(product, options.folder, options.size, backbone, ways)
     show(report, as_json)

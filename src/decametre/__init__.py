@@ -1,30 +1,66 @@
-"""Every Sentinel-2 band at ten metres, and what grows there.
+"""Sentinel-2 super-resolution: all bands at 10 m, and land cover from the result.
 
 import decametre
 
 product = decametre.open("S2B_MSIL2A_....SAFE.zip")
 result = decametre.sharpen(product, "sharp.tif")
+
+Everything public is listed in `PUBLIC`, and imported when it is first used: torch and GDAL take
+seconds to import. `__init__.pyi` describes the same names to type checkers; it is generated.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import Any
 
 from decametre.version import __version__
 
-if TYPE_CHECKING:
-    from decametre.api import evaluate as evaluate
-    from decametre.api import open as open
-    from decametre.api import sharpen as sharpen
+PUBLIC = {
+    "open": "api.opening",
+    "sharpen": "api.sharpening",
+    "evaluate": "api.evaluation",
+    "train": "api.training",
+    "extract_patches": "api.extraction",
+    "label_product": "api.labelling",
+    "plan_patches": "api.planning",
+    "import_patches": "api.importing",
+    "merge_patches": "api.merging",
+    "evaluate_land_cover": "api.land_cover_evaluation",
+    "predict_land_cover": "api.land_cover_prediction",
+    "fleet_sharpen": "api.fleet",
+    "fleet_extract": "api.fleet",
+    "fleet_predict": "api.fleet",
+    "lonlat_bounds": "api.window",
+    "SharpenOptions": "superres.sharpening.options",
+    "EvaluateOptions": "superres.evaluation.options",
+    "TrainOptions": "recipes.options",
+    "ExtractOptions": "landcover.extraction.options",
+    "LabelOptions": "landcover.extraction.options",
+    "PlanPatchesOptions": "landcover.extraction.options",
+    "ImportOptions": "landcover.bigearthnet.options",
+    "MergeOptions": "landcover.patches.options",
+    "LandCoverEvaluateOptions": "landcover.evaluation.options",
+    "PredictOptions": "landcover.mapping.options",
+    "FleetOptions": "fleet.options",
+    "Product": "sentinel2.product",
+    "Window": "sentinel2.grid",
+    "PatchStore": "landcover.patches.store",
+    "DecametreError": "errors",
+}
+"""The public names, and the module of this package that defines each."""
 
-
-__all__ = ["__version__", "evaluate", "open", "sharpen"]
+__all__ = ["__version__", *PUBLIC]
 
 
 def __getattr__(name: str) -> Any:
-    # torch and GDAL take seconds to import, which `decametre --version` should not need.
-    if name in ("evaluate", "open", "sharpen"):
-        from decametre import api
+    if name not in PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from decametre.extras import check_extra
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'decametre' has no attribute '{name}'")
+    check_extra(name)
+    return getattr(importlib.import_module(f"{__name__}.{PUBLIC[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

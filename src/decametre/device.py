@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from decametre.choices import PRECISIONS
 from decametre.errors import DeviceError, UnknownNameError
+from decametre.options import PRECISIONS
 
 BFLOAT16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
 """CPU flags of Linux for bfloat16 arithmetic in hardware: two of x86, and that of ARM."""

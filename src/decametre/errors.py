@@ -124,3 +124,16 @@ class UnknownNameError(DecametreError):
             else f"known: {', '.join(by_lower.values())}"
         )
         super().__init__(f"unknown {kind} '{given}'; {remedy}")
+
+
+class OptionError(DecametreError):
+    """An option has a value that it cannot have.
+
+    Args:
+        name: The option as Python spells it; empty where several do not fit one another.
+        problem: What is wrong with the value, and the remedy.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"argument {name}: {problem}" if name else problem)
+        self.name, self.problem = name, problem

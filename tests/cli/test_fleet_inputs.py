@@ -1,23 +1,23 @@
 """INPUT and the options of a search, as a verb of a fleet has them."""
 
-from pathlib import Path
-
 import click
 import pytest
 from click.testing import CliRunner
 
-from decametre.cli.fleet.inputs import input_arguments, take_entries
+from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
+from decametre.cli.options import options
 from decametre.errors import FleetError
+from decametre.fleet.options import SearchOptions
 from tests.fleet.servers import derived_items, stac_api
 
 
 @click.command()
-@input_arguments
-@click.argument("out", type=click.Path(path_type=Path))
-def verb(out, **given):
-    for entry in take_entries(given, out):
+@input_argument
+@out_argument
+@options(SearchOptions, into="terms")
+def verb(source, out, terms):
+    for entry in entries_of(source, terms, out):
         click.echo(entry.name)
-    assert not given
 
 
 def run(*arguments):

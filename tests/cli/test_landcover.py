@@ -6,6 +6,8 @@ from tests.cli.test_cli import decametre
 from tests.landcover.evaluation.test_evaluation_job import make_store
 from tests.landcover.models.tiny_model import tiny_model
 
+NATIVE = "src/decametre/superres/models/weights/native_2x"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -45,8 +47,7 @@ def test_evaluate_prints_tables_or_one_document(folder):
     [
         (["predict", "{item}", "{out}", "--model", "{folder}/tiny", "--stride", "100"], "stride"),
         (["predict", "{item}", "{out}"], "Missing option '--model'"),
-        (["predict", "{item}", "{out}", "--model",
-          "src/decametre/superres/models/weights/native_2x"],
+        (["predict", "{item}", "{out}", "--model", NATIVE],
          "super-resolution; give one for scene-classification"),
         (["evaluate", "{folder}/patches.h5", "--model", "{folder}/tiny", "--split", "train"],
          "no patch of split 'train'; it has validation, test"),

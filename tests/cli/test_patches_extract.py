@@ -1,10 +1,8 @@
 """`decametre patches extract` and `plan`: what users type and see."""
 
-import inspect
 import json
 
-from decametre import api
-from decametre.cli.main import cli
+from decametre.api.planning import plan_patches
 from decametre.landcover.patches.store import PatchStore
 from tests.cli.test_cli import decametre
 from tests.landcover.bigearthnet.archives import DATA
@@ -45,18 +43,5 @@ def test_plan_as_json_holds_every_patch():
     for plan in json.loads(done.stdout):
         pieces = [piece for share in plan["shares"] for piece in share["pieces"]]
         assert sum(stop - start for _, start, stop in pieces) == 4
-    best = api.plan_patches(path, workers=3)[0]
+    best = plan_patches(path, workers=3)[0]
     assert json.loads(done.stdout)[0]["method"] == best.method
-
-
-def test_options_are_those_of_the_api():
-    group = cli.get_command(None, "patches")
-    for name, function in (("extract", api.extract_patches), ("plan", api.plan_patches)):
-        command = group.get_command(None, name)
-        options = {parameter.name: parameter for parameter in command.params}
-        arguments = inspect.signature(function).parameters
-        assert set(options) - {"as_json"} == set(arguments) - {"progress"}
-        for key, argument in arguments.items():
-            if key == "progress" or argument.default in (inspect.Parameter.empty, None, (), False):
-                continue
-            assert options[key].default == argument.default, key

@@ -19,9 +19,9 @@ import pystac
 from decametre.errors import CorruptDataError
 from decametre.fleet.inputs.product_entry import Entry
 from decametre.fleet.jobs import Made
+from decametre.io.outputs import write_json
 from decametre.io.stac_item import DERIVED_FROM, SETTINGS, source_href
 from decametre.io.staging import Staging
-from decametre.superres.sharpening.sharpening_job import dump
 from decametre.version import __version__
 
 ALWAYS = 1000
@@ -46,7 +46,7 @@ def write_item(source, output, settings):
     files = output.name, f"{output.stem}.json"
     with Staging(output, overwrite=True, needed=0) as staging:
         staging.path(files[0]).write_text(source)
-        dump(staging.path(files[1]), item.to_dict(include_self_link=False))
+        write_json(staging.path(files[1]), item.to_dict(include_self_link=False))
         staging.commit(*files)
 
 

@@ -11,7 +11,7 @@ from decametre.fleet import completion as module
 from decametre.fleet.completion import Standing, item_path, standing
 from decametre.fleet.inputs.product_entry import Entry
 from decametre.fleet.jobs import Sharpen
-from decametre.superres.sharpening.sharpening_job import Options
+from decametre.superres.sharpening.options import SharpenOptions
 from tests.fleet.light import write_item
 from tests.support.synthetic_products import make_products
 
@@ -149,7 +149,7 @@ def test_what_sharpen_alone_made_is_done_whatever_form_its_source_had(
 ):
     safe = make_products([sample], tmp_path / "in", 1, 60)[0]
     bands, models = ("B05",), ("bicubic",)
-    settings = Sharpen(bands, models, "auto", Options(device="cpu")).settings()
+    settings = Sharpen(SharpenOptions(bands=bands, model=models, device="cpu")).settings()
     granule = next((safe / "GRANULE").iterdir())
     forms = [safe, zip_safe(safe), safe / "MTD_MSIL2A.xml", granule, Path(sample_item)]
     for number, source in enumerate(forms):

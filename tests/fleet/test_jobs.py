@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -12,11 +11,9 @@ import pytest
 from shapely.geometry import box
 
 from decametre import api
-from decametre.api.extraction import patch_request
 from decametre.errors import (
     DecametreError,
     FleetError,
-    GridError,
     ModelError,
     PatchError,
     UnknownNameError,
@@ -26,15 +23,16 @@ from decametre.fleet.completion import standing
 from decametre.fleet.inputs.product_entry import Entry
 from decametre.fleet.jobs import BASE_MEMORY, Extract, Predict, Sharpen
 from decametre.fleet.worker import Order, do
-from decametre.landcover.mapping import mapping_job
+from decametre.landcover.extraction.options import ExtractOptions
+from decametre.landcover.mapping.options import PredictOptions
 from decametre.landcover.patches.store import PatchStore
 from decametre.sentinel2.bands import BAND_NAMES
-from decametre.superres.sharpening import sharpening_job
+from decametre.superres.sharpening.options import SharpenOptions
 from decametre.version import __version__
 from tests.landcover.models.tiny_model import SHARPENED, tiny_model
 from tests.support.synthetic_products import make_products
 
-SHARPEN = Sharpen(("B05", "B01"), ("bicubic",), "auto", sharpening_job.Options(device="cpu"))
+SHARPEN = Sharpen(SharpenOptions(bands=("B05", "B01"), model="bicubic", device="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -51,30 +49,6 @@ def safe(sample, folder):
 @pytest.fixture(scope="module")
 def model(folder):
     return tiny_model(folder / "tiny")
-
-
-def request(**options):
-    asked = {
-        "patches": None,
-        "stride": 1200,
-        "label_column": "labels",
-        "labels": None,
-        "label_names": None,
-        "label_share": 0.0,
-        "classes": None,
-        "sharpened": (),
-        "sharpen": False,
-        "models": (),
-        "native": True,
-        "exclude": (),
-        "no_cloud": False,
-        "no_shadow": False,
-        "no_snow": False,
-        "limit": 0.05,
-        "skip_misfits": False,
-        "offset": "auto",
-    }
-    return patch_request((), **(asked | options))
 
 
 def done(work, safe, out):
@@ -97,13 +71,13 @@ def test_settings_of_sharpening_change_with_what_makes_the_result():
     assert set(settings["models"]) == {"bicubic_2x", "bicubic_6x"}
 
     def options(**changes):
-        return replace(SHARPEN, options=replace(SHARPEN.options, **changes)).settings()
+        return Sharpen(SHARPEN.options.replaced(**changes)).settings()
 
     others = [
-        replace(SHARPEN, bands=("B05",)).settings(),
-        replace(SHARPEN, models=("regression",)).settings(),
-        replace(SHARPEN, offset=-1000).settings(),
-        replace(SHARPEN, offset="none").settings(),
+        options(bands=("B05",)),
+        options(model=("regression",)),
+        options(offset=-1000),
+        options(offset="none"),
         options(precision="float32"),
         options(consistent=True),
         options(encoding="reflectance"),
@@ -118,9 +92,9 @@ def test_settings_of_sharpening_change_with_what_makes_the_result():
 
 def test_settings_of_sharpening_that_make_no_sense():
     with pytest.raises(UnknownNameError):
-        replace(SHARPEN, models=("nativ",)).settings()
+        Sharpen(SHARPEN.options.replaced(model="nativ")).settings()
     with pytest.raises(DecametreError, match="lots"):
-        replace(SHARPEN, offset="lots").settings()
+        SHARPEN.options.replaced(offset="lots")
 
 
 def test_memory_grows_with_the_input_up_to_that_of_a_full_tile():
@@ -134,7 +108,7 @@ def test_memory_grows_with_the_input_up_to_that_of_a_full_tile():
 
 
 def test_predict_is_what_the_verb_makes(safe, model, folder):
-    work = Predict(str(model), "auto", mapping_job.Options(device="cpu", precision="float32"))
+    work = Predict(PredictOptions(model=model, device="cpu", precision="float32"))
     fields, there = done(work, safe, folder / "maps")
     assert (fields["device"], fields["pixels"], fields["already"]) == ("cpu", 57600, False)
     alone = folder / "alone" / "X"
@@ -146,7 +120,7 @@ def test_predict_is_what_the_verb_makes(safe, model, folder):
 
 
 def test_predict_from_copies(safe, model, folder, tmp_path):
-    work = Predict(str(model), "auto", mapping_job.Options(device="cpu", precision="float32"))
+    work = Predict(PredictOptions(model=model, device="cpu", precision="float32"))
     expected = done(work, safe, folder / "maps")[1]
     (tmp_path / "scratch").mkdir()
     (tmp_path / "out").mkdir()
@@ -160,14 +134,14 @@ def test_predict_from_copies(safe, model, folder, tmp_path):
 
 
 def test_settings_of_predicting(model, folder):
-    work = Predict(str(model), "auto", mapping_job.Options(device="cpu"))
+    work = Predict(PredictOptions(model=model, device="cpu"))
     settings = work.settings()
 
     def options(**changes):
-        return replace(work, options=replace(work.options, **changes)).settings()
+        return Predict(work.options.replaced(**changes)).settings()
 
     others = [
-        replace(work, offset=-1000).settings(),
+        options(offset=-1000),
         options(stride=600),
         options(least_data=0.5),
         options(encoding="percent"),
@@ -177,14 +151,14 @@ def test_settings_of_predicting(model, folder):
     for same in ({"device": "auto"}, {"overwrite": True}):
         assert options(**same) == settings
     with pytest.raises(ModelError):
-        replace(work, model=str(folder / "nowhere")).settings()
+        options(model=folder / "nowhere")
 
 
 # Extract ----------------------------------------------------------------------------------------
 
 
 def test_extract_leaves_a_store_and_an_item(safe, folder):
-    fields, there = done(Extract(request()), safe, folder / "stores")
+    fields, there = done(Extract(ExtractOptions()), safe, folder / "stores")
     assert {path.name for path in there.iterdir()} == {"X.h5", "X.json"}
     api.extract_patches(safe, folder / "alone.h5", workers=1)
     one, other = PatchStore(there / "X.h5"), PatchStore(folder / "alone.h5")
@@ -202,9 +176,9 @@ def test_extract_leaves_a_store_and_an_item(safe, folder):
 
 
 def test_extract_with_what_a_fleet_has_sharpened(safe, folder):
-    whole = replace(SHARPEN, bands=BAND_NAMES)
+    whole = Sharpen(SHARPEN.options.replaced(bands=BAND_NAMES))
     done(whole, safe, folder / "sharpened")
-    work = Extract(request(native=False), str(folder / "sharpened"))
+    work = Extract(ExtractOptions(native=False), str(folder / "sharpened"))
     _, there = done(work, safe, folder / "super")
     store = PatchStore(there / "X.h5")
     assert tuple(store.keys) == ("data_super",)
@@ -213,7 +187,7 @@ def test_extract_with_what_a_fleet_has_sharpened(safe, folder):
 
 
 def test_extract_without_the_tile_that_it_needs(safe, folder, tmp_path):
-    work = Extract(request(), str(tmp_path / "nothing"))
+    work = Extract(ExtractOptions(), str(tmp_path / "nothing"))
     given = Order(work, work.settings(), __version__, Entry("X", str(safe)), str(tmp_path), None, 1)
     outcome = do(given)
     assert outcome.failed
@@ -222,8 +196,8 @@ def test_extract_without_the_tile_that_it_needs(safe, folder, tmp_path):
 
 
 def test_extract_again_replaces_a_store(safe, folder, tmp_path):
-    done(Extract(request()), safe, tmp_path)
-    _, there = done(Extract(request(stride=600)), safe, tmp_path)
+    done(Extract(ExtractOptions()), safe, tmp_path)
+    _, there = done(Extract(ExtractOptions(stride=600)), safe, tmp_path)
     assert len(PatchStore(there / "X.h5")) == 9
 
 
@@ -237,10 +211,10 @@ def test_a_product_without_any_of_the_patches_is_done(safe, tmp_path):
     product, grid = api.open(safe), tmp_path / "grid.geojson"
     left, top = product.grid.bounds[0], product.grid.bounds[3]
     write_squares(grid, (left, top), (left, top - 1200))
-    _, there = done(Extract(request(patches=grid)), safe, tmp_path)
+    _, there = done(Extract(ExtractOptions(patches=grid)), safe, tmp_path)
     assert len(PatchStore(there / "X.h5")) == 2
     write_squares(grid, (left + 60000, top))
-    fields, there = done(Extract(request(patches=grid)), safe, tmp_path)
+    fields, there = done(Extract(ExtractOptions(patches=grid)), safe, tmp_path)
     assert [path.name for path in there.iterdir()] == ["X.json"]  # the store of before is gone
     (warning,) = fields["warnings"]
     assert "no patch is left to cut" in warning
@@ -252,14 +226,14 @@ def test_a_product_without_any_of_the_patches_is_done(safe, tmp_path):
 
 def test_a_store_and_its_item_change_together(safe, tmp_path, monkeypatch):
     """A store of new settings never stands beside the item of the old ones."""
-    _, there = done(Extract(request()), safe, tmp_path)
+    _, there = done(Extract(ExtractOptions()), safe, tmp_path)
     before = {path.name: path.read_bytes() for path in there.iterdir()}
 
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.job, "dump", full)
-    other = Extract(request(stride=600))
+    monkeypatch.setattr(module, "write_json", full)
+    other = Extract(ExtractOptions(stride=600))
     entry = Entry("X", str(safe))
     outcome = do(Order(other, other.settings(), __version__, entry, str(tmp_path), None, 1))
     assert (outcome.failed, outcome.fields["stage"]) == (True, "write")
@@ -275,13 +249,13 @@ def test_settings_of_extracting(tmp_path):
     lists = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for path in lists:
         path.write_text("name\n")
-    work = Extract(request(exclude=(lists[0],)), None)
+    work = Extract(ExtractOptions(exclude=(lists[0],)), None)
     settings = work.settings()
     others = [
-        Extract(request(exclude=(lists[1],))).settings(),
-        Extract(request(exclude=(lists[0],), stride=600)).settings(),
-        Extract(request(exclude=(lists[0],), no_cloud=True)).settings(),
-        Extract(work.request, "/sharpened").settings(),
+        Extract(ExtractOptions(exclude=(lists[1],))).settings(),
+        Extract(ExtractOptions(exclude=(lists[0],), stride=600)).settings(),
+        Extract(ExtractOptions(exclude=(lists[0],), no_cloud=True)).settings(),
+        Extract(work.options, "/sharpened").settings(),
     ]
     assert settings not in others
     assert "products" not in settings
@@ -292,8 +266,8 @@ def test_settings_of_extracting(tmp_path):
 def test_work_goes_to_workers(model):
     for work in (
         SHARPEN,
-        Predict(str(model), "auto", mapping_job.Options()),
-        Extract(request()),
+        Predict(PredictOptions(model=model)),
+        Extract(ExtractOptions()),
     ):
         assert pickle.loads(pickle.dumps(work)) == work
         assert json.loads(json.dumps(work.settings()))
@@ -303,7 +277,6 @@ def test_work_goes_to_workers(model):
     ("wrong", "reason"),
     [
         ({"patches": "nowhere.geojson"}, "no such file"),
-        ({"stride": 100}, "a stride of 100 m"),
         ({"native": False}, "patches hold nothing"),
         ({"labels": "nowhere.tif"}, "no such file"),
         ({"exclude": ("nowhere.txt",)}, "no list of names"),
@@ -311,31 +284,21 @@ def test_work_goes_to_workers(model):
 )
 def test_a_request_that_no_product_could_meet_is_refused_at_once(wrong, reason):
     with pytest.raises(PatchError, match=reason):
-        Extract(request(**wrong)).check()
+        Extract(ExtractOptions(**wrong)).check()
 
 
 def test_tiles_that_are_nowhere_are_missed_at_once(tmp_path):
     with pytest.raises(FleetError, match="nowhere: no such folder"):
-        Extract(request(), str(tmp_path / "nowhere")).check()
-    Extract(request(), str(tmp_path)).check()
+        Extract(ExtractOptions(), str(tmp_path / "nowhere")).check()
+    Extract(ExtractOptions(), str(tmp_path)).check()
 
 
 def test_a_map_that_no_product_could_have_is_refused_at_once(model, folder):
     def check(model=model, **options):
-        Predict(str(model), "auto", mapping_job.Options(**options)).check()
+        Predict(PredictOptions(model=model, **options)).check()
 
     check()
-    with pytest.raises(GridError, match="stride 100 m"):
-        check(stride=100)
-    with pytest.raises(UnknownNameError, match="encoding"):
-        check(encoding="x")
     with pytest.raises(ModelError, match="leave out what sharpens"):
         check(sharpen_with=("bicubic",))
     with pytest.raises(ModelError, match="does not state which models sharpened"):
         check(tiny_model(folder / "sharpened_by_nobody", bands_in=SHARPENED))
-
-
-@pytest.mark.parametrize("wrong", [{"encoding": "x"}, {"compression": "x"}, {"precision": "x"}])
-def test_what_no_product_could_be_made_with_is_refused_at_once(wrong):
-    with pytest.raises(UnknownNameError, match=next(iter(wrong))):
-        replace(SHARPEN, options=sharpening_job.Options(**wrong)).check()

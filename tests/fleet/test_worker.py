@@ -20,14 +20,14 @@ from decametre.fleet.jobs import Sharpen
 from decametre.fleet.worker import Clock, Order, do
 from decametre.io import staging
 from decametre.superres.sharpening import pipeline
+from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.sharpener import Sharpener
-from decametre.superres.sharpening.sharpening_job import Options
 from decametre.version import __version__
 from tests.fleet.light import Light, entry, marks_of
 from tests.support.synthetic_products import make_products
 
 BANDS = ("B01", "B02", "B05", "B8A", "B12")
-WORK = Sharpen(BANDS, (), "auto", Options(device="cpu", precision="float32", quicklook=True))
+WORK = Sharpen(SharpenOptions(bands=BANDS, device="cpu", precision="float32", quicklook=True))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_a_file_that_turns_out_corrupt_while_others_are_computed(products, out, 
         return read(reader, product, names, window, reach)
 
     monkeypatch.setattr(pipeline, "read_stack", read_stack)
-    work = replace(WORK, models=("bicubic",), options=replace(WORK.options, tile=60))
+    work = Sharpen(WORK.options.replaced(model="bicubic", tile=60))
     outcome = do(order(out, products[0], work=work))
     assert len(windows) == 2
     assert (outcome.failed, outcome.fields["stage"]) == (True, "read")
@@ -203,12 +203,12 @@ def test_a_folder_that_cannot_be_made(out, tmp_path):
 
 
 def test_a_failure_leaves_an_earlier_result_alone(products, out, tmp_path):
-    work = replace(WORK, models=("bicubic",))
+    work = Sharpen(WORK.options.replaced(model="bicubic"))
     safe, file = spoiled(products[0], tmp_path)
     assert not do(order(out, safe, work=work)).failed
     before = contents(out / "X")
     file.unlink()
-    assert do(order(out, safe, work=replace(work, bands=("B05",)))).failed
+    assert do(order(out, safe, work=Sharpen(work.options.replaced(bands=("B05",))))).failed
     assert contents(out / "X") == before
 
 
@@ -313,7 +313,7 @@ def test_two_products_one_is_computed_while_the_other_is_read(products, out, mon
 
     monkeypatch.setattr(pipeline, "read_stack", read_stack)
     monkeypatch.setattr(Sharpener, "__call__", call)
-    work = replace(WORK, models=("bicubic",))
+    work = Sharpen(WORK.options.replaced(model="bicubic"))
     with ThreadPoolExecutor(2) as pool:
         orders = [order(out, safe, f"{n}", work) for n, safe in enumerate(products)]
         outcomes = list(pool.map(do, orders))

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from decametre.io.cog import BLOCK
+from decametre.io.outputs import write_json
 from decametre.io.stac_item import result_item
 from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.superres.sharpening.image_writer import CogWriter
-from decametre.superres.sharpening.sharpening_job import dump
 
 Rows = Callable[[str, slice], np.ndarray]
 """Gives rows of a band at 10 m: uint16, (rows, columns)."""
@@ -64,5 +64,5 @@ def make_sharpened(
         {"quality": f"{path.stem}.quality.json"},
         "uint16",
     )
-    dump(path.with_suffix(".json"), item.to_dict(include_self_link=False))
+    write_json(path.with_suffix(".json"), item.to_dict(include_self_link=False))
     return path

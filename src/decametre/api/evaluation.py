@@ -1,143 +1,110 @@
-"""Score models that sharpen."""
+"""Score super-resolution models."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from decametre.api.arguments import PathLike, unique
-from decametre.api.opening import opened
-from decametre.api.window import choose_window
-from decametre.choices import KERNELS
-from decametre.device import choose_devices
-from decametre.errors import EvaluationError, UnknownNameError
-from decametre.io.result_folder import ResultFolder, result_folder
-from decametre.sentinel2.grid import Window
-from decametre.sentinel2.product import Product
-from decametre.superres.evaluation.compared_models import methods_for
-from decametre.superres.evaluation.comparison import Part, compare
-from decametre.superres.evaluation.full_scale import full_scale_scores
-from decametre.superres.evaluation.output import write_crop, write_evaluation
-from decametre.superres.evaluation.results import Evaluation
-from decametre.superres.models.registry import BANDS_FOR_SCALE
-from decametre.superres.sharpening.sharpening_job import check_apart
+from decametre.api.keywords import takes
+from decametre.errors import EvaluationError
+from decametre.options import PathLike, words_of
+from decametre.superres.evaluation.options import EvaluateOptions
+
+if TYPE_CHECKING:
+    from decametre.io.result_folder import ResultFolder
+    from decametre.sentinel2.product import Product
+    from decametre.superres.evaluation.results import Evaluation
 
 
+@takes(EvaluateOptions)
 def evaluate(
-    products: Product | PathLike | Sequence[Product | PathLike],
-    *,
-    scale: int = 2,
-    model: str | Sequence[str] = (),
-    protocol: str = "dsen2",
-    window: Window | tuple[int, int, int, int] | None = None,
-    offset: str | float = "auto",
-    device: str = "auto",
-    full_scale: bool = False,
-    out: PathLike | None = None,
-    overwrite: bool = False,
+    products: Product | PathLike | Sequence[Product | PathLike], options: EvaluateOptions
 ) -> Evaluation:
-    """Score models beside bicubic interpolation by Wald's protocol; docs/metrics.md defines all.
+    """Score models and bicubic interpolation by Wald's protocol; see docs/metrics.md.
 
     Every product is degraded, each model brings the coarsest bands back to the grid on which they
-    were measured, and all are scored on the same pixels. That is not the error at 10 m. One
-    degraded product is in memory at a time: 3.5 GB for a quarter of a tile; `window` takes a part.
+    were measured, and all are scored on the same pixels. The scores are not the error at 10 m. One
+    degraded product is in memory at a time: 3.5 GB for a quarter of a tile; `window` selects a
+    part.
 
     Args:
-        products: Open products, or what `open` takes.
-        scale: 2: the 20 m bands, 40 to 20 m. 6: the 60 m bands, 360 to 60 m.
-        model: Names of models or of families, or model folders; the default family without.
-        protocol: Kernel that degrades the products, `dsen2` or `mtf`.
-        window: Part of every product, as in `sharpen`.
-        offset: See `open`; only where a product is not open yet.
-        device: As in `sharpen`; of several GPUs the first.
-        full_scale: Also sharpen the products to 10 m and take the indices that need no truth.
-        out: A folder to make, with `scores.json`, `scores.csv`, `scores.md` and `figures/`.
-        overwrite: Replace an earlier evaluation in `out`.
+        products: Open products, or anything that `open` accepts.
 
     Returns:
-        All scores; `decametre.superres.evaluation.tables` shows them.
+        All scores; `decametre.superres.evaluation.tables` formats them.
 
     Raises:
         EvaluationError: No product has a pixel that can be scored.
-        DecametreError: Another of its subclasses says what the user can mend.
+        DecametreError: The message of its subclass is one line that names the remedy.
     """
-    if scale not in BANDS_FOR_SCALE:
-        raise UnknownNameError("scale", str(scale), map(str, BANDS_FOR_SCALE))
-    if protocol not in KERNELS:
-        raise UnknownNameError("degradation kernel", protocol, KERNELS)
-    given = [products] if isinstance(products, Product | str | os.PathLike) else list(products)
-    names = [model] if isinstance(model, str) else list(model)
-    chosen = choose_devices(device)[0]
-    methods = methods_for(names, scale, chosen)
+    # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
+    from decametre.api.opening import opened
+    from decametre.api.window import choose_window
+    from decametre.device import choose_devices
+    from decametre.io.outputs import check_input_safe
+    from decametre.io.result_folder import result_folder
+    from decametre.sentinel2.product import Product
+    from decametre.superres.evaluation.compared_models import methods_for
+    from decametre.superres.evaluation.comparison import Part, compare
+    from decametre.superres.evaluation.full_scale import full_scale_scores
+    from decametre.superres.evaluation.output import write_crop, write_evaluation
+    from decametre.superres.evaluation.results import Evaluation
+    from decametre.superres.models.registry import BANDS_FOR_SCALE
+
+    scale, out = options.scale, options.out
+    given = [products] if isinstance(products, Product | str | os.PathLike) else products
+    device = choose_devices(options.device)[0]
+    methods = methods_for(options.model, scale, device)
     bands_in = BANDS_FOR_SCALE[scale]
-    found = [opened(p, offset) for p in given]
+    found = [opened(product, options.offset) for product in given]
     for product in found:
         product.band_files(name for bands in bands_in.values() for name in bands)
         if out is not None:
-            check_apart(product, Path(out) / "scores.json")
+            check_input_safe(product, out / "scores.json")
     parts = [
-        Part(name, product, choose_window(product, window, None))
-        for name, product in zip(unique(p.id for p in found), found, strict=True)
+        Part(name, product, choose_window(product, options.window, None))
+        for name, product in zip(numbered(p.id for p in found), found, strict=True)
     ]
     staged: AbstractContextManager[ResultFolder | None] = nullcontext()
     if out is not None:
-        staged = result_folder(Path(out), overwrite=overwrite)
+        staged = result_folder(out, overwrite=options.overwrite)
     with staged as folder:
-        scenes, skipped = compare(
-            parts,
-            methods,
-            scale,
-            protocol,
-            (lambda crop: write_crop(crop, folder)) if folder else (lambda crop: None),
-        )
+        draw = (lambda crop: write_crop(crop, folder)) if folder else (lambda crop: None)
+        scenes, skipped = compare(parts, methods, scale, options.protocol, draw)
         if not scenes:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
             raise EvaluationError(f"nothing to score at scale {scale}: {reasons}")
+        full_scale = parts if options.full_scale else []
         evaluation = Evaluation(
-            command=evaluation_command(
-                found, scale, names, protocol, window, offset, full_scale=full_scale, out=out
-            ),
+            command=evaluation_command([product.source for product in found], options),
             scale=scale,
-            kernel=protocol,
+            kernel=options.protocol,
             bands=bands_in[max(bands_in)],
             methods=tuple(method.info for method in methods),
             scenes=tuple(scenes),
             skipped=skipped,
-            full_scale=tuple(
-                full_scale_scores(part, methods, scale, chosen) for part in parts if full_scale
-            ),
+            full_scale=tuple(full_scale_scores(p, methods, scale, device) for p in full_scale),
         )
         if folder:
             write_evaluation(evaluation, folder)
     return evaluation
 
 
-def evaluation_command(
-    products: Sequence[Product],
-    scale: int,
-    models: Sequence[str],
-    protocol: str,
-    window: Window | tuple[int, int, int, int] | None,
-    offset: str | float,
-    *,
-    full_scale: bool,
-    out: PathLike | None,
-) -> str:
-    """The command line that makes an evaluation again."""
-    words = ["decametre", "evaluate", *(product.source for product in products)]
-    words += ["--scale", str(scale), "--protocol", protocol]
-    for name in models:
-        words += ["--model", name]
-    if window is not None:
-        part = window if isinstance(window, Window) else Window(*window)
-        words += ["--window", str(part)]
-    if offset != "auto":
-        words += ["--offset", str(offset)]
-    if full_scale:
-        words.append("--full-scale")
-    if out is not None:
-        words += ["--out", os.fspath(out)]
-    return shlex.join(words)
+def numbered(names: Iterable[str]) -> list[str]:
+    """The names, with a number for each that recurs, as parts of one product share its name."""
+    counts: Counter[str] = Counter()
+    found = []
+    for name in names:
+        counts[name] += 1
+        found.append(name if counts[name] == 1 else f"{name}#{counts[name]}")
+    return found
+
+
+def evaluation_command(sources: Sequence[str], options: EvaluateOptions) -> str:
+    """The command line that repeats an evaluation."""
+    words = words_of(options, always=("scale", "protocol"), exclude=("device", "overwrite"))
+    return shlex.join(["decametre", "evaluate", *sources, *words])

@@ -1,38 +1,44 @@
-"""Give the pixels of a product classes by spectral rules."""
+"""Label the pixels of a product by spectral rules."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from decametre.api.arguments import PathLike, Progress
+from decametre.api.keywords import takes
 from decametre.api.opening import opened
 from decametre.landcover.extraction import spectral_rules
+from decametre.landcover.extraction.options import LabelOptions
+from decametre.options import PathLike
+from decametre.progress import Progress, silent
 from decametre.sentinel2.product import Product
 
 
+@takes(LabelOptions)
 def label_product(
     product: Product | PathLike,
     output: PathLike,
+    options: LabelOptions,
     *,
-    offset: str | float = "auto",
-    overwrite: bool = False,
-    progress: Progress = lambda done, total, pixels: None,
+    progress: Progress = silent,
 ) -> dict[str, float]:
-    """Give every pixel of a product a class by spectral rules, for `extract_patches(labels=...)`.
+    """Assign a class to every pixel of a product by spectral rules.
+
+    The result serves as `labels` of `extract_patches`.
 
     Args:
-        product: An opened product, or what `open` takes.
-        output: The GeoTIFF to make.
-        offset: See `open`.
-        overwrite: Replace an existing output.
-        progress: Called with windows done, all windows, and pixels done.
+        product: An open product, or anything that `open` accepts.
+        output: The GeoTIFF to write.
+        progress: Called with the windows completed, all windows, and the pixels labelled.
 
     Returns:
-        By class, its share of the measured pixels.
+        Share of the measured pixels by class.
 
     Raises:
-        DecametreError: One of its subclasses says what the user can mend.
+        DecametreError: The message of its subclass is one line that names the remedy.
     """
     return spectral_rules.label_product(
-        opened(product, offset), Path(output), overwrite=overwrite, progress=progress
+        opened(product, options.offset),
+        Path(output),
+        overwrite=options.overwrite,
+        progress=progress,
     )

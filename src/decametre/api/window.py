@@ -1,4 +1,4 @@
-"""The part of a product that a user asks for."""
+"""The part of a product that is processed."""
 
 from __future__ import annotations
 
@@ -18,23 +18,16 @@ COARSEST = 6
 
 def choose_window(
     product: Product,
-    window: Window | tuple[int, int, int, int] | None,
+    window: Window | None,
     bbox: tuple[float, float, float, float] | None,
 ) -> Window:
-    """The part of a product that was asked for, snapped outward to whole pixels of 60 m.
+    """The window of a product given in pixels or degrees, extended to complete 60 m pixels.
 
     Raises:
-        GridError: Both a window and a bbox were given, or it is empty or outside the product.
+        GridError: It is empty or outside the product.
     """
-    if window is not None and bbox is not None:
-        raise GridError("give a window or a bbox, not both")
     if bbox is not None:
         west, south, east, north = bbox
-        if not (west < east and south < north):
-            raise GridError(
-                f"bbox {west},{south},{east},{north} is empty; give WEST,SOUTH,EAST,NORTH in "
-                "degrees"
-            )
         bounds = transform_bounds("EPSG:4326", product.grid.crs, *bbox)
         asked = product.grid.window_of_bounds(bounds).intersection(product.grid.window)
         if not asked.width or not asked.height:
@@ -43,7 +36,7 @@ def choose_window(
                 f"{','.join(f'{v:.4f}' for v in lonlat_bounds(product))}"
             )
     elif window is not None:
-        asked = window if isinstance(window, Window) else Window(*window)
+        asked = window
     else:
         return product.grid.window
     snapped = product.grid.checked_window(asked, COARSEST)

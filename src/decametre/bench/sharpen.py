@@ -21,9 +21,9 @@ import torch
 
 from decametre.bench.report_files import markdown_table
 from decametre.bench.synthetic_safe import make_safe
-from decametre.choices import DEFAULT_TILE, FULL_SIZE
 from decametre.device import choose_devices, choose_precision, precision_name
 from decametre.errors import DecametreError
+from decametre.options import DEFAULT_TILE, FULL_SIZE
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.opening import open_product

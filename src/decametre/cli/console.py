@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from decametre.progress import silent
+
 STDERR = Console(stderr=True)
 
 INTERVAL = 30.0
@@ -102,3 +104,24 @@ class _Lines:
             self.amount,
             seconds / (done - self.first) * (total - done),
         )
+
+
+@contextmanager
+def progress_of_first_rank(
+    what: str, unit: str, amount: str
+) -> Iterator[tuple[bool, Callable[[int, int, int], None]]]:
+    """As `progress_of` in the first process of a job under torchrun or srun.
+
+    The other processes show no progress and only log errors.
+
+    Yields:
+        Whether this process is the first, and what `progress_of` yields.
+    """
+    from decametre.training.launcher import read_rank_info
+
+    if read_rank_info().rank == 0:
+        with progress_of(what, unit, amount) as progress:
+            yield True, progress
+    else:
+        logging.getLogger("decametre").setLevel(logging.ERROR)
+        yield False, silent

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from decametre.cli.options import json_option
 from decametre.version import __version__
 
 PACKAGES = ("click", "numpy", "pystac", "rasterio", "rich", "safetensors", "scipy", "torch")
@@ -43,7 +44,7 @@ def report() -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def env(as_json: bool) -> None:
     """Report versions and devices, for a bug report."""
     found = report()

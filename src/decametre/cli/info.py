@@ -1,19 +1,22 @@
-"""`decametre info`: what is this product?"""
+"""`decametre info`: describe a product."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from decametre import api
-from decametre.cli.arguments import offset_option, product_argument
-from decametre.sentinel2.product import Product
+import decametre
+from decametre.cli.options import json_option, options, product_argument
+from decametre.sentinel2.options import OpenOptions
+
+if TYPE_CHECKING:
+    from decametre.sentinel2.product import Product
 
 
 def describe(product: Product) -> dict[str, Any]:
-    """Everything that the reader found out about a product, as JSON."""
+    """What is known of a product, as JSON."""
     grid = product.grid
     return {
         "id": product.id,
@@ -29,7 +32,7 @@ def describe(product: Product) -> dict[str, Any]:
             "height": grid.height,
             "transform": list(grid.transform()),
             "bounds": list(grid.bounds),
-            "bbox": [round(value, 6) for value in api.lonlat_bounds(product)],
+            "bbox": [round(value, 6) for value in decametre.lonlat_bounds(product)],
         },
         "bands": {
             name: {
@@ -48,11 +51,11 @@ def describe(product: Product) -> dict[str, Any]:
 
 @click.command()
 @product_argument
-@offset_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def info(product: str, offset: str, as_json: bool) -> None:
-    """Tell what PRODUCT is: level, baseline, offset, bands, grid, nodata."""
-    found = describe(api.open(product, offset))
+@options(OpenOptions)
+@json_option
+def info(product: str, options: OpenOptions, as_json: bool) -> None:
+    """Describe PRODUCT: level, baseline, offset, bands, grid, nodata."""
+    found = describe(decametre.open(product, options=options))
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

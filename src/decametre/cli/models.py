@@ -6,12 +6,13 @@ import json
 
 import click
 
+from decametre.cli.options import json_option
 from decametre.errors import UnknownNameError
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def models(name: str | None, as_json: bool) -> None:
     """List the shipped models, or show the card of the model NAME."""
     from decametre.superres.models.registry import shipped_cards  # torch, which help does not need

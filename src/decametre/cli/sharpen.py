@@ -1,4 +1,4 @@
-"""`decametre sharpen`: the main job."""
+"""`decametre sharpen`: bring the bands of a product to 10 m."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import click
 
-from decametre import api
-from decametre.cli.arguments import NumberList, product_argument
+import decametre
 from decametre.cli.console import progress_of
-from decametre.cli.sharpening_options import sharpening_options
-from decametre.sentinel2.grid import Window
+from decametre.cli.options import options, product_argument
+from decametre.superres.sharpening.options import SharpenOptions
 
 log = logging.getLogger(__name__)
 
@@ -19,59 +18,15 @@ log = logging.getLogger(__name__)
 @click.command()
 @product_argument
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--window",
-    type=NumberList("COL,ROW,WIDTH,HEIGHT", int),
-    help="Part of the product in 10 m pixels; snapped outward to whole coarse pixels.",
-)
-@click.option(
-    "--bbox",
-    type=NumberList("WEST,SOUTH,EAST,NORTH", float),
-    help="Part of the product in degrees; snapped outward likewise.",
-)
-@sharpening_options
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
-def sharpen(
-    product: str,
-    output: Path,
-    bands: str,
-    window: tuple[int, int, int, int] | None,
-    bbox: tuple[float, float, float, float] | None,
-    offset: str,
-    model: tuple[str, ...],
-    device: str,
-    precision: str,
-    consistent: bool,
-    encoding: str,
-    compression: str,
-    quicklook: bool,
-    overwrite: bool,
-    tile: int,
-) -> None:
-    """Bring the bands of PRODUCT to ten metres, into the GeoTIFF OUTPUT.
+@options(SharpenOptions)
+def sharpen(product: str, output: Path, options: SharpenOptions) -> None:
+    """Bring the bands of PRODUCT to a resolution of 10 m and write them to the GeoTIFF OUTPUT.
 
     PRODUCT is a SAFE folder, a SAFE .zip, the path of its MTD_MSI*.xml, or a STAC item (path or
-    URL). Beside OUTPUT stand a STAC item and a quality card.
+    URL). A STAC item and a quality card are written next to OUTPUT.
     """
     with progress_of("sharpening") as progress:
-        result = api.sharpen(
-            product,
-            output,
-            bands=bands.split(","),
-            window=Window(*window) if window else None,
-            bbox=bbox,
-            offset=offset,
-            model=model,
-            device=device,
-            precision=precision,
-            consistent=consistent,
-            encoding=encoding,
-            compression=compression,
-            quicklook=quicklook,
-            overwrite=overwrite,
-            tile=tile,
-            progress=progress,
-        )
+        result = decametre.sharpen(product, output, options=options, progress=progress)
     for path in (result.path, result.item_path, result.quality_path, result.quicklook_path):
         if path is not None:
             log.info("wrote %s", path)

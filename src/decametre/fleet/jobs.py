@@ -5,26 +5,32 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from decametre.device import choose_devices
 from decametre.errors import FleetError, NoPatchError
 from decametre.fleet.events import events_path, read_events
+from decametre.io.outputs import write_json
 from decametre.io.staging import Staging
 from decametre.landcover.extraction.extraction_job import extract
+from decametre.landcover.extraction.options import ExtractOptions
 from decametre.landcover.extraction.planning import Request, check_request
 from decametre.landcover.extraction.stac_item import store_item
 from decametre.landcover.mapping import mapping_job
+from decametre.landcover.mapping.options import PredictOptions
 from decametre.landcover.mapping.pixel_source import sharpening_models
 from decametre.landcover.models.card import LandCoverModel, load_land_cover
+from decametre.progress import silent
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.local_copy import copied
-from decametre.sentinel2.opening import open_product, parse_offset
+from decametre.sentinel2.opening import open_product
+from decametre.sentinel2.options import parse_offset
 from decametre.sentinel2.product import Product
 from decametre.superres.models.registry import Model, models_for
 from decametre.superres.sharpening import sharpening_job
+from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.sharpener import inputs_of
 from decametre.superres.sharpening.sharpening_job import Stages
 
@@ -97,27 +103,25 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Sharpen:
-    """`decametre sharpen` over many products; see `decametre.api.sharpen`."""
+    """`decametre sharpen` over many products.
 
-    bands: tuple[str, ...]
-    models: tuple[str, ...]
-    offset: str | float
-    options: sharpening_job.Options
+    Attributes:
+        options: How each product is sharpened, completely.
+    """
+
+    options: SharpenOptions
 
     verb = "sharpen"
     suffix = ".tif"
 
     def check(self) -> None:
-        """Encoding, compression, precision."""
-        sharpening_job.check_choices(self.options)
+        """Nothing: the options are checked where they are made."""
 
     def settings(self) -> dict[str, Any]:
         """As `sharpening_job.settings_of`, over whole products."""
-        models = _models(self.bands, self.models)
-        asked = sharpening_job.settings_of(
-            models, self.bands, parse_offset(self.offset), self.options
-        )
-        return asked | {"window": None}
+        models = _models(self.options.bands, self.options.model)
+        offset_dn = parse_offset(self.options.offset)
+        return sharpening_job.settings_of(models, offset_dn, self.options) | {"window": None}
 
     def memory(self, size: int | None) -> int:
         """The most that a full tile takes (docs/reports/speed.md), and less for what is small."""
@@ -127,13 +131,17 @@ class Sharpen:
     def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
         """One product."""
         with stages("open"):
-            models = _models(self.bands, self.models)
-            product = open_product(source, self.offset)
-        product = _staged(product, inputs_of(models, self.bands), stages, scratch)
-        options = replace(self.options, overwrite=True)
+            models = _models(self.options.bands, self.options.model)
+            product = open_product(source, self.options.offset)
+        product = _staged(product, inputs_of(models, self.options.bands), stages, scratch)
         whole = product.grid.window
         result = sharpening_job.run(
-            product, output, models, self.bands, whole, options, _silent, stages
+            product,
+            output,
+            models,
+            whole,
+            self.options.replaced(overwrite=True),
+            stages=stages,
         )
         consistency = {
             name: band["consistency"]
@@ -151,27 +159,29 @@ class Sharpen:
 
 @dataclass(frozen=True)
 class Predict:
-    """`decametre landcover predict` over many products; see `decametre.api.predict_land_cover`."""
+    """`decametre landcover predict` over many products.
 
-    model: str
-    offset: str | float
-    options: mapping_job.Options
+    Attributes:
+        options: How each product is mapped, completely.
+    """
+
+    options: PredictOptions
 
     verb = "predict"
     suffix = ".tif"
 
     def check(self) -> None:
-        """Encoding, stride, and what sharpens for the model."""
-        card = _land_cover(self.model).card
-        mapping_job.check_choices(card, None, self.options)
+        """Whether the models that sharpen suit the model that classifies."""
+        card = _land_cover(self.options.model).card
+        mapping_job.check_images(card, None, self.options)
         if card.sharpened:
             sharpening_models(card, self.options.sharpen_with)
 
     def settings(self) -> dict[str, Any]:
         """As `mapping_job.settings_of`, over whole products."""
-        card = _land_cover(self.model).card
-        asked = mapping_job.settings_of(card, parse_offset(self.offset), self.options)
-        return asked | {"window": None}
+        card = _land_cover(self.options.model).card
+        offset_dn = parse_offset(self.options.offset)
+        return mapping_job.settings_of(card, offset_dn, self.options) | {"window": None}
 
     def memory(self, size: int | None) -> int:
         """As for sharpening, which may be a part of it."""
@@ -181,8 +191,8 @@ class Predict:
     def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
         """One product."""
         with stages("open"):
-            model = _land_cover(self.model)
-            product = open_product(source, self.offset)
+            model = _land_cover(self.options.model)
+            product = open_product(source, self.options.offset)
         product = _staged(product, product.bands, stages, scratch)
         with stages("compute"):
             mapping_job.run(
@@ -191,8 +201,7 @@ class Predict:
                 model,
                 product.grid.window,
                 None,
-                replace(self.options, overwrite=True),
-                _silent,
+                self.options.replaced(overwrite=True),
             )
         device = choose_devices(self.options.device)[0]
         return Made(product.id, product.grid.width * product.grid.height, str(device))
@@ -200,16 +209,16 @@ class Predict:
 
 @dataclass(frozen=True)
 class Extract:
-    """`decametre patches extract` over many products, a store each; see `api.extract_patches`.
+    """`decametre patches extract` over many products, a store each.
 
-    A product that holds none of the patches is done, too: its item says so, and has no store.
+    A product without any of the patches is completed, too: it gets an item but no store.
 
     Attributes:
-        request: What is cut from each product; its products and sharpened tiles are left empty.
+        options: Which patches are cut from each product.
         sharpened: The folder of results of `decametre fleet sharpen`, for `data_super`, or None.
     """
 
-    request: Request
+    options: ExtractOptions
     sharpened: str | None = None
 
     verb = "extract"
@@ -221,11 +230,12 @@ class Extract:
             raise FleetError(
                 f"{self.sharpened}: no such folder; give the results of `decametre fleet sharpen`"
             )
-        check_request(self.request, self.sharpened is not None)
+        check_request(Request.of((), self.options), self.sharpened is not None)
 
     def settings(self) -> dict[str, Any]:
         """The request, with the size and time of the lists in it, and how the tiles were made."""
-        facts = self.request.fingerprint() | {"sharpened": _sharpened(self.sharpened)}
+        request = Request.of((), self.options)
+        facts = request.fingerprint() | {"sharpened": _sharpened(self.sharpened)}
         return {key: value for key, value in facts.items() if key != "products"}
 
     def memory(self, size: int | None) -> int:
@@ -235,18 +245,17 @@ class Extract:
     def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
         """One product."""
         with stages("open"):
-            product = open_product(source, self.request.offset)
-        tiles: tuple[str, ...] = ()
+            product = open_product(source, self.options.offset)
+        tiles: tuple[Path, ...] = ()
         if self.sharpened is not None:
-            name = output.stem
-            tiles = (str(Path(self.sharpened) / name / f"{name}.tif"),)
-        request = replace(self.request, products=(source,), sharpened=tiles)
+            tiles = (Path(self.sharpened, output.stem, f"{output.stem}.tif"),)
+        request = Request.of((source,), self.options.replaced(sharpened=tiles))
         store, name = output.name, f"{output.stem}.json"
         with Staging(output, (name, store), overwrite=True, needed=0) as staging:
             with stages("compute"):
                 patches, left_out = _extracted(request, staging.path(store))
             item = store_item(product, output, patches, left_out, self.settings())
-            sharpening_job.dump(staging.path(name), item)
+            write_json(staging.path(name), item)
             staging.commit(*([store] if patches else []), name)
         return Made(product.id, product.grid.width * product.grid.height, "cpu")
 
@@ -254,7 +263,7 @@ class Extract:
 def _extracted(request: Request, store: Path) -> tuple[int, Mapping[str, int]]:
     """How many patches were cut, and how many were left out, by reason; without any, no store."""
     try:
-        done = extract(request, store, 1, _no_sharpening, overwrite=False, progress=_silent)
+        done = extract(request, store, 1, _no_sharpening, overwrite=False, progress=silent)
     except NoPatchError as error:  # a list may be for some of the products
         log.warning("%s", error)
         return 0, error.left_out
@@ -293,10 +302,6 @@ def _staged(
         return copied(product, bands, scratch)
 
 
-def _silent(done: int, total: int, amount: int) -> None:
-    """A fleet counts products."""
-
-
 @functools.cache
 def _models(bands: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Model]:
     """Loaded once a worker; whoever runs a model makes a copy of its own."""
@@ -304,6 +309,6 @@ def _models(bands: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Model]:
 
 
 @functools.cache
-def _land_cover(folder: str) -> LandCoverModel:
+def _land_cover(folder: Path) -> LandCoverModel:
     """Loaded once a worker."""
-    return load_land_cover(Path(folder))
+    return load_land_cover(folder)

@@ -18,6 +18,23 @@ log = logging.getLogger(__name__)
 LOCK_NAME = "lock"
 
 
+def check_paths(output: Path, companions: Sequence[str], *, overwrite: bool) -> None:
+    """Refuse an output that cannot be written.
+
+    Raises:
+        OutputError: The folder does not exist or cannot be written, or a file exists and may not
+            be replaced.
+    """
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder; give a file name such as {output}/sharp.tif")
+    check_parent(output, writable=True)
+    for path in (output, *(output.parent / name for name in companions)):
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder, and a file of that name is to be written")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists already; use --overwrite to replace it")
+
+
 class Staging:
     """A hidden folder beside the output, in which a run makes its files; a context manager.
 
@@ -43,14 +60,7 @@ class Staging:
         self.output, self.companions = output, companions
         self.folder = output.parent / f".{output.name}.partial"
         self._lock = ExitStack()
-        if output.is_dir():
-            raise OutputError(f"{output} is a folder; give a file name such as {output}/sharp.tif")
-        check_parent(output, writable=True)
-        for path in (output, *(output.parent / name for name in companions)):
-            if path.is_dir():
-                raise OutputError(f"{path} is a folder, and a file of that name is to be written")
-            if path.exists() and not overwrite:
-                raise OutputError(f"{path} exists already; use --overwrite to replace it")
+        check_paths(output, companions, overwrite=overwrite)
         self._needed = needed
 
     def __enter__(self) -> Self:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import math
 import os
 import zipfile
 from pathlib import Path
 
-from decametre.errors import NotAProductError, RadiometryError
+from decametre.errors import NotAProductError
 from decametre.sentinel2.hrefs import is_web, local_path
+from decametre.sentinel2.options import parse_offset
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.safe import open_safe
 from decametre.sentinel2.stac import open_stac
@@ -55,31 +55,6 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
     if path.suffix.lower() == ".zip" or _is_metadata(path.name) or zipfile.is_zipfile(path):
         return open_safe(text, offset_dn)
     raise NotAProductError(f"{text}: not a Sentinel-2 product; give {ACCEPTED}")
-
-
-def parse_offset(offset: str | float) -> float | None:
-    """An offset as the user gives it: DN, or None for `auto`.
-
-    Raises:
-        RadiometryError: It is neither `auto`, `none` nor a number of DN.
-    """
-    if offset == "auto":
-        return None
-    if offset == "none":
-        return 0.0
-    try:
-        value = float(offset)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise RadiometryError(
-            f"offset '{offset}': give auto, none, or a number of DN such as -1000"
-        )
-    if 0 < abs(value) < 1:
-        raise RadiometryError(
-            f"offset {value:g}: count it in DN, not in reflectance; {value:g} is {value * 1e4:g} DN"
-        )
-    return value
 
 
 def is_safe(folder: Path) -> bool:

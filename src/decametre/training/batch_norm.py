@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from decametre.choices import Norm
+from decametre.options import Norm
 
 MAX_GROUPS = 32
 """Groups of channels of a group norm (Wu & He 2018); fewer if 32 does not divide the channels."""

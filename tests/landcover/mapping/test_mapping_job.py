@@ -255,9 +255,9 @@ def test_a_run_that_fails_leaves_nothing(folder, model, sample_item, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"stride": 90}, "stride 90 m: give a multiple of 60 m"),
-        ({"stride": 1260}, "at most 1200 m"),
-        ({"stride": 0}, "stride 0 m"),
+        ({"stride": 90}, "stride: must be a multiple of 60, not 90"),
+        ({"stride": 1260}, "must be less than or equal to 1200"),
+        ({"stride": 0}, "must be greater than or equal to 60"),
         ({"window": (0, 0, 120, 60)}, "smaller than a patch"),
         ({"sharpen_with": "bicubic"}, "trained on bands as measured"),
         ({"encoding": "percents"}, "did you mean percent"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from decametre.choices import KERNELS
+from decametre.options import KERNELS
 from decametre.sentinel2.bands import bands_at
 from decametre.superres.degradation.back_projection import margin_of, project, reach_of, residual_of
 from decametre.superres.degradation.kernels import degrade, inverse_taps, kernel_taps

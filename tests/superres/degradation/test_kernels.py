@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from decametre.choices import KERNELS
 from decametre.errors import UnknownNameError
+from decametre.options import KERNELS
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, bands_at
 from decametre.superres.degradation.kernels import (
     degrade,

@@ -5,63 +5,20 @@ from __future__ import annotations
 import shlex
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
-from decametre.cli.bench.options import (
-    Numbers,
-    json_option,
-    recipe_words,
-    show,
-)
-from decametre.cli.recipe_arguments import recipe_arguments
+from decametre.bench.options import BalanceBenchOptions
+from decametre.cli.bench.output import show
+from decametre.cli.options import json_option, options
+from decametre.options import words_of
 
 
 @click.command("balance")
-@recipe_arguments
-@click.option(
-    "--ratios",
-    type=Numbers(),
-    default="1,2,4",
-    show_default=True,
-    help="How many times faster the first rank is; the second shares its core with as many "
-    "processes, itself with them.",
-)
-@click.option(
-    "--steps",
-    type=click.IntRange(min=4),
-    default=12,
-    show_default=True,
-    help="Steps that each measurement takes.",
-)
-@click.option(
-    "--repeat",
-    type=click.IntRange(min=1),
-    default=3,
-    show_default=True,
-    help="How often each measurement is taken, ratios in turn.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Where to write tables and figure.",
-)
+@click.argument("recipe", metavar="RECIPE")
+@options(BalanceBenchOptions)
 @json_option
-def balance_bench(
-    recipe: str,
-    train_on: tuple[str, ...],
-    validate_on: tuple[str, ...],
-    settings: tuple[tuple[str, Any], ...],
-    device: str,
-    precision: str,
-    ratios: list[int],
-    steps: int,
-    repeat: int,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def balance_bench(recipe: str, options: BalanceBenchOptions, as_json: bool) -> None:
     """Measure how near two ranks of unequal speed come to the sum of what both do alone.
 
     Each trains RECIPE on one processor core; other processes compute on that of the second.
@@ -74,32 +31,33 @@ def balance_bench(
     from decametre.bench.hardware import describe_hardware, resolve_precision
     from decametre.recipes.reading import read_recipe
 
-    if device not in ("auto", "cpu"):
-        raise click.BadParameter(f"{device}: ranks are slowed on processors", param_hint="--device")
-    checked = read_recipe(recipe, dict(settings), train_on, validate_on)
-    if out:
-        check_writable(out)
-    found = resolve_precision(precision, "cpu")
-    words = [
-        "decametre",
-        "bench",
-        "balance",
-        recipe,
-        *recipe_words(train_on, validate_on, settings),
-    ]
-    words += ["--precision", found, "--steps", str(steps), "--repeat", str(repeat)]
+    if options.device not in ("auto", "cpu"):
+        raise click.BadParameter(
+            f"{options.device}: ranks are slowed down on CPUs", param_hint="--device"
+        )
+    checked = read_recipe(recipe, options.settings, options.train, options.validation)
+    if options.out:
+        check_writable(options.out)
+    precision = resolve_precision(options.precision, "cpu")
+    repeated = options.replaced(precision=precision)
+    words = words_of(repeated, always=("steps", "repeat"), exclude=("device", "ratios", "out"))
     with tempfile.TemporaryDirectory() as scratch:
         measured, change = measuring.run(
-            checked, sorted(set(ratios)), steps, repeat, found, Path(scratch)
+            checked,
+            sorted(set(options.ratios)),
+            options.steps,
+            options.repeat,
+            precision,
+            Path(scratch),
         )
     report = BalanceReport(
         checked.name,
-        describe_hardware(torch.device("cpu"), found, threads=1),
-        steps,
+        describe_hardware(torch.device("cpu"), precision, threads=1),
+        options.steps,
         measured,
         change,
-        shlex.join(words),
+        shlex.join(["decametre", "bench", "balance", recipe, *words]),
     )
-    if out:
-        write_report(report, out)
+    if options.out:
+        write_report(report, options.out)
     show(report, as_json)

@@ -1,42 +1,23 @@
-"""`decametre bench train`: drawing patches against training on them."""
+"""`decametre bench train`: speed of sampling patches and of training on them."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from decametre.cli.bench.options import (
-    json_option,
-    show,
-)
-from decametre.cli.recipe_arguments import recipe_arguments
+from decametre.bench.options import TrainBenchOptions
+from decametre.cli.bench.output import show
+from decametre.cli.options import json_option, options
 
 
 @click.command("train")
-@recipe_arguments
-@click.option(
-    "--steps",
-    type=click.IntRange(min=1),
-    default=20,
-    show_default=True,
-    help="Batches that each measurement takes.",
-)
+@click.argument("recipe", metavar="RECIPE")
+@options(TrainBenchOptions)
 @json_option
-def train_bench(
-    recipe: str,
-    train_on: tuple[str, ...],
-    validate_on: tuple[str, ...],
-    settings: tuple[tuple[str, Any], ...],
-    device: str,
-    precision: str,
-    steps: int,
-    as_json: bool,
-) -> None:
-    """Time drawing patches for RECIPE alone, its optimizer steps alone, and both together."""
+def train_bench(recipe: str, options: TrainBenchOptions, as_json: bool) -> None:
+    """Measure the time to sample patches for RECIPE, to train on them, and to do both at once."""
     from decametre.bench import train as measuring
     from decametre.recipes.reading import read_recipe
 
-    checked = read_recipe(recipe, dict(settings), train_on, validate_on)
-    report = measuring.run(checked, steps, device, precision)
+    checked = read_recipe(recipe, options.settings, options.train, options.validation)
+    report = measuring.run(checked, options.steps, options.device, options.precision)
     show(report, as_json)

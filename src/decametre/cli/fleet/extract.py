@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from decametre import api
-from decametre.cli.cutting_options import cutting_options
-from decametre.cli.fleet.inputs import input_arguments, take_entries
-from decametre.cli.fleet.running import conclude, running_options, shown, take_options
+import decametre
+from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
+from decametre.cli.fleet.running import conclude, shown
+from decametre.cli.options import options
+from decametre.fleet.options import FleetOptions, FleetTiles, SearchOptions
+from decametre.landcover.extraction.options import ExtractOptions
 
 
 @click.command()
-@input_arguments
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--sharpened",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="The OUT of `decametre fleet sharpen` of the same products, for data_super.",
-)
-@cutting_options
-@running_options
-def extract(out: Path, classes: str | None, **given: Any) -> None:
-    """Cut patches of 1200 m from many products, a store each, into folders in OUT.
+@input_argument
+@out_argument
+@options(SearchOptions, into="terms")
+@options(FleetTiles, into="tiles")
+@options(ExtractOptions, into="job", exclude=ExtractOptions.single_job)
+@options(FleetOptions)
+def extract(
+    source: str | None,
+    out: Path,
+    terms: SearchOptions,
+    tiles: FleetTiles,
+    job: ExtractOptions,
+    options: FleetOptions,
+) -> None:
+    """Cut patches of 1200 m from many products, into one store per product in folders of OUT.
 
-    INPUT is as for `decametre fleet sharpen`. `decametre patches merge OUT/*/*.h5 ALL.h5` presents
-    the stores as one.
+    INPUT is as for `decametre fleet sharpen`. `decametre patches merge OUT/*/*.h5 ALL.h5` combines
+    the stores into one.
     """
-    entries, options = take_entries(given, out), take_options(given)
+    entries = entries_of(source, terms, out)
     with shown("extracting") as notify:
-        result = api.fleet_extract(
-            entries,
-            out,
-            classes=int(classes) if classes else None,
-            options=options,
-            notify=notify,
-            **given,
+        result = decametre.fleet_extract(
+            entries, out, job=job, sharpened=tiles.sharpened, options=options, notify=notify
         )
     conclude(result, out)

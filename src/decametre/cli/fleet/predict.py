@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from decametre import api
-from decametre.cli.fleet.inputs import input_arguments, take_entries
-from decametre.cli.fleet.running import conclude, running_options, shown, take_options
-from decametre.cli.mapping_options import mapping_options
+import decametre
+from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
+from decametre.cli.fleet.running import conclude, shown
+from decametre.cli.options import options
+from decametre.fleet.options import FleetOptions, SearchOptions
+from decametre.landcover.mapping.options import PredictOptions
 
 
 @click.command()
-@input_arguments
-@click.argument("out", type=click.Path(path_type=Path))
-@mapping_options
-@running_options
-def predict(out: Path, model: Path, **given: Any) -> None:
-    """Map the land cover of many products, each into a folder of its own in OUT.
+@input_argument
+@out_argument
+@options(SearchOptions, into="terms")
+@options(PredictOptions, into="job", exclude=PredictOptions.single_job)
+@options(FleetOptions)
+def predict(
+    source: str | None,
+    out: Path,
+    terms: SearchOptions,
+    job: PredictOptions,
+    options: FleetOptions,
+) -> None:
+    """Map the land cover of many products, each into its own folder in OUT.
 
     INPUT is as for `decametre fleet sharpen`.
     """
-    entries, options = take_entries(given, out), take_options(given)
+    entries = entries_of(source, terms, out)
     with shown("classifying") as notify:
-        result = api.fleet_predict(entries, out, model, options=options, notify=notify, **given)
+        result = decametre.fleet_predict(entries, out, job=job, options=options, notify=notify)
     conclude(result, out)

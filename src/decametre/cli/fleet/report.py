@@ -1,4 +1,4 @@
-"""`decametre fleet report`: what has a fleet done, as a page."""
+"""`decametre fleet report`: a page about the work of a fleet."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 
 import click
 
+from decametre.cli.fleet.inputs import out_argument
+from decametre.cli.options import options
+from decametre.fleet.options import FleetReportOptions
+
 log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.html",
-    help="Where to write the page.  [default: report.html in OUT]",
-)
-def report(out: Path, output: Path | None) -> None:
+@out_argument
+@options(FleetReportOptions)
+def report(out: Path, options: FleetReportOptions) -> None:
     """Write a page about all that a fleet did in the folder OUT, in place of an earlier one.
 
-    What each worker did when, throughput, time by stage, failures, consistency residuals with
-    outliers named, pictures. The page stands by itself; it can be made while the fleet runs.
+    It shows the work of each worker over time, throughput, time by stage, failures, consistency
+    residuals with the outliers by name, and pictures. The page is one file without external
+    resources; it can be written while the fleet runs.
     """
     from decametre.fleet.report import write_report
 
-    log.info("wrote %s", write_report(out, output))
+    log.info("wrote %s", write_report(out, options.output))

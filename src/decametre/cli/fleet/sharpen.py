@@ -1,32 +1,38 @@
-"""`decametre fleet sharpen`: many products brought to ten metres."""
+"""`decametre fleet sharpen`: many products brought to 10 m."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from decametre import api
-from decametre.cli.fleet.inputs import input_arguments, take_entries
-from decametre.cli.fleet.running import conclude, running_options, shown, take_options
-from decametre.cli.sharpening_options import sharpening_options
+import decametre
+from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
+from decametre.cli.fleet.running import conclude, shown
+from decametre.cli.options import options
+from decametre.fleet.options import FleetOptions, SearchOptions
+from decametre.superres.sharpening.options import SharpenOptions
 
 
 @click.command()
-@input_arguments
-@click.argument("out", type=click.Path(path_type=Path))
-@sharpening_options
-@running_options
-def sharpen(out: Path, bands: str, **given: Any) -> None:
-    """Bring many products to ten metres, each into a folder of its own in OUT.
+@input_argument
+@out_argument
+@options(SearchOptions, into="terms")
+@options(SharpenOptions, into="job", exclude=SharpenOptions.single_job)
+@options(FleetOptions)
+def sharpen(
+    source: str | None,
+    out: Path,
+    terms: SearchOptions,
+    job: SharpenOptions,
+    options: FleetOptions,
+) -> None:
+    """Bring many products to a resolution of 10 m, each into its own folder in OUT.
 
     INPUT is a text or CSV file that lists products, a folder of products, or a STAC ItemCollection
-    or catalog. What is done already is left out: the same command goes on with an interrupted run.
+    or catalog. Completed products are skipped: the same command resumes an interrupted run.
     """
-    entries, options = take_entries(given, out), take_options(given)
+    entries = entries_of(source, terms, out)
     with shown("sharpening") as notify:
-        result = api.fleet_sharpen(
-            entries, out, bands=bands.split(","), options=options, notify=notify, **given
-        )
+        result = decametre.fleet_sharpen(entries, out, job=job, options=options, notify=notify)
     conclude(result, out)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import click
 
+from decametre.cli.options import json_option
 from decametre.fleet.formatting import amount, clock, digits, duration
 from decametre.fleet.progress import RECENT, STATES, Status, counts, status_of
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def status(out: Path, as_json: bool) -> None:
     """Tell how far the fleet is that writes, or wrote, to the folder OUT.
 

@@ -1,20 +1,25 @@
-"""`decametre patches info`: what is in a store?"""
+"""`decametre patches info`: describe a store."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from decametre.landcover.patches.patch import SPLITS
-from decametre.landcover.patches.store import PatchStore
+from decametre.cli.options import json_option
+
+if TYPE_CHECKING:
+    from decametre.landcover.patches.store import PatchStore
 
 
 def describe(store: PatchStore) -> dict[str, Any]:
-    """What is true of a store, and how often each class occurs in each split, as JSON."""
+    """Facts about a store, and how often each class occurs in each split, as JSON."""
+    import numpy as np
+
+    from decametre.landcover.patches.patch import SPLITS
+
     splits = np.array(store.splits)
     there = [name for name in (*SPLITS, "") if (splits == name).any()]
     shown = {name: name or "none" for name in there}
@@ -37,9 +42,11 @@ def describe(store: PatchStore) -> dict[str, Any]:
 
 @click.command("info")
 @click.argument("store", type=click.Path(path_type=Path), metavar="STORE.h5")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+@json_option
 def info_patches(store: Path, as_json: bool) -> None:
-    """Tell what STORE.h5 holds: patches, images, bands, and how often each class in each split."""
+    """Describe STORE.h5: patches, images, bands, and the frequency of each class in each split."""
+    from decametre.landcover.patches.store import PatchStore  # h5py, which help does not need
+
     found = describe(PatchStore(store))
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))

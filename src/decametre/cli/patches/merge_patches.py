@@ -1,4 +1,4 @@
-"""`decametre patches merge`: shards in, one store out."""
+"""`decametre patches merge`: combine stores into one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
-from decametre import api
+import decametre
 from decametre.cli.console import progress_of
+from decametre.cli.options import options
+from decametre.landcover.patches.options import MergeOptions
 
 log = logging.getLogger(__name__)
 
@@ -16,21 +18,12 @@ log = logging.getLogger(__name__)
 @click.command("merge")
 @click.argument("shards", type=click.Path(path_type=Path), metavar="SHARD...", nargs=-1)
 @click.argument("output", type=click.Path(path_type=Path), metavar="OUTPUT.h5")
-@click.option(
-    "--consolidate",
-    is_flag=True,
-    help="Copy all pixels into OUTPUT; it then needs the shards no more.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace an existing OUTPUT.")
-def merge_patches(
-    shards: tuple[Path, ...], output: Path, consolidate: bool, overwrite: bool
-) -> None:
-    """Present stores as one: OUTPUT.h5 holds names and labels, and refers to SHARD... for pixels.
+@options(MergeOptions)
+def merge_patches(shards: tuple[Path, ...], output: Path, options: MergeOptions) -> None:
+    """Combine stores: OUTPUT.h5 holds names and labels, and refers to each SHARD for its pixels.
 
-    It refers to them by their place relative to its own: move all together.
+    The references are relative paths: move all files together.
     """
     with progress_of(f"merging {output.name}", "patches", "patches") as progress:
-        count = api.merge_patches(
-            shards, output, consolidate=consolidate, overwrite=overwrite, progress=progress
-        )
+        count = decametre.merge_patches(shards, output, options=options, progress=progress)
     log.info("wrote %s: %d patches of %d shards", output, count, len(shards))

@@ -1,4 +1,4 @@
-"""`decametre patches plan`: who would cut how many patches."""
+"""`decametre patches plan`: how patches would be distributed over workers."""
 
 from __future__ import annotations
 
@@ -7,26 +7,21 @@ from pathlib import Path
 
 import click
 
-from decametre import api
+import decametre
+from decametre.cli.options import json_option, options
+from decametre.landcover.extraction.options import PlanPatchesOptions
 
 
 @click.command("plan")
 @click.argument("patches", type=click.Path(path_type=Path), metavar="LIST")
-@click.option("--workers", type=click.IntRange(min=1), required=True, help="How many there are.")
-@click.option(
-    "--exclude",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="LIST",
-    help="Leave out the patches of a list. Repeatable.",
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def plan_patches(patches: Path, workers: int, exclude: tuple[Path, ...], as_json: bool) -> None:
-    """Spread the patches of LIST over workers by every method, the best first.
+@options(PlanPatchesOptions)
+@json_option
+def plan_patches(patches: Path, options: PlanPatchesOptions, as_json: bool) -> None:
+    """Distribute the patches of LIST over workers by every method, the best first.
 
-    The imbalance is the largest share over the mean share. `extract` takes the first method.
+    The imbalance is the largest share divided by the mean share. `extract` uses the first method.
     """
-    plans = api.plan_patches(patches, workers=workers, exclude=exclude)
+    plans = decametre.plan_patches(patches, options=options)
     if as_json:
         found = [
             {
@@ -44,7 +39,7 @@ def plan_patches(patches: Path, workers: int, exclude: tuple[Path, ...], as_json
         ]
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"{sum(plans[0].counts):,} patches, {workers} workers")
+    click.echo(f"{sum(plans[0].counts):,} patches, {options.workers} workers")
     click.echo(f"{'method':<16} {'imbalance':>9} {'smallest':>9} {'largest':>9}")
     for plan in plans:
         click.echo(

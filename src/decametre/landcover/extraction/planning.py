@@ -7,7 +7,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from decametre.landcover.extraction.collecting import (
     count_left_out,
 )
 from decametre.landcover.extraction.label_raster import read_label_raster
+from decametre.landcover.extraction.options import ExtractOptions
 from decametre.landcover.extraction.patch_lists import CompleteGrid, PatchList, read_patch_list
 from decametre.landcover.extraction.plan import ExtractionPlan, PlannedPatch, ProductInput
 from decametre.landcover.extraction.screening import read_exclusions
@@ -27,6 +28,7 @@ from decametre.landcover.extraction.work_distribution import distributions
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, CORINE43, Nomenclature
 from decametre.landcover.patches.patch import NATIVE_KEYS, PATCH_METRES, POSITION_STEP
+from decametre.options import PathLike, located
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.opening import open_product
@@ -47,39 +49,33 @@ def shards_folder(output: Path) -> Path:
     return output.with_suffix(".shards")
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for; see `decametre.api.extract_patches`."""
+class Request(ExtractOptions):
+    """Which patches are cut from which products."""
 
     products: tuple[str, ...]
-    patches: str | None
-    stride: int
-    label_column: str
-    labels: str | None
-    label_names: str | None
-    label_share: float
-    classes: int | None
-    sharpened: tuple[str, ...]
-    sharpen: bool
-    models: tuple[str, ...]
-    native: bool
-    exclude: tuple[str, ...]
-    screen: tuple[str, ...]
-    limit: float
-    skip_misfits: bool
-    offset: str | float
+    """Anything that `open_product` accepts."""
+
+    @classmethod
+    def of(cls, products: Sequence[PathLike], options: ExtractOptions) -> Request:
+        """The request of a user; paths become absolute."""
+        given = {name: getattr(options, name) for name in options.model_fields_set}
+        return cls(products=tuple(located(path) for path in products), **given)
+
+    def facts(self) -> dict[str, Any]:
+        """All that the result depends on besides the products' content, as JSON."""
+        unused = {"no_cloud", "no_shadow", "no_snow", "model", "device", "workers", "overwrite"}
+        facts = self.model_dump(mode="json", exclude=unused)
+        return facts | {"models": list(self.model), "screen": list(self.screen)}
 
     def fingerprint(self) -> dict[str, Any]:
-        """All that the result depends on, the state of the lists included."""
+        """All that the result depends on, the size and time of the lists included, as JSON."""
         lists = [self.patches, self.labels, self.label_names, *self.exclude]
-        paths = [Path(path) for path in lists if path is not None]
         states = {
             str(path): [path.stat().st_size, path.stat().st_mtime_ns]
-            for path in paths
-            if path.exists()
+            for path in lists
+            if path is not None and path.exists()
         }
-        facts: dict[str, Any] = json.loads(json.dumps(asdict(self) | {"files": states}))
-        return facts
+        return self.facts() | {"files": states}
 
 
 def make_plan(
@@ -280,6 +276,6 @@ def _attribution(products: Sequence[Product]) -> str:
 
 def _job_text(request: Request) -> str:
     """The `job` of the store's header: the list of patches, and a checksum of the request."""
-    text = json.dumps(asdict(request), sort_keys=True)
+    text = json.dumps(request.facts(), sort_keys=True)
     checksum = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f"decametre patches extract --patches {request.patches or 'none'} (request {checksum})"

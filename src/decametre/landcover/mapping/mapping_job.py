@@ -1,4 +1,4 @@
-"""A land-cover model over a product: probabilities on a grid of patches, complete or not at all."""
+"""Mapping the land cover of a product: a complete map is written, or nothing."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import torch
 from torch import nn
 
 from decametre.device import choose_devices
-from decametre.errors import EvaluationError, ModelError, OutputError, UnknownNameError
+from decametre.errors import EvaluationError, ModelError
+from decametre.io.outputs import check_input_safe, write_json
 from decametre.io.staging import Staging
 from decametre.landcover.mapping.colours import colours_of
 from decametre.landcover.mapping.geojson import PatchFeatures
 from decametre.landcover.mapping.geotiff import (
-    ENCODINGS,
     ClassWriter,
-    MapGrid,
     ProbabilityWriter,
     bytes_needed,
-    names_path,
 )
-from decametre.landcover.mapping.pixel_rows import PatchGrid, check_stride, cut, data_share
+from decametre.landcover.mapping.options import PredictOptions
+from decametre.landcover.mapping.output_files import MapFiles
+from decametre.landcover.mapping.pixel_rows import PatchGrid, cut, data_share
 from decametre.landcover.mapping.pixel_source import PixelSource, source_of
 from decametre.landcover.mapping.stac_item import land_cover_item
 from decametre.landcover.metrics.thresholds import Thresholds, record
@@ -34,45 +34,28 @@ from decametre.landcover.models.card import LandCoverCard, LandCoverModel
 from decametre.landcover.models.classifier import BATCH, probabilities, thresholds_of
 from decametre.landcover.patches.nomenclature import Nomenclature
 from decametre.landcover.patches.patch import PATCH_METRES
+from decametre.progress import Progress, silent
 from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.superres.models.registry import models_for
 from decametre.superres.sharpening.sharpened_tile import SharpenedTile
-from decametre.superres.sharpening.sharpening_job import Progress, check_apart, dump
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
 
-LEAST_DATA = 0.9
-"""Share of a patch that must have data for it to be classified, unless another is given."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a map is made; see `decametre.api.predict_land_cover`."""
-
-    stride: int = PATCH_METRES
-    least_data: float = LEAST_DATA
-    encoding: str = "probability"
-    sharpen_with: Sequence[str] = ()
-    device: str = "auto"
-    precision: str = "auto"
-    geojson: bool = True
-    overwrite: bool = False
-
 
 @dataclass(frozen=True)
 class LandCoverMap:
-    """A finished map.
+    """The files of a map.
 
     Attributes:
         path: The probabilities.
         classes_path: The most probable class.
         features_path: The patches as GeoJSON, or None.
         item_path: The STAC item.
-        patches: How many were classified.
-        without_data: How many were not, for want of data.
+        patches: How many patches were classified.
+        without_data: How many were not, because they lack data.
     """
 
     path: Path
@@ -89,127 +72,190 @@ def run(
     model: LandCoverModel,
     window: Window,
     tile: SharpenedTile | None,
-    options: Options,
-    progress: Progress,
+    options: PredictOptions,
+    progress: Progress = silent,
 ) -> LandCoverMap:
     """Classify the patches of a window of a product.
 
     Args:
         product: The product.
-        output: Where the probabilities are to stand; all else stands beside.
-        model: What classifies.
-        window: In 10 m pixels, a multiple of 6.
-        tile: The product sharpened already, or None.
+        output: Path of the probabilities; all other files are written to the same folder.
+        model: Classifies the patches. It takes the place of the model named by the options.
+        window: In 10 m pixels, a multiple of 6. It takes the place of the part of the product that
+            the options describe.
+        tile: The sharpened product, or None.
         options: How.
-        progress: Called with the patches done, all patches, and the patches done.
+        progress: Called with the patches completed, all patches, and the patches completed.
 
     Raises:
-        DecametreError: See `decametre.api.predict_land_cover`.
+        DecametreError: See `decametre.predict_land_cover`.
     """
-    check_choices(model.card, tile, options)
-    if not output.is_dir() and output.suffix.lower() not in (".tif", ".tiff"):
-        raise OutputError(f"{output}: give a name that ends in .tif; a GeoTIFF is written")
-    card, device = model.card, choose_devices(options.device)[0]
-    thresholds = thresholds_of(card)
-    patches = PatchGrid(window, options.stride)
-    source = source_of(
-        product, card, patches, tile, options.sharpen_with, device, options.precision
-    )
-    network = model.network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    grid = patches.map_on(product.grid)
-    classes_name, features_name = f"{output.stem}.classes.tif", f"{output.stem}.geojson"
-    legend_name, item_name = names_path(Path(classes_name)).name, f"{output.stem}.json"
-    companions = (classes_name, legend_name, features_name, item_name)
-    for name in (output.name, *companions):
-        check_apart(product, output.with_name(name))
-    about = _about(card, source, thresholds, device, options)
-    total, known = patches.rows * patches.columns, 0
+    files = MapFiles(output)
+    files.check(overwrite=options.overwrite)
+    for path in (output, *files.companions):
+        check_input_safe(product, path)
+    mapping = _Mapping(product, window, model, tile, options)
     with Staging(
-        output,
-        companions,
-        overwrite=options.overwrite,
-        needed=_bytes_needed(grid, card, options),
+        output, files.names, overwrite=options.overwrite, needed=mapping.bytes_needed
     ) as staging:
-        with ExitStack() as stack:
-            writer = stack.enter_context(
-                ProbabilityWriter(staging.path(output.name), grid, card.classes, options.encoding)
-            )
-            colours = colours_of(Nomenclature(card.nomenclature, card.classes))
-            classes = stack.enter_context(
-                ClassWriter(staging.path(classes_name), grid, card.classes, colours)
-            )
-            features = None
-            if options.geojson:
-                features = stack.enter_context(
-                    PatchFeatures(staging.path(features_name), grid.crs, {"decametre": about})
-                )
-            progress(0, total, 0)
-            rows = classified(network, source, patches, options.least_data, device, card)
-            for row, found in enumerate(rows):
-                writer.write(row, found)
-                classes.write(row, found)
-                columns = np.flatnonzero(~np.isnan(found).any(axis=1)).tolist()
-                if features:
-                    features.write(
-                        patches.boxes(product.grid, row, columns),
-                        [_said(row, at, found[at], thresholds, card.classes) for at in columns],
-                    )
-                known += len(columns)
-                done = (row + 1) * patches.columns
-                progress(done, total, done)
-            tags = {
-                "SOFTWARE": f"decametre {__version__}",
-                "SOURCE": product.id,
-                "MODEL": f"{card.name} sha256:{card.checksum}",
-            }
-            writer.finish(tags)
-            classes.finish(tags)
-        item = land_cover_item(
-            product,
-            grid,
-            output,
-            writer,
-            classes,
-            features_name if options.geojson else None,
-            about | {"patches": known, "patches_without_data": total - known},
-            settings_of(card, product.asked_offset_dn, options)
-            | {"window": None if window == product.grid.window else str(window)},
-        )
-        dump(staging.path(item_name), item.to_dict(include_self_link=False))
-        made = [output.name, classes_name, legend_name, item_name]
-        if options.geojson:
-            made.insert(3, features_name)
-        staging.commit(*made)
-    if not known:
+        mapping.write_maps(staging, files, progress)
+        write_json(staging.path(files.item.name), mapping.item(files))
+        written = [output, files.classes, files.class_names]
+        written += [files.features] if options.geojson else []
+        staging.commit(*(path.name for path in (*written, files.item)))
+    if not mapping.classified:
         log.warning(
             "no patch has data on %g %% of its area: the map is empty", 100 * options.least_data
         )
     return LandCoverMap(
         output,
-        output.with_name(classes_name),
-        output.with_name(features_name) if options.geojson else None,
-        output.with_name(item_name),
-        known,
-        total - known,
+        files.classes,
+        files.features if options.geojson else None,
+        files.item,
+        mapping.classified,
+        mapping.total - mapping.classified,
     )
 
 
-def check_choices(card: LandCoverCard, tile: SharpenedTile | None, options: Options) -> None:
-    """Refuse what no map could be made with.
+class _Mapping:
+    """A window of a product, and the network that classifies its patches.
+
+    Args:
+        product: The product.
+        window: In 10 m pixels.
+        model: Classifies the patches.
+        tile: The sharpened product, or None.
+        options: How.
+
+    Attributes:
+        total: Number of patches.
+        classified: Number of patches with enough data, once the maps are written.
+    """
+
+    def __init__(
+        self,
+        product: Product,
+        window: Window,
+        model: LandCoverModel,
+        tile: SharpenedTile | None,
+        options: PredictOptions,
+    ) -> None:
+        check_images(model.card, tile, options)
+        self.product, self.window, self.options, self.card = product, window, options, model.card
+        self.device = choose_devices(options.device)[0]
+        self.thresholds = thresholds_of(model.card)
+        self.patches = PatchGrid(window, options.stride)
+        self.source = source_of(
+            product,
+            model.card,
+            self.patches,
+            tile,
+            options.sharpen_with,
+            self.device,
+            options.precision,
+        )
+        self.network = model.network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.grid = self.patches.map_on(product.grid)
+        self.total, self.classified = self.patches.rows * self.patches.columns, 0
+
+    @property
+    def bytes_needed(self) -> int:
+        """Upper bound of the disk space."""
+        maps = bytes_needed(self.grid, len(self.card.classes), self.options.encoding)
+        feature = 500 + 2 * sum(len(name.encode()) + 12 for name in self.card.classes)
+        return maps + self.grid.rows * self.grid.columns * feature * self.options.geojson
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the map was made, as JSON."""
+        return {
+            "model": {"name": self.card.name, "checksum_sha256": self.card.checksum},
+            "sharpened_by": self.source.sharpened_by,
+            "nomenclature": self.card.nomenclature,
+            "patch_metres": PATCH_METRES,
+            "stride_metres": self.options.stride,
+            "least_data": self.options.least_data,
+            "thresholds": record(self.thresholds, self.card.classes),
+            "device": str(self.device),
+        }
+
+    def write_maps(self, staging: Staging, files: MapFiles, progress: Progress) -> None:
+        """Classify all patches and write both maps and, if wanted, the GeoJSON."""
+        card, crs = self.card, self.grid.crs
+        colours = colours_of(Nomenclature(card.nomenclature, card.classes))
+        image, classes = staging.path(files.image.name), staging.path(files.classes.name)
+        self.probability_writer = ProbabilityWriter(
+            image, self.grid, card.classes, self.options.encoding
+        )
+        self.class_writer = ClassWriter(classes, self.grid, card.classes, colours)
+        with ExitStack() as stack:
+            stack.enter_context(self.probability_writer)
+            stack.enter_context(self.class_writer)
+            features = None
+            if self.options.geojson:
+                path, about = staging.path(files.features.name), {"decametre": self.provenance}
+                features = stack.enter_context(PatchFeatures(path, crs, about))
+            progress(0, self.total, 0)
+            rows = classified(
+                self.network, self.source, self.patches, self.options.least_data, self.device, card
+            )
+            for row, scores in enumerate(rows):
+                self._write_row(row, scores, features)
+                completed = (row + 1) * self.patches.columns
+                progress(completed, self.total, completed)
+            tags = {
+                "SOFTWARE": f"decametre {__version__}",
+                "SOURCE": self.product.id,
+                "MODEL": f"{card.name} sha256:{card.checksum}",
+            }
+            self.probability_writer.finish(tags)
+            self.class_writer.finish(tags)
+
+    def _write_row(self, row: int, scores: np.ndarray, features: PatchFeatures | None) -> None:
+        self.probability_writer.write(row, scores)
+        self.class_writer.write(row, scores)
+        columns = np.flatnonzero(~np.isnan(scores).any(axis=1)).tolist()
+        self.classified += len(columns)
+        if features:
+            features.write(
+                self.patches.boxes(self.product.grid, row, columns),
+                [
+                    patch_properties(row, at, scores[at], self.thresholds, self.card.classes)
+                    for at in columns
+                ],
+            )
+
+    def item(self, files: MapFiles) -> dict[str, Any]:
+        """The STAC item."""
+        counts = {
+            "patches": self.classified,
+            "patches_without_data": self.total - self.classified,
+        }
+        complete = self.window == self.product.grid.window
+        settings = settings_of(self.card, self.product.asked_offset_dn, self.options)
+        return land_cover_item(
+            self.product,
+            self.grid,
+            files.image,
+            self.probability_writer,
+            self.class_writer,
+            files.features.name if self.options.geojson else None,
+            self.provenance | counts,
+            settings | {"window": None if complete else str(self.window)},
+        ).to_dict(include_self_link=False)
+
+
+def check_images(card: LandCoverCard, tile: SharpenedTile | None, options: PredictOptions) -> None:
+    """Refuse sharpened images for a model that was trained on bands as measured.
 
     Args:
         card: Of the model that classifies.
-        tile: The product sharpened already, or None.
-        options: How.
+        tile: The sharpened product, or None.
+        options: May name models that sharpen.
 
     Raises:
-        UnknownNameError: The encoding is none.
-        GridError: The stride is none.
-        ModelError: The model sees bands as measured, and something sharpened was given.
+        ModelError: The model was trained on bands as measured.
     """
-    if options.encoding not in ENCODINGS:
-        raise UnknownNameError("encoding", options.encoding, ENCODINGS)
-    check_stride(options.stride)
     if not card.sharpened and (tile is not None or options.sharpen_with):
         raise ModelError(
             f"model {card.name} was trained on bands as measured; leave out what sharpens"
@@ -260,18 +306,20 @@ def classified(
         yield found
 
 
-def settings_of(card: LandCoverCard, offset_dn: float | None, options: Options) -> dict[str, Any]:
-    """All that a map depends on beside the product, its part and the version, as JSON.
+def settings_of(
+    card: LandCoverCard, offset_dn: float | None, options: PredictOptions
+) -> dict[str, Any]:
+    """All that a map depends on besides the product, its part and the version, as JSON.
 
     Args:
         card: Of the model that classifies.
-        offset_dn: Radiometric offset that was asked for, or None.
+        offset_dn: Radiometric offset given by the user, or None.
         options: How.
     """
-    with_models = models_for(BAND_NAMES, options.sharpen_with) if options.sharpen_with else []
+    sharpening = models_for(BAND_NAMES, options.sharpen_with) if options.sharpen_with else []
     return {
         "models": {card.name: card.checksum},
-        "sharpen_with": {model.card.name: model.card.checksum for model in with_models},
+        "sharpen_with": {model.card.name: model.card.checksum for model in sharpening},
         "offset_dn": offset_dn,
         "stride": options.stride,
         "least_data": options.least_data,
@@ -281,43 +329,16 @@ def settings_of(card: LandCoverCard, offset_dn: float | None, options: Options) 
     }
 
 
-def _about(
-    card: LandCoverCard,
-    source: PixelSource,
-    thresholds: Thresholds,
-    device: torch.device,
-    options: Options,
-) -> dict[str, Any]:
-    """What made the map."""
-    return {
-        "model": {"name": card.name, "checksum_sha256": card.checksum},
-        "sharpened_by": source.sharpened_by,
-        "nomenclature": card.nomenclature,
-        "patch_metres": PATCH_METRES,
-        "stride_metres": options.stride,
-        "least_data": options.least_data,
-        "thresholds": record(thresholds, card.classes),
-        "device": str(device),
-    }
-
-
-def _said(
+def patch_properties(
     row: int, column: int, scores: np.ndarray, thresholds: Thresholds, names: Sequence[str]
 ) -> dict[str, Any]:
     """Properties of a patch in GeoJSON."""
-    yes = scores >= np.asarray(thresholds.values, np.float64)
+    present = scores >= np.asarray(thresholds.values, np.float64)
     values = scores.astype(np.float64).round(4).tolist()
     return {
         "row": row,
         "column": column,
-        "classes": [name for name, there in zip(names, yes, strict=True) if there],
+        "classes": [name for name, there in zip(names, present, strict=True) if there],
         "most_probable": names[int(scores.argmax())],
         "probabilities": dict(zip(names, values, strict=True)),
     }
-
-
-def _bytes_needed(grid: MapGrid, card: LandCoverCard, options: Options) -> int:
-    """Upper bound of the disk space."""
-    maps = bytes_needed(grid, len(card.classes), options.encoding)
-    feature = 500 + 2 * sum(len(name.encode()) + 12 for name in card.classes)
-    return maps + grid.rows * grid.columns * feature * options.geojson

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decametre.choices import DEFAULT_TILE
 from decametre.errors import GridError
 from decametre.landcover.mapping.geojson import Box
 from decametre.landcover.mapping.geotiff import MapGrid
 from decametre.landcover.patches.images import Dn
 from decametre.landcover.patches.patch import PATCH_METRES, PATCH_PIXELS, POSITION_STEP
+from decametre.options import DEFAULT_TILE
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.product import Product

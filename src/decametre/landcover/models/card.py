@@ -13,7 +13,6 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from decametre.choices import Norm
 from decametre.landcover.models.network import LandCoverNetwork
 from decametre.model_folder import (
     CARD_NAME,
@@ -24,6 +23,7 @@ from decametre.model_folder import (
     save_model,
     write_item,
 )
+from decametre.options import Norm
 from decametre.sentinel2.bands import BAND_NAMES
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from decametre.choices import Norm
 from decametre.errors import ModelError
+from decametre.options import Norm
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.training.batch_norm import replace_norms
 

@@ -7,8 +7,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from decametre.choices import Norm
 from decametre.errors import UnknownNameError
+from decametre.options import Norm
 from decametre.sentinel2.bands import BAND_NAMES, parse_bands
 from decametre.training.recipe import (
     DataRecipe,

@@ -25,8 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from decametre.choices import KERNELS
 from decametre.errors import UnknownNameError
+from decametre.options import KERNELS
 from decametre.sentinel2.bands import ALL_BANDS
 
 TRUNCATE = 4.0

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from decametre.choices import DEFAULT_TILE
+from decametre.options import DEFAULT_TILE
 from decametre.sentinel2.bands import FINEST_GSD, bands_at
 from decametre.sentinel2.raster import BandReader
 from decametre.sentinel2.tiling import split

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from decametre.choices import KERNELS
 from decametre.model_folder import STRICT, ModelCard, image_batch
+from decametre.options import KERNELS
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
 
 

@@ -16,7 +16,6 @@ from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.radiometry import Radiometry
 
-COMPRESSIONS = ("deflate", "zstd")
 NATURAL_COLOUR = {"B04": ColorInterp.red, "B03": ColorInterp.green, "B02": ColorInterp.blue}
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from typing import TypeVar
 
-from decametre.choices import DEFAULT_TILE
+from decametre.options import DEFAULT_TILE
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.raster import BandReader, StripReader

@@ -1,8 +1,7 @@
-"""The main job: one product in, one complete result out, or nothing."""
+"""Sharpening one product: a complete result is written, or nothing."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -12,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from decametre.choices import DEFAULT_TILE, ENCODINGS, PRECISIONS
 from decametre.device import choose_devices, choose_precision
-from decametre.errors import OutputError, UnknownNameError
+from decametre.io.outputs import check_input_safe, write_json
 from decametre.io.stac_item import result_item
 from decametre.io.staging import Staging
+from decametre.progress import Progress, silent
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.radiometry import Radiometry
@@ -25,7 +24,9 @@ from decametre.sentinel2.tiling import split
 from decametre.superres.models.registry import Model
 from decametre.superres.sharpening import quicklook as picture
 from decametre.superres.sharpening.consistency import ResidualSums
-from decametre.superres.sharpening.image_writer import COMPRESSIONS, CogWriter, bytes_needed
+from decametre.superres.sharpening.image_writer import BandStatistics, CogWriter, bytes_needed
+from decametre.superres.sharpening.options import DTYPES, SharpenOptions
+from decametre.superres.sharpening.output_files import SharpenedFiles
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.quality_card import quality_card
 from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener
@@ -33,24 +34,25 @@ from decametre.version import __version__
 
 log = logging.getLogger(__name__)
 
-Progress = Callable[[int, int, int], None]
-"""Called with the number of windows done, of all windows, and of 10 m pixels done."""
-
 Stages = Callable[[str], AbstractContextManager[object]]
-"""What surrounds each stage of a job, by its name: `compute` (with the reading, but for the first
-window) and `encode`. Where jobs share a device, `compute` may wait for its turn."""
+"""Makes a context manager for each stage of a job by its name: `compute` (with all reading but that
+of the first window) or `encode`. Where jobs share a device, `compute` may wait for its turn."""
+
+
+def _no_stages(name: str) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished product.
+    """The files of a sharpened product.
 
     Attributes:
         path: The COG.
         item_path: The STAC item.
         quality_path: The quality card.
         quicklook_path: The before/after picture, or None.
-        quality: The quality card's content.
+        quality: Content of the quality card.
     """
 
     path: Path
@@ -60,178 +62,178 @@ class Result:
     quality: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a product is sharpened; see `decametre.api.sharpen`."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    consistent: bool = False
-    encoding: str = "dn"
-    compression: str = "deflate"
-    quicklook: bool = False
-    overwrite: bool = False
-    tile: int = DEFAULT_TILE
-
-
 def run(
     product: Product,
     output: Path,
     models: Sequence[Model],
-    bands: Sequence[str],
     window: Window,
-    options: Options,
-    progress: Progress,
-    stages: Stages = lambda name: nullcontext(),
+    options: SharpenOptions,
+    progress: Progress = silent,
+    stages: Stages = _no_stages,
 ) -> Result:
     """Sharpen a window of a product into a COG, a STAC item and a quality card.
 
     Args:
         product: The product.
-        output: Where the COG is to stand; item, card and picture stand beside it.
-        models: From `registry.models_for`.
-        bands: Bands of the output.
-        window: In 10 m pixels, a multiple of every band's pixels.
+        output: Path of the COG; item, card and picture are written to the same folder.
+        models: From `registry.models_for`, for the bands of the options.
+        window: In 10 m pixels, a multiple of every band's pixels. It takes the place of the part of
+            the product that the options describe.
         options: How.
-        progress: Called after every core.
-        stages: What surrounds each stage.
+        progress: Called after each window that is computed.
+        stages: Makes a context manager for each stage.
 
     Raises:
-        DecametreError: See `decametre.api.sharpen`.
+        DecametreError: See `decametre.sharpen`.
     """
-    check_choices(options)
-    if not output.is_dir() and output.suffix.lower() not in (".tif", ".tiff"):
-        raise OutputError(f"{output}: give a name that ends in .tif; a GeoTIFF is written")
-    dtype = ENCODINGS[options.encoding]
-    devices = choose_devices(options.device)
-    precision = choose_precision(options.precision, devices[0])
-    sharpeners = [Sharpener(models, bands, d, precision, options.consistent) for d in devices]
-    product.band_files(sharpeners[0].inputs)
-    grid = product.grid.crop(window)
-    radiometry = {name: product.bands[name].radiometry for name in bands}
-    residuals = {m.card.name: ResidualSums.zeros(m.card.bands_out) for m in models}
-    check_apart(product, output)
-
+    files = SharpenedFiles(output)
+    files.check(overwrite=options.overwrite)
+    check_input_safe(product, output)
+    result = SharpenedProduct(product, window, models, options)
     with Staging(
-        output,
-        (f"{output.stem}.json", f"{output.stem}.quality.json", f"{output.stem}.quicklook.png"),
-        overwrite=options.overwrite,
-        needed=bytes_needed(grid, len(bands), dtype),
+        output, files.names, overwrite=options.overwrite, needed=result.bytes_needed
     ) as staging:
-        shot = Snapshot(product, window, bands) if options.quicklook else None
-        total = len(split(window, options.tile, sharpeners[0].step))
-        pixels = 0
+        result.write_image(staging.path(output.name), progress, stages)
+        quality = result.quality_card()
+        write_json(staging.path(files.quality.name), quality)
+        assets = {"quality": files.quality.name}
+        if result.write_quicklook(staging.path(files.quicklook.name)):
+            assets["thumbnail"] = files.quicklook.name
+        write_json(staging.path(files.item.name), result.item(output, quality, assets))
+        staging.commit(output.name, *assets.values(), files.item.name)
+    shown = files.quicklook if "thumbnail" in assets else None
+    return Result(output, files.item, files.quality, shown, quality)
+
+
+class SharpenedProduct:
+    """A window of a product, the networks that sharpen it, and what is known of the result.
+
+    Args:
+        product: The product.
+        window: What is sharpened, in 10 m pixels.
+        models: From `registry.models_for`.
+        options: How.
+
+    Raises:
+        DeviceError: There is no such device.
+        MissingBandError: The product lacks a band that a model needs.
+    """
+
+    def __init__(
+        self, product: Product, window: Window, models: Sequence[Model], options: SharpenOptions
+    ) -> None:
+        self.product, self.window, self.models, self.options = product, window, models, options
+        self.devices = choose_devices(options.device)
+        self.precision = choose_precision(options.precision, self.devices[0])
+        self.sharpeners = [
+            Sharpener(models, options.bands, device, self.precision, options.consistent)
+            for device in self.devices
+        ]
+        product.band_files(self.sharpeners[0].inputs)
+        self.grid = product.grid.crop(window)
+        self.radiometry = {name: product.bands[name].radiometry for name in options.bands}
+        self.dtype = DTYPES[options.encoding]
+        self.residuals = {m.card.name: ResidualSums.zeros(m.card.bands_out) for m in models}
+        self.statistics: Mapping[str, BandStatistics] = {}
+        self.snapshot = Snapshot(product, window, options.bands) if options.quicklook else None
+
+    @property
+    def bytes_needed(self) -> int:
+        """Upper bound of the disk space."""
+        return bytes_needed(self.grid, len(self.options.bands), self.dtype)
+
+    def write_image(self, path: Path, progress: Progress, stages: Stages) -> None:
+        """Compute all windows and write the COG; afterwards statistics and residuals are known."""
+        tile = self.options.tile
+        total, pixels = len(split(self.window, tile, self.sharpeners[0].step)), 0
         progress(0, total, pixels)
         with CogWriter(
-            staging.path(output.name), grid, radiometry, dtype, options.compression
+            path, self.grid, self.radiometry, self.dtype, self.options.compression
         ) as writer:
             with closing(
-                sharpen_windows(product, window, sharpeners, options.tile, stages("compute"))
+                sharpen_windows(self.product, self.window, self.sharpeners, tile, stages("compute"))
             ) as pieces:
-                for done, piece in enumerate(pieces, start=1):
-                    images = piece.dn if dtype == "uint16" else reflectance_of(piece, radiometry)
-                    writer.write(piece.core.relative_to(window), images)
-                    for name, sums in piece.residuals.items():
-                        residuals[name] += sums
-                    if shot:
-                        shot.add(piece)
+                for completed, piece in enumerate(pieces, start=1):
+                    self._add(piece, writer)
                     pixels += piece.core.width * piece.core.height
-                    progress(done, total, pixels)
+                    progress(completed, total, pixels)
             log.info("writing the Cloud-Optimized GeoTIFF")
             with stages("encode"):
-                writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": product.id})
-        quality = quality_card(
-            product,
-            window,
-            bands,
-            [model.card for model in models],
-            residuals,
-            writer.statistics,
-            device=", ".join(str(device) for device in devices),
-            precision=str(precision).removeprefix("torch."),
-            consistent=options.consistent,
-        )
-        files = {"quality": f"{output.stem}.quality.json"}
-        dump(staging.path(files["quality"]), quality)
-        if shot and (drawn := shot.draw()) is not None:
-            files["thumbnail"] = f"{output.stem}.quicklook.png"
-            picture.write_png(staging.path(files["thumbnail"]), drawn)
-        elif shot:
+                writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": self.product.id})
+        self.statistics = writer.statistics
+
+    def _add(self, piece: SharpenedWindow, writer: CogWriter) -> None:
+        images = piece.dn if self.dtype == "uint16" else reflectance_of(piece, self.radiometry)
+        writer.write(piece.core.relative_to(self.window), images)
+        for name, sums in piece.residuals.items():
+            self.residuals[name] += sums
+        if self.snapshot:
+            self.snapshot.add(piece)
+
+    def write_quicklook(self, path: Path) -> bool:
+        """Write the before/after picture; False where none was requested or the bands lack."""
+        if self.snapshot is None:
+            return False
+        image = self.snapshot.draw()
+        if image is None:
             log.warning("no picture: it needs B05, B8A and B12, or B01 and B09, among --bands")
-        tags = {name: statistics.tags for name, statistics in writer.statistics.items()}
-        settings = settings_of(models, bands, product.asked_offset_dn, options) | {
-            "window": None if window == product.grid.window else quality["window"]
-        }
-        item = result_item(product, grid, output, radiometry, tags, quality, settings, files, dtype)
-        item_name = f"{output.stem}.json"
-        dump(staging.path(item_name), item.to_dict(include_self_link=False))
-        staging.commit(output.name, *files.values(), item_name)
-    return Result(
-        output,
-        output.with_name(item_name),
-        output.with_name(files["quality"]),
-        output.with_name(files["thumbnail"]) if "thumbnail" in files else None,
-        quality,
-    )
+            return False
+        picture.write_png(path, image)
+        return True
 
+    def quality_card(self) -> dict[str, Any]:
+        """The quality card."""
+        return quality_card(
+            self.product,
+            self.window,
+            self.options.bands,
+            [model.card for model in self.models],
+            self.residuals,
+            self.statistics,
+            device=", ".join(str(device) for device in self.devices),
+            precision=str(self.precision).removeprefix("torch."),
+            consistent=self.options.consistent,
+        )
 
-def check_choices(options: Options) -> None:
-    """Refuse what is none of the choices.
-
-    Raises:
-        UnknownNameError: The encoding, compression or precision is none.
-    """
-    if options.encoding not in ENCODINGS:
-        raise UnknownNameError("encoding", options.encoding, ENCODINGS)
-    if options.compression not in COMPRESSIONS:
-        raise UnknownNameError("compression", options.compression, COMPRESSIONS)
-    if options.precision not in PRECISIONS:
-        raise UnknownNameError("precision", options.precision, PRECISIONS)
+    def item(
+        self, output: Path, quality: Mapping[str, Any], assets: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """The STAC item."""
+        complete = self.window == self.product.grid.window
+        settings = settings_of(self.models, self.product.asked_offset_dn, self.options)
+        return result_item(
+            self.product,
+            self.grid,
+            output,
+            self.radiometry,
+            {name: statistics.tags for name, statistics in self.statistics.items()},
+            quality,
+            settings | {"window": None if complete else quality["window"]},
+            assets,
+            self.dtype,
+        ).to_dict(include_self_link=False)
 
 
 def settings_of(
-    models: Sequence[Model], bands: Sequence[str], offset_dn: float | None, options: Options
+    models: Sequence[Model], offset_dn: float | None, options: SharpenOptions
 ) -> dict[str, Any]:
-    """All that a result depends on beside the product, its part and the version, as JSON.
+    """All that a result depends on besides the product, its part and the version, as JSON.
 
-    What only costs time or memory is not in it. It stands in the item, so that it can be told
-    whether a result is what another run would make.
+    The item records it, so that a later run can check whether it would give the same result.
+    Options that only change time or memory are not part of it.
 
     Args:
         models: From `registry.models_for`.
-        bands: Bands of the output.
-        offset_dn: Radiometric offset that was asked for, or None.
+        offset_dn: Radiometric offset given by the user, or None.
         options: How.
     """
     return {
         "models": {model.card.name: model.card.checksum for model in models},
-        "bands": list(bands),
+        "bands": list(options.bands),
         "offset_dn": offset_dn,
-        "precision": options.precision,
-        "consistent": options.consistent,
-        "encoding": options.encoding,
-        "compression": options.compression,
-        "quicklook": options.quicklook,
-    }
-
-
-def check_apart(product: Product, output: Path) -> None:
-    """Refuse to write into the input.
-
-    Raises:
-        OutputError: The output is one of the product's files or lies inside its SAFE folder.
-    """
-    if "://" in product.source:
-        return
-    source, target = Path(product.source).resolve(), output.resolve()
-    for folder in (source, *source.parents):
-        inside = folder.suffix == ".SAFE" or (folder == source and source.is_dir())
-        if inside and folder in target.parents:
-            raise OutputError(f"{output} lies inside the input {folder}; write it elsewhere")
-    inputs = {Path(file.path).resolve() for file in product.bands.values()}
-    beside = {target.with_name(f"{target.stem}{end}") for end in (".json", ".quality.json")}
-    if inputs & {target} or source in {target, *beside}:
-        raise OutputError(f"{output} would overwrite the input {product.source}; write elsewhere")
+    } | options.model_dump(
+        include={"precision", "consistent", "encoding", "compression", "quicklook"}
+    )
 
 
 def reflectance_of(
@@ -248,11 +250,6 @@ def reflectance_of(
 def measured_reflectance(dn: np.ndarray, radiometry: Radiometry) -> np.ndarray:
     """Reflectance, float32, with NaN where there is no measurement."""
     return np.where(radiometry.valid(dn), radiometry.to_reflectance(dn), np.float32(np.nan))
-
-
-def dump(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON as people read it."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 class Snapshot:

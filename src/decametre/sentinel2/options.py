@@ -1,0 +1,152 @@
+"""Options about the input product, which several verbs have."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from decametre.errors import GridError, RadiometryError
+from decametre.options import Accepts, Options, Text
+from decametre.sentinel2.bands import parse_bands
+from decametre.sentinel2.grid import Window
+
+
+def parse_offset(offset: str | float) -> float | None:
+    """A radiometric offset as users write it: DN, or None for `auto`.
+
+    Raises:
+        RadiometryError: It is neither `auto`, `none` nor a number of DN.
+    """
+    if offset == "auto":
+        return None
+    if offset == "none":
+        return 0.0
+    try:
+        value = float(offset)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise RadiometryError(
+            f"offset '{offset}': give auto, none, or a number of DN such as -1000"
+        )
+    if 0 < abs(value) < 1:
+        raise RadiometryError(
+            f"offset {value:g}: count it in DN, not in reflectance; {value:g} is {value * 1e4:g} DN"
+        )
+    return value
+
+
+def _checked_offset(offset: str | float) -> str | float:
+    parse_offset(offset)
+    return offset
+
+
+def _numbers(form: str, number: Callable[[str], Any]) -> Text:
+    """Numbers between commas, as many as the form names."""
+
+    def parse(text: str) -> tuple[Any, ...]:
+        try:
+            numbers = tuple(number(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != len(form.split(",")):
+            raise ValueError(f"'{text}' is not {form}")
+        return numbers
+
+    return Text(metavar=form, parse=parse, repeatable=False)
+
+
+def _window(value: Any) -> Any:
+    if value is None or isinstance(value, Window):
+        return value
+    try:
+        return Window(*map(operator.index, value))
+    except TypeError:
+        raise ValueError(f"{value!r} is not (column, row, width, height)") from None
+
+
+def _box(value: Any) -> Any:
+    try:
+        return value if value is None else tuple(map(float, value))
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not (west, south, east, north)") from None
+
+
+def _not_empty(box: tuple[float, float, float, float] | None) -> Any:
+    if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+        west, south, east, north = box
+        raise GridError(
+            f"bbox {west},{south},{east},{north} is empty; give WEST,SOUTH,EAST,NORTH in degrees"
+        )
+    return box
+
+
+Offset = Annotated[
+    str | int | float,
+    AfterValidator(_checked_offset),
+    Accepts("str | float"),
+    Text(metavar="auto|none|VALUE", parse=str),
+    Field(
+        description="Radiometric offset. auto: as stated in the product's metadata. none: zero. "
+        "Or a number of DN, such as -1000."
+    ),
+]
+
+PartWindow = Annotated[
+    Window | None,
+    BeforeValidator(_window),
+    Accepts("Window | tuple[int, int, int, int] | None"),
+    _numbers("COL,ROW,WIDTH,HEIGHT", int),
+    Field(
+        description="Part of the product: first column, first row, width and height in 10 m "
+        "pixels. It is extended to complete 60 m pixels."
+    ),
+]
+
+BoundingBox = Annotated[
+    tuple[float, float, float, float] | None,
+    BeforeValidator(_box),
+    _numbers("WEST,SOUTH,EAST,NORTH", float),
+]
+
+"""West, south, east and north in degrees; west of more than east crosses the antimeridian."""
+
+PartBox = Annotated[
+    BoundingBox,
+    AfterValidator(_not_empty),
+    Field(
+        description="Part of the product: west, south, east and north in degrees of longitude and "
+        "latitude. It is extended to complete 60 m pixels."
+    ),
+]
+
+Bands = Annotated[
+    tuple[str, ...],
+    BeforeValidator(parse_bands),
+    Accepts("Sequence[str]"),
+    Text(parse=lambda text: text.split(","), default="all twelve", repeatable=False),
+    Field(description="Bands of the output, such as B05,B11,B12."),
+]
+
+
+class PartOfProduct(Options):
+    """Which part of a product is processed; all of it by default."""
+
+    window: PartWindow = None
+    bbox: PartBox = None
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> Self:
+        if self.window is not None and self.bbox is not None:
+            raise GridError("give a window or a bbox, not both")
+        return self
+
+
+class OpenOptions(Options):
+    """How a product is opened."""
+
+    offset: Offset = "auto"

@@ -1,0 +1,42 @@
+"""The options of sharpening."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from decametre.options import DEFAULT_TILE, Devices, Models, Overwrite, Precision
+from decametre.sentinel2.bands import BAND_NAMES
+from decametre.sentinel2.options import Bands, Offset, PartOfProduct
+
+DTYPES = {"dn": "uint16", "reflectance": "float32"}
+"""Data types of sharpened images by encoding."""
+
+
+class SharpenOptions(PartOfProduct):
+    """How a product is sharpened.
+
+    Attributes:
+        single_job: Names of the options that a fleet does not have.
+    """
+
+    single_job: ClassVar = frozenset({"window", "bbox", "overwrite"})
+
+    bands: Bands = BAND_NAMES
+    offset: Offset = "auto"
+    model: Models = ()
+    device: Devices = "auto"
+    precision: Precision = "auto"
+    consistent: bool = False
+    """Correct the result so that it reproduces the input when degraded by the sensor's MTF."""
+    encoding: Literal["dn", "reflectance"] = "dn"
+    """dn: uint16 with the scale, offset and nodata of the input. reflectance: float32, with NaN as
+    nodata."""
+    compression: Literal["deflate", "zstd"] = "deflate"
+    """Compression of the GeoTIFF."""
+    quicklook: bool = False
+    """Also write a before/after picture, NAME.quicklook.png."""
+    tile: Annotated[int, Field(ge=60)] = DEFAULT_TILE
+    """Edge of the square that is computed at a time, in 10 m pixels; smaller needs less memory."""
+    overwrite: Overwrite = False
