@@ -56,7 +56,8 @@ def python_reference() -> str:
         value = getattr(decametre, name)
         module = inspect.getmodule(value)
         assert module is not None
-        entries.append(f"::: {module.__name__}.{value.__name__}\n")
+        path = f"{module.__name__}.{value.__name__}"
+        entries.append(f"::: {path}\n    options:\n      heading: decametre.{name}\n")
     return (
         "# Python\n\nEverything here is available as `decametre.NAME`, and imported when it is"
         " first used.\n\n" + "\n".join(entries)
