@@ -29,6 +29,9 @@ Kernel = Literal["dsen2", "mtf"]
 
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
+DRAWN = "drawn"
+"""In recipes: a kernel drawn at random for each patch."""
+
 PRECISIONS = ("auto", "float32", "bfloat16")
 """Number formats of networks."""
 

@@ -42,21 +42,16 @@ def test_at_six_times_the_20_m_bands_stand_between():
         torch.testing.assert_close(pair.inputs[gsd], expected)
 
 
-def test_the_degraded_grid_may_start_anywhere():
+def test_a_pair_is_a_part_of_the_whole():
     native, bands_in = scene(6, 36)
     degraded = degrade_scene(native, "dsen2", bands_in)
-    row, col = 5, 8
-    pair = degraded.pair(row, col, 12, 18)
-    assert torch.equal(pair.target[0], native.reflectance[60][:, 5:17, 8:26])
-    for gsd, names in bands_in.items():
-        factor = 60 // gsd
-        shifted = native.reflectance[gsd][None, :, row * factor :, col * factor :]
-        shifted = shifted[..., : 24 * factor, : 24 * factor]
-        expected = degrade(shifted, kernel_taps("dsen2", names, 6), 6)
-        # The first row and column of the shifted image see its repeated edge instead.
-        found = pair.inputs[gsd]
-        inner = expected[..., 1 : found.shape[-2], 1 : found.shape[-1]]
-        torch.testing.assert_close(found[..., 1:, 1:], inner)
+    whole, part = degraded.whole(), degraded.pair(6, 12, 12, 18)
+    assert torch.equal(part.target, whole.target[..., 6:18, 12:30])
+    assert torch.equal(part.mask, whole.mask[..., 6:18, 12:30])
+    for gsd, width in ((10, 1), (20, 2), (60, 6)):
+        at = slice(6 // width, 18 // width), slice(12 // width, 30 // width)
+        assert torch.equal(part.inputs[gsd], whole.inputs[gsd][..., *at])
+    assert torch.equal(part.measured, whole.measured[..., 1:3, 2:5])
 
 
 def test_a_gap_masks_itself_and_what_the_kernel_spreads():

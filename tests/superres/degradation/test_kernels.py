@@ -9,7 +9,11 @@ from decametre.errors import UnknownNameError
 from decametre.options import KERNELS
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, bands_at
 from decametre.superres.degradation.kernels import (
+    GAIN_SPREAD,
+    blurred_square_taps,
+    cut_mirrored,
     degrade,
+    drawn_taps,
     inverse_taps,
     kernel_taps,
     mirrored,
@@ -124,3 +128,59 @@ def test_what_is_made_of_a_mirrored_image_is_mirrored(kernel):
     expected = mirrored(degrade(fine, taps, 6), [5, 5, 5, 5])
     # Outermost pixels see the image mirrored about another edge.
     torch.testing.assert_close(coarse[..., 2:-2, 2:-2], expected[..., 2:-2, 2:-2])
+
+
+def gain_at_nyquist(taps, scale):
+    """What weights leave of a cosine of the coarse grid's Nyquist frequency."""
+    length = taps.shape[-1]
+    offsets = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+    return (taps * torch.cos(math.pi * offsets / scale)).sum(dim=-1)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("square", [0.0, 0.5, 1.0])
+def test_a_blurred_square_has_the_gain_that_is_asked_for(scale, square):
+    for gain in (0.1, 0.3, 0.6):
+        taps = blurred_square_taps(gain, square, scale, 3 * scale)
+        assert float(taps.sum()) == pytest.approx(1)
+        # Pixels sample the shape, of which there are few at 2x.
+        assert float(gain_at_nyquist(taps, scale)) == pytest.approx(gain, abs=0.2 / scale)
+
+
+def test_a_square_that_blurs_too_much_is_made_smaller():
+    taps = blurred_square_taps(0.8, 1.0, 6, 12)
+    assert float(gain_at_nyquist(taps, 6)) == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_drawn_kernels_fill_the_range_and_bands_of_one_draw_stay_together(scale):
+    bands_in = {10: bands_at(10), 20: bands_at(20)}
+    random = np.random.default_rng(0)
+    gains = []
+    for _ in range(200):
+        drawn = drawn_taps(bands_in, scale, (0.12, 0.6), random)
+        assert {gsd: len(taps) for gsd, taps in drawn.items()} == {10: 4, 20: 6}
+        assert len({taps.shape[1] for taps in drawn.values()}) == 1
+        gains.append(torch.cat([gain_at_nyquist(taps, scale) for taps in drawn.values()]))
+    found = torch.stack(gains)
+    assert float(found.min()) == pytest.approx(0.12, abs=0.2 / scale)
+    assert float(found.max()) == pytest.approx(0.6, abs=0.2 / scale)
+    assert 0.3 < float(found.mean()) < 0.42
+    spread_of_bands = found.amax(dim=1) - found.amin(dim=1)
+    assert float(spread_of_bands.mean()) > 0.05
+    assert float(spread_of_bands.max()) < 2 * GAIN_SPREAD + 0.2 / scale
+
+
+def test_the_same_random_numbers_draw_the_same_kernels():
+    bands_in = {10: bands_at(10), 20: bands_at(20)}
+    first, second = (
+        drawn_taps(bands_in, 2, (0.1, 0.6), np.random.default_rng(4)) for _ in range(2)
+    )
+    assert all(torch.equal(first[gsd], second[gsd]) for gsd in bands_in)
+
+
+def test_a_window_beyond_an_edge_is_mirrored():
+    image = torch.rand(2, 9, 7)
+    padded = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (12, 20), (30, 5)), mode="symmetric"))
+    assert torch.equal(cut_mirrored(image, -12, -30, 41, 42), padded)
+    assert torch.equal(cut_mirrored(image, 2, 3, 5, 4), image[:, 2:7, 3:7])

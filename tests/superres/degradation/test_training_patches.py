@@ -1,16 +1,14 @@
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 
 from decametre.superres.degradation.degraded_scene import degrade_scene, stack_pairs
-from decametre.superres.degradation.training_patches import Patches, mixture
+from decametre.superres.degradation.training_patches import TrainingPatches, mixture
 from decametre.superres.models.registry import BANDS_FOR_SCALE
 from decametre.superres.pixels.scenes import Scene
 
 
-def degraded(rows, cols, missing=0.0, kernel="dsen2"):
+def scene(rows, cols, missing=0.0):
     """A smooth ramp at 2x; all bands and grids show the same ground. Edges at 20 m."""
     ramp = torch.arange(2 * rows)[:, None] * 1.0 + 100.0 * torch.arange(2 * cols)
     coarse = (ramp[::2, ::2] + ramp[1::2, 1::2]) / 2
@@ -18,28 +16,51 @@ def degraded(rows, cols, missing=0.0, kernel="dsen2"):
     valid = {gsd: torch.ones_like(x, dtype=torch.bool) for gsd, x in reflectance.items()}
     for mask in valid.values():
         mask[:, : round(missing * mask.shape[1])] = False
-    return degrade_scene(Scene(f"{rows}x{cols}", reflectance, valid), kernel, BANDS_FOR_SCALE[2])
+    return Scene(f"{rows}x{cols}", reflectance, valid)
+
+
+def random_scene(scale, rows, cols):
+    """Random pixels, all measured; edges on the coarsest grid."""
+    random = torch.Generator().manual_seed(0)
+    bands_in = BANDS_FOR_SCALE[scale]
+    reflectance = {
+        gsd: torch.rand(
+            len(names), rows * max(bands_in) // gsd, cols * max(bands_in) // gsd, generator=random
+        )
+        for gsd, names in bands_in.items()
+    }
+    valid = {gsd: torch.ones_like(x, dtype=torch.bool) for gsd, x in reflectance.items()}
+    return Scene("random", reflectance, valid)
+
+
+def patches_of(scenes, size=10, gain=0.0, seed=0, kernels=("dsen2",), scale=2, **options):
+    bands_in = BANDS_FOR_SCALE[scale]
+    return TrainingPatches(scenes, bands_in, kernels, (0.1, 0.65), size, gain, seed, **options)
 
 
 def batch(scenes, count, gain=0.0, seed=0):
-    patches = Patches({"dsen2": scenes}, 10, gain, seed)
+    patches = patches_of(scenes, gain=gain, seed=seed)
     return stack_pairs([patches[index] for index in range(count)])
 
 
 def test_inputs_and_target_show_the_same_ground():
-    pair = batch([degraded(60, 80)], 32)
+    pair = batch([scene(60, 80)], 32)
     assert pair.inputs[10].shape == (32, 4, 20, 20)
     assert pair.inputs[20].shape == (32, 6, 10, 10)
     assert pair.target.shape == pair.mask.shape == (32, 6, 20, 20)
-    # On a ramp the degraded 10 m band is the 20 m band, whatever the flip and turn.
-    inner = (..., slice(2, -2), slice(2, -2))
+    # On a ramp the degraded 10 m band is the 20 m band, whatever the flip and turn, if no edge of
+    # the scene runs through the patch.
+    whole = pair.measured.flatten(1).amin(dim=1) == 1
+    assert whole.sum() > 10
+    inner = (whole, ..., slice(2, -2), slice(2, -2))
     torch.testing.assert_close(pair.inputs[10][inner][:, :1], pair.target[inner][:, :1])
     means = torch.nn.functional.avg_pool2d(pair.target, 2)
-    torch.testing.assert_close(pair.inputs[20][..., 1:-1, 1:-1], means[..., 1:-1, 1:-1])
+    inner = (whole, ..., slice(1, -1), slice(1, -1))
+    torch.testing.assert_close(pair.inputs[20][inner], means[inner])
 
 
 def test_gain_brightens_inputs_and_target_alike():
-    plain, gained = (batch([degraded(60, 80)], 8, gain, seed=4) for gain in (1e-9, 0.3))
+    plain, gained = (batch([scene(60, 80)], 8, gain, seed=4) for gain in (1e-9, 0.3))
     ratio = gained.target / plain.target.clamp(min=1)
     flat = ratio.flatten(1)[:, 200:210]
     assert ((flat > 0.7) & (flat < 1.4)).all()
@@ -49,8 +70,8 @@ def test_gain_brightens_inputs_and_target_alike():
 
 
 def test_a_patch_depends_on_seed_and_number_alone():
-    scenes = {"dsen2": [degraded(40, 50)]}
-    patches = [Patches(scenes, 10, 0.3, seed) for seed in (5, 5, 6)]
+    kernels = ("drawn", "dsen2")
+    patches = [patches_of([scene(40, 50)], 10, 0.3, seed, kernels) for seed in (5, 5, 6)]
     patches[0][3], patches[0][8]
     first, second, other = (p[7].target for p in patches)
     assert torch.equal(first, second)
@@ -59,45 +80,68 @@ def test_a_patch_depends_on_seed_and_number_alone():
 
 
 def test_places_and_turns_vary():
-    pair = batch([degraded(60, 80)], 64)
+    pair = batch([scene(60, 80)], 64)
     assert len({tuple(patch[0, 0, :2].tolist()) for patch in pair.target}) > 50
 
 
 def test_torn_scenes_are_drawn_less_often():
-    scenes = [degraded(40, 40), degraded(40, 40, missing=0.5)]
-    probabilities = Patches({"dsen2": scenes}, 10, 0.0, seed=0).probabilities
+    scenes = [scene(40, 40), scene(40, 40, missing=0.5)]
+    probabilities = patches_of(scenes).probabilities
     assert probabilities[0] == pytest.approx(16 * probabilities[1])
 
 
-def test_a_scene_smaller_than_a_patch_is_enlarged_and_masked():
-    pair = batch([degraded(12, 40)], 4)
-    assert pair.target.shape == (4, 6, 20, 20)
-    assert all(int(mask.sum()) == 12 * 20 for mask in pair.mask[:, 0])
+@pytest.mark.parametrize("scale", [2, 6])
+def test_a_patch_is_the_degraded_scene_at_its_place(scale, monkeypatch):
+    native, bands_in = random_scene(scale, 8 * scale, 9 * scale), BANDS_FOR_SCALE[scale]
+    monkeypatch.setattr(TrainingPatches, "_place", lambda self, side, random: 2 * scale)
+    patches = patches_of([native], size=4, scale=scale)
+    whole = degrade_scene(native, "dsen2", bands_in)
+    expected = whole.pair(2 * scale, 2 * scale, 4 * scale, 4 * scale)
+    # Of all turns and flips, the one that leaves a patch as it is.
+    drawn = [patches[index] for index in range(60)]
+    pair = next(pair for pair in drawn if torch.equal(pair.target, expected.target))
+    for gsd in bands_in:
+        torch.testing.assert_close(pair.inputs[gsd], expected.inputs[gsd])
+    assert torch.equal(pair.mask, expected.mask)
+    assert torch.equal(pair.measured, expected.measured)
+
+
+def test_beyond_its_edge_a_scene_is_mirrored_and_not_measured():
+    native = random_scene(6, 18, 40)
+    pair = patches_of([native], size=5, scale=6)[0]  # 30 rows where the scene has 18
+    assert pair.target.shape == (1, 2, 30, 30)
+    assert pair.mask.all()
+    assert set(pair.target.unique().tolist()) <= set(native.reflectance[60].unique().tolist())
+    assert 5 <= int(pair.measured.sum()) <= 15
+
+
+def roughness(pair):
+    """Of random pixels a stronger blur leaves less, in each band."""
+    return pair.inputs[10][0].std(dim=(1, 2)).tolist()
 
 
 def test_kernels_take_turns():
-    dark = degraded(40, 50)
-    bright = dataclasses.replace(dark, target=dark.target + 1e6)
-    patches = Patches({"dsen2": [dark], "mtf": [bright]}, 10, 0.0, seed=0)
-    turns = [bool((patches[index].target > 1e5).all()) for index in range(4)]
-    assert turns == [False, True, False, True]
+    patches = patches_of([random_scene(2, 60, 80)], kernels=("dsen2", "drawn"))
+    fixed, drawn = (
+        np.array([roughness(patches[index]) for index in range(first, 16, 2)]) for first in (0, 1)
+    )
+    assert drawn.std(axis=0).min() > 3 * fixed.std(axis=0).max()
 
 
-def random_scene():
-    random = torch.Generator().manual_seed(0)
-    reflectance = {
-        10: torch.rand(4, 80, 80, generator=random),
-        20: torch.rand(6, 40, 40, generator=random),
-    }
-    valid = {gsd: torch.ones_like(x, dtype=torch.bool) for gsd, x in reflectance.items()}
-    valid[20][2, 20:25] = False
-    return degrade_scene(Scene("random", reflectance, valid), "dsen2", BANDS_FOR_SCALE[2])
+def test_a_gap_masks_what_it_spreads_to():
+    native = random_scene(2, 60, 80)
+    native.valid[10][2, 60, 80] = False
+    pair = patches_of([native], size=28, kernels=("drawn",))[0]
+    lost = ~pair.mask[0]
+    assert 0 < int(lost[0].sum()) <= 8 * 8
+    assert torch.equal(lost[0], lost[5])
+    assert float(pair.measured.min()) < 1
 
 
 def test_mixed_bands_are_the_same_mixture_in_input_and_target():
-    plain, mixed = (
-        Patches({"dsen2": [random_scene()]}, 10, 0.3, seed=3, mixing=mixing) for mixing in (0, 1)
-    )
+    native = random_scene(2, 40, 40)
+    native.valid[20][2, 20:25] = False
+    plain, mixed = (patches_of([native], gain=0.3, seed=3, mixing=mixing) for mixing in (0, 1))
     unchanged = 0
     for index in range(40):
         was, now = plain[index], mixed[index]

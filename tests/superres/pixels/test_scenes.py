@@ -14,8 +14,8 @@ def test_a_window_holds_the_pixels_of_the_whole(sample):
         assert torch.equal(part.reflectance[gsd], whole.reflectance[gsd][:, rows, cols])
 
 
-def test_a_small_product_is_read_whole(sample, sample_item):
-    ((product, scene),) = load_scenes([sample_item], ["B04"], edge=1380, count=1)
+def test_a_small_product_is_read_whole(sample):
+    ((product, scene),) = load_scenes([sample], ["B04"], edge=1380, count=1)
     assert product.id == scene.name == sample.id
     assert scene.reflectance[10].shape == (1, 600, 600)
 

@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_it_learns_and_leaves_a_model_that_sharpens(trained, sample, tmp_path):
     assert [record["step"] for record in records] == [50, 100]
     ratios = [record["rmse_ratio_to_bicubic"] for record in records]
     assert model.card.scores["rmse_ratio_to_bicubic"] == min(ratios)
-    assert len(records[0]["scenes"][sample.id]["rmse_dn"]) == 6
+    assert len(records[0]["scenes"]["dsen2"][sample.id]["rmse_dn"]) == 6
     result = api.sharpen(
         sample,
         tmp_path / "out.tif",
@@ -238,6 +239,40 @@ def test_the_picture_is_three_panels(sample_item):
     # A network that has not begun is bicubic interpolation.
     assert np.array_equal(picture[:, 240:480], picture[:, 480:])
     assert not np.array_equal(picture[:, :240], picture[:, 480:])
+
+
+def test_the_score_is_the_mean_over_the_validation_kernels(sample_item):
+    found = {}
+    for kernels in (("dsen2",), ("mtf",), ("dsen2", "mtf")):
+        learner = task(sample_item, **{"data.validation_kernels": list(kernels)})
+        with torch.no_grad():
+            for weights in learner.network.parameters():
+                weights.fill_(0.01)  # not bicubic any more
+        found[kernels] = learner.validate(learner.network, ALONE)
+    dsen2, mtf, both = found.values()
+    assert dsen2.score != mtf.score
+    assert both.score == pytest.approx((dsen2.score + mtf.score) / 2)
+    assert list(both.record["of_kernels"]) == ["dsen2", "mtf"]
+
+
+def test_products_without_60_m_bands_are_left_out_at_six_times(sample_item, tmp_path, caplog):
+    path = Path(sample_item)
+    item = json.loads(path.read_text()) | {"id": "no60"}
+    item["assets"] = {
+        name: asset | {"href": str((path.parent / asset["href"]).resolve())}
+        for name, asset in item["assets"].items()
+        if name not in ("B01", "B09")
+    }
+    without = tmp_path / "item.json"
+    without.write_text(json.dumps(item))
+    both = {"data.train": [sample_item, str(without)]}
+    assert len(task(sample_item, **both).products) == 2
+    assert "left out" not in caplog.text
+    at_six = {"network.scale": 6, "data.patch": 4}
+    assert len(task(sample_item, **both, **at_six).products) == 1
+    assert "left out at scale 6 for want of bands: no60 (B01, B09)" in caplog.text
+    with pytest.raises(TrainingError, match=r"data\.train is large enough .* B01"):
+        task(sample_item, **{"data.train": [str(without)]}, **at_six)
 
 
 def test_products_are_paths_urls_and_patterns(tmp_path):

@@ -60,17 +60,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class DegradedScene:
-    """A scene degraded once, from which pairs can be cut at any place.
-
-    Degraded pixels overlap: there is one for every place on the coarsest native grid, so the
-    degraded grid may start anywhere on it. At 6x, that makes 36 different grids of one scene.
+    """A scene degraded once, from which pairs can be cut.
 
     Attributes:
         name: The scene's.
         scale: Ratio s: 2 for the 20 m bands, 6 for the 60 m bands.
-        steps: For each GSD, how many pixels of the coarsest native grid a degraded pixel is wide.
-        degraded: For each GSD, (bands, rows, columns): the pixel at (i, j) has its first corner at
-            row i and column j of the coarsest native grid.
+        degraded: For each GSD, (bands, rows, columns) on a grid s times coarser than the native.
         clean: bool, the same shapes: whether it was made from measurements.
         target: (bands, rows, columns): the coarsest bands as measured.
         valid: bool, the same shape: whether they are measurements.
@@ -78,7 +73,6 @@ class DegradedScene:
 
     name: str
     scale: int
-    steps: Mapping[int, int]
     degraded: Mapping[int, Tensor]
     clean: Mapping[int, Tensor]
     target: Tensor
@@ -94,24 +88,25 @@ class DegradedScene:
         """Cut a pair.
 
         Args:
-            row: First row, in pixels of the coarsest native grid.
-            col: First column.
-            rows: Number of rows, a multiple of `scale`.
+            row: First row, in pixels of the coarsest native grid, a multiple of `scale`.
+            col: First column, likewise.
+            rows: Number of rows, likewise.
             cols: Number of columns, likewise.
         """
         at = slice(row, row + rows), slice(col, col + cols)
         inputs, mask = {}, self.valid[:, *at]
         measured = torch.ones(rows // self.scale, cols // self.scale)
+        coarsest = max(self.degraded)
         for gsd, image in self.degraded.items():
-            step = self.steps[gsd]
-            places = slice(row, row + rows, step), slice(col, col + cols, step)
+            width = self.scale * gsd // coarsest  # of a degraded pixel, on the native coarsest grid
+            places = tuple(slice(s.start // width, s.stop // width) for s in at)
             inputs[gsd] = image[:, *places][None]
             clean = self.clean[gsd][:, *places]
-            share = F.avg_pool2d(clean[None].float(), self.scale // step)[0]
-            measured = measured * (share.mean(dim=0) if step < self.scale else share.amin(dim=0))
-            if step < self.scale:  # a guide: all bands of the target need all bands of it
+            share = F.avg_pool2d(clean[None].float(), self.scale // width)[0]
+            measured = measured * (share.amin(dim=0) if gsd == coarsest else share.mean(dim=0))
+            if gsd < coarsest:  # a guide: all bands of the target need all bands of it
                 clean = clean.all(dim=0, keepdim=True)
-            mask = mask & clean.repeat_interleave(step, dim=1).repeat_interleave(step, dim=2)
+            mask = mask & clean.repeat_interleave(width, dim=1).repeat_interleave(width, dim=2)
         return Pair(inputs, self.target[:, *at][None], mask[None], measured[None, None])
 
     def whole(self) -> Pair:
@@ -130,7 +125,7 @@ def degrade_scene(
 
     Args:
         scene: With the bands of `bands_in`, in its order.
-        kernel: See `degradation`.
+        kernel: See `kernels`.
         bands_in: Band names for each GSD; the coarsest are to be brought back.
         min_measured: See `MIN_MEASURED`.
     """
@@ -138,14 +133,13 @@ def degrade_scene(
     scale = coarsest // FINEST_GSD
     degraded, clean = {}, {}
     for gsd, names in bands_in.items():
-        taps, stride = kernel_taps(kernel, names, scale), coarsest // gsd
+        taps = kernel_taps(kernel, names, scale)
         image, measured = scene.reflectance[gsd][None], scene.valid[gsd][None]
-        degraded[gsd] = degrade(image, taps, scale, stride=stride)[0]
-        clean[gsd] = degrade(measured.float(), taps, scale, stride=stride)[0] >= min_measured
+        degraded[gsd] = degrade(image, taps, scale)[0]
+        clean[gsd] = degrade(measured.float(), taps, scale)[0] >= min_measured
     return DegradedScene(
         name=scene.name,
         scale=scale,
-        steps={gsd: scale * gsd // coarsest for gsd in bands_in},
         degraded=degraded,
         clean=clean,
         target=scene.reflectance[coarsest],

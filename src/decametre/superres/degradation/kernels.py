@@ -13,12 +13,15 @@ The kernel adds only what is missing, so that blur of the image and kernel *toge
 at the Nyquist frequency of the *coarse* grid. With Gaussians, variances add: an MTF of
 exp(-2 pi^2 sigma^2 f^2) that is G at f = 1/2 per pixel has sigma1^2 = -2 ln(G) / pi^2 pixels^2, a
 pixel s times larger has s^2 sigma1^2, so the kernel has (s^2 - 1) sigma1^2.
+
+For training, `drawn_taps` draws kernels at random: no product's kernel is known exactly, and a
+network that has seen many does not fail under one of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -31,6 +34,15 @@ from decametre.sentinel2.bands import ALL_BANDS
 
 TRUNCATE = 4.0
 """Gaussians are cut off at this many standard deviations."""
+
+GAIN_SPREAD = 0.12
+"""Gains that are drawn for the bands of one product differ from their centre by at most this."""
+
+SQUARE_SHARE = 0.5
+"""Share of the drawn kernels that are steeper than a Gaussian: a square blurred by one."""
+
+NARROWEST_SQUARE = 0.3
+"""Edge in coarse pixels of the smallest square of such a kernel; the largest is 1."""
 
 INVERSE_RADIUS = 4
 """Reach of `inverse_taps` in coarse pixels. With 4, a back-projection step leaves at most 5 % of
@@ -74,6 +86,68 @@ def kernel_taps(kernel: str, bands: Sequence[str], scale: int) -> Tensor:
     raise UnknownNameError("degradation kernel", kernel, KERNELS)
 
 
+def blurred_square_taps(gain: float, square: float, scale: int, radius: int) -> Tensor:
+    """The weights of a square aperture blurred by a Gaussian.
+
+    Args:
+        gain: At the Nyquist frequency of the coarse grid, between 0 and 1.
+        square: Edge of the aperture in coarse pixels, 0 to 1; 0 is a Gaussian. An aperture that
+            alone leaves less than `gain` is made smaller.
+        scale: Ratio of the grids.
+        radius: Fine pixels on each side of the coarse pixel's own cell.
+
+    Returns:
+        (scale + 2 radius), float64, of sum 1.
+    """
+    while square > 0 and np.sinc(square / 2) <= gain:
+        square = square * 0.9 if square > 0.05 else 0.0
+    # exp(-2 pi^2 sigma^2 f^2) at f = 1 / (2 scale) times the aperture's sinc(square / 2) is `gain`.
+    sigma = scale / math.pi * math.sqrt(2 * math.log(np.sinc(square / 2) / gain))
+    length = scale + 2 * radius
+    offsets = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+    if square:
+        half = square * scale / 2
+        taps = torch.erf((offsets + half) / (sigma * math.sqrt(2)))
+        taps = taps - torch.erf((offsets - half) / (sigma * math.sqrt(2)))
+    else:
+        taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    return taps / taps.sum()
+
+
+def drawn_taps(
+    bands_in: Mapping[int, Sequence[str]],
+    scale: int,
+    gains: tuple[float, float],
+    random: np.random.Generator,
+) -> dict[int, Tensor]:
+    """Kernels of one imaginary instrument: a gain for each band, one shape for all.
+
+    Args:
+        bands_in: Band names for each GSD.
+        scale: Ratio of the grids.
+        gains: Least and greatest gain at the coarse Nyquist frequency.
+        random: Where the choice comes from.
+
+    Returns:
+        For each GSD, weights as `kernel_taps` gives them. All have the same radius.
+    """
+    low, high = gains
+    widest = scale / math.pi * math.sqrt(-2 * math.log(low))
+    radius = max(1, math.ceil(TRUNCATE * widest - scale / 2))
+    centre = random.uniform(low, high)
+    steep = random.random() < SQUARE_SHARE
+    square = random.uniform(NARROWEST_SQUARE, 1) if steep else 0.0
+    taps = {}
+    for gsd, names in bands_in.items():
+        drawn = random.uniform(centre - GAIN_SPREAD, centre + GAIN_SPREAD, len(names))
+        rows = [
+            blurred_square_taps(float(gain), square, scale, radius)
+            for gain in drawn.clip(low, high)
+        ]
+        taps[gsd] = torch.stack(rows)
+    return taps
+
+
 def radius_of(taps: Tensor, scale: int) -> int:
     """How many fine pixels the kernel reaches beyond a coarse pixel's own cell."""
     return (taps.shape[1] - scale) // 2
@@ -96,31 +170,44 @@ def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
     return x_bchw.index_select(2, rows).index_select(3, cols)
 
 
-def degrade(
-    x_bchw: Tensor, taps: Tensor, scale: int, *, stride: int | None = None, pad: bool = True
-) -> Tensor:
+def cut_mirrored(x_bhw: Tensor, row: int, col: int, rows: int, cols: int) -> Tensor:
+    """A window of an image, which goes on mirrored beyond its edges as in `mirrored`.
+
+    Args:
+        x_bhw: (bands, rows, columns).
+        row: First row of the window; may be negative.
+        col: First column, likewise.
+        rows: Number of rows.
+        cols: Number of columns.
+    """
+    height, width = x_bhw.shape[-2:]
+    part = x_bhw[:, max(0, row) : row + rows, max(0, col) : col + cols]
+    beyond = (max(0, -row), max(0, row + rows - height)), (max(0, -col), max(0, col + cols - width))
+    if not any(map(any, beyond)):
+        return part
+    return torch.from_numpy(np.pad(part.numpy(), ((0, 0), *beyond), mode="symmetric"))
+
+
+def degrade(x_bchw: Tensor, taps: Tensor, scale: int, *, pad: bool = True) -> Tensor:
     """Bring an image to a grid `scale` times coarser.
 
     Args:
         x_bchw: (batch, bands, rows, columns), any unit.
         taps: From `kernel_taps`, one row a band.
         scale: Ratio of the grids.
-        stride: Fine pixels from one coarse pixel to the next; `scale` unless coarse pixels are to
-            overlap.
         pad: Mirror the image where the kernel reaches beyond it. Without, only
             coarse pixels whose kernel lies inside are made: the caller gives r more fine pixels
             on each side.
 
     Returns:
-        (batch, bands, (rows - scale) / stride + 1, likewise columns), the dtype of `x_bchw`: for
-        the usual stride, rows / scale and columns / scale.
+        (batch, bands, rows / scale, columns / scale), the dtype of `x_bchw`.
     """
-    bands, stride = x_bchw.shape[1], stride or scale
+    bands = x_bchw.shape[1]
     taps = taps.to(x_bchw)
     if pad:
         x_bchw = mirrored(x_bchw, [radius_of(taps, scale)] * 4)
-    rows = F.conv2d(x_bchw, taps[:, None, :, None], stride=(stride, 1), groups=bands)
-    return F.conv2d(rows, taps[:, None, None, :], stride=(1, stride), groups=bands)
+    rows = F.conv2d(x_bchw, taps[:, None, :, None], stride=(scale, 1), groups=bands)
+    return F.conv2d(rows, taps[:, None, None, :], stride=(1, scale), groups=bands)
 
 
 def spread(x_bchw: Tensor, taps: Tensor, scale: int) -> Tensor:

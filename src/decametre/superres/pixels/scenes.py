@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from decametre.sentinel2.grid import Window
-from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.raster import BandReader
 from decametre.superres.pixels.stack import read_stack
@@ -62,12 +61,12 @@ def load_scene(product: Product, bands: Sequence[str], window: Window | None = N
 
 
 def load_scenes(
-    sources: Iterable[str], bands: Sequence[str], edge: int, count: int
+    products: Iterable[Product], bands: Sequence[str], edge: int, count: int
 ) -> Iterator[tuple[Product, Scene]]:
-    """Open products and read at most `count` windows of each, one after another.
+    """Read at most `count` windows of each product, one after another.
 
     Args:
-        sources: What `open_product` takes.
+        products: Opened.
         bands: Band names.
         edge: Edge of a window in 10 m pixels, a multiple of 60 m; products that are smaller are
             read whole.
@@ -76,8 +75,7 @@ def load_scenes(
     Yields:
         The product and a scene of it.
     """
-    for source in sources:
-        product = open_product(source)
+    for product in products:
         for window in spread_windows(product, edge, count):
             yield product, load_scene(product, bands, window)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from decametre.training.recipe import (
     DataRecipe,
@@ -16,6 +17,7 @@ from decametre.training.recipe import (
 )
 
 Kernel = Literal["dsen2", "mtf"]
+NyquistGain = Annotated[Real, Field(ge=0.05, le=0.9)]
 
 
 class SuperResolutionNetwork(Section):
@@ -38,25 +40,37 @@ class SuperResolutionData(DataRecipe):
     """What it is trained on: products, as paths, patterns such as `scenes/*/item.json`, or URLs.
 
     Attributes:
-        kernels: Degradation kernels. Patches are drawn from all of them in equal parts; the first
-            one degrades the validation products.
+        kernels: Degradation kernels, which patches take in turn: `dsen2`, `mtf`, or `drawn`:
+            another one for each patch, see `kernels.drawn_taps`. A kernel may stand there twice.
+        nyquist_gains: Least and greatest gain of the kernels `drawn`, at the Nyquist frequency of
+            the degraded grid.
+        validation_kernels: What degrades the validation products; the score is the mean over them.
         patch: Edge of a patch in pixels of the degraded coarsest grid (40 m or 360 m).
         gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain], patch by patch.
-        mixing: Bands are mixed with others of their GSD, up to this share; see `sampling.mixed`.
-        min_measured: See `wald.MIN_MEASURED`; less lets more of torn scenes teach.
+        mixing: Bands are mixed with others of their GSD, up to this share; see
+            `training_patches.mixed`.
+        min_measured: See `degraded_scene.MIN_MEASURED`; less lets more of torn scenes teach.
         window: Edge, in 10 m pixels, of the windows into which a product is cut for training.
         windows: At most so many windows are taken from a product, spread at random; the rest of
-            it is not read. Memory is 20 bytes for each 10 m pixel that is taken and each kernel at
-            scale 2, and 2 bytes at scale 6.
+            it is not read. Memory is 28 bytes for each 10 m pixel that is taken.
     """
 
-    kernels: tuple[Kernel, ...] = Field(min_length=1)
+    kernels: tuple[Kernel | Literal["drawn"], ...] = Field(min_length=1)
+    nyquist_gains: tuple[NyquistGain, NyquistGain] = (0.1, 0.65)
+    validation_kernels: tuple[Kernel, ...] = Field(default=("dsen2", "mtf"), min_length=1)
     patch: Integer = Field(gt=0)
     gain: Real = Field(default=0.3, ge=0, le=1)
     mixing: Real = Field(default=0.0, ge=0, le=1)
     min_measured: Real = Field(default=0.9, gt=0, le=1)
     window: Integer = Field(default=1380, gt=0, multiple_of=60)
     windows: Integer = Field(default=8, gt=0)
+
+    @field_validator("nyquist_gains")
+    @classmethod
+    def _in_order(cls, gains: tuple[float, float]) -> tuple[float, float]:
+        if gains[0] > gains[1]:
+            raise PydanticCustomError("order", "Input should be the least gain and the greatest")
+        return gains
 
 
 class SuperResolutionOptimization(OptimizationRecipe):

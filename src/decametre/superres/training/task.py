@@ -18,14 +18,10 @@ from torch import Tensor, nn
 
 from decametre.errors import ModelError, TrainingError
 from decametre.model_folder import ATTRIBUTION
+from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.product import Product
-from decametre.superres.degradation.degraded_scene import (
-    DegradedScene,
-    Pair,
-    degrade_scene,
-    stack_pairs,
-)
-from decametre.superres.degradation.training_patches import Patches
+from decametre.superres.degradation.degraded_scene import Pair, degrade_scene, stack_pairs
+from decametre.superres.degradation.training_patches import TrainingPatches
 from decametre.superres.evaluation.degraded import (
     SceneScore,
     mean_ratio,
@@ -42,7 +38,7 @@ from decametre.superres.models.registry import (
     load_model,
     save_model,
 )
-from decametre.superres.pixels.scenes import load_scenes
+from decametre.superres.pixels.scenes import Scene, load_scenes
 from decametre.superres.sharpening.quicklook import stretch, to_bytes
 from decametre.superres.training.recipe import SuperResolutionRecipe
 from decametre.training.order import EndlessOrder, SampleOrder
@@ -104,52 +100,72 @@ class SuperResolution:
                 f"data.patch {data.patch} is not a multiple of {self.card.alignment}, the edge of "
                 "the network's attention windows"
             )
-        products, scenes = self._read(data.train, "train", data.min_measured, data.kernels)
-        self.products = list({product.id: product for product in products}.values())
-        if not any(scene.valid.any() for scene in scenes[data.kernels[0]]):
+        bands_in, scale = self.card.bands_in, self.card.scale
+        scenes = self._read(data.train, "train")
+        self.products = list({product.id: product for product, _ in scenes}.values())
+        if not any(scene.valid[self.card.coarsest].any() for _, scene in scenes):
             raise TrainingError("no product under data.train has a measured pixel; give others")
-        self.patches = Patches(scenes, data.patch, data.gain, recipe.seed, data.mixing)
-        products, held_out = self._read(data.validation, "validation", None, data.kernels[:1])
+        self.patches = TrainingPatches(
+            [scene for _, scene in scenes],
+            bands_in,
+            data.kernels,
+            data.nyquist_gains,
+            data.patch,
+            data.gain,
+            recipe.seed,
+            data.mixing,
+            data.min_measured,
+        )
+        validation = self._read(data.validation, "validation")
         known = {product.id for product in self.products}
-        for name in sorted({product.id for product in products if product.id in known}):
+        for name in sorted({product.id for product, _ in validation if product.id in known}):
             log.warning("%s is in both training and validation: its score is too good", name)
         self.extra_inputs = {
             "precision": str(precision).removeprefix("torch."),
             "init": self._init_provenance(),
-            "train": [scene.name for scene in scenes[data.kernels[0]]],
-            "validation": [scene.name for scene in held_out[data.kernels[0]]],
+            "train": [scene.name for _, scene in scenes],
+            "validation": [scene.name for _, scene in validation],
         }
-        self.held_out = [s for s in held_out[data.kernels[0]] if s.whole().mask.any()]
+        self.held_out = [
+            (kernel, degraded)
+            for kernel in data.validation_kernels
+            for _, scene in validation
+            if (degraded := degrade_scene(scene, kernel, bands_in)).whole().mask.any()
+        ]
         if not self.held_out:
             raise TrainingError(
-                "no product under data.validation has a pixel to score at scale "
-                f"{recipe.network.scale}: too small, or too many gaps; give others"
+                f"no product under data.validation has a pixel to score at scale {scale}: "
+                "too small, or too many gaps; give others"
             )
 
-    def _read(
-        self,
-        patterns: Sequence[str],
-        part: str,
-        min_measured: float | None,
-        kernels: Sequence[str],
-    ) -> tuple[list[Product], dict[str, list[DegradedScene]]]:
-        """Read and degrade the products of one part of the recipe's data."""
-        bands_in, data = self.card.bands_in, self.recipe.data
-        limit = {} if min_measured is None else {"min_measured": min_measured}
-        products: list[Product] = []
-        scenes: dict[str, list[DegradedScene]] = {kernel: [] for kernel in kernels}
+    def _read(self, patterns: Sequence[str], part: str) -> list[tuple[Product, Scene]]:
+        """Read the products of one part of the recipe's data."""
+        data, card = self.recipe.data, self.card
+        products, lacking = [], []
         sources = expand_patterns(patterns, part)
-        for product, scene in load_scenes(sources, self.card.bands, data.window, data.windows):
-            if min(scene.reflectance[self.card.coarsest].shape[1:]) < 2 * self.card.scale:
-                log.warning("%s is too small for scale %d; left out", scene.name, self.card.scale)
+        for product in map(open_product, sources):
+            lacks = [name for name in card.bands if name not in product.bands]
+            if lacks:
+                lacking.append(f"{product.id} ({', '.join(lacks)})")
+            else:
+                products.append(product)
+        if lacking:
+            log.warning(
+                "left out at scale %d for want of bands: %s", card.scale, "; ".join(lacking)
+            )
+        scenes = []
+        for product, scene in load_scenes(products, card.bands, data.window, data.windows):
+            if min(scene.reflectance[card.coarsest].shape[1:]) < 2 * card.scale:
+                log.warning("%s is too small for scale %d; left out", scene.name, card.scale)
                 continue
-            products.append(product)
-            for kernel, found in scenes.items():
-                found.append(degrade_scene(scene, kernel, bands_in, **limit))
-        if not products:
-            raise TrainingError(f"no product under data.{part} is large enough to learn from")
-        log.info("%s: %d scenes of %d products", part, len(products), len(set(sources)))
-        return products, scenes
+            scenes.append((product, scene))
+        if not scenes:
+            raise TrainingError(
+                f"no product under data.{part} is large enough to learn from, and has bands "
+                f"{', '.join(card.bands)}; give others"
+            )
+        log.info("%s: %d scenes of %d products", part, len(scenes), len(products))
+        return scenes
 
     def _init_provenance(self) -> dict[str, str] | None:
         """Name and checksum of the initial model; its path differs between machines."""
@@ -192,21 +208,29 @@ class SuperResolution:
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
         """RMSE on the validation scenes, averaged over bands and scenes, over that of bicubic.
 
-        Each scene is scored by one rank.
+        The score is the mean over the recipe's validation kernels. Ranks take turns in the scenes;
+        each scene is scored by one of them.
         """
         margin, alignment = self.card.margin, self.card.alignment
-        mine = score(network, margin, self.held_out[ranks.rank :: ranks.size], alignment)
+        scenes = [degraded for _, degraded in self.held_out]
+        mine = score(network, margin, scenes[ranks.rank :: ranks.size], alignment)
         of_ranks = ranks.gather(mine)
-        scores = [
-            of_ranks[index % ranks.size][index // ranks.size] for index in range(len(self.held_out))
-        ]
-        ratio = mean_ratio(scores)
-        record = {"rmse_ratio_to_bicubic": round(ratio, 5), "scenes": scores_by_scene(scores)}
+        scores: dict[str, list[SceneScore]] = {}
+        for index, (kernel, _) in enumerate(self.held_out):
+            scene_score = of_ranks[index % ranks.size][index // ranks.size]
+            scores.setdefault(kernel, []).append(scene_score)
+        ratios = {kernel: mean_ratio(of_kernel) for kernel, of_kernel in scores.items()}
+        ratio = sum(ratios.values()) / len(ratios)
+        record = {
+            "rmse_ratio_to_bicubic": round(ratio, 5),
+            "of_kernels": {kernel: round(value, 5) for kernel, value in ratios.items()},
+            "scenes": {kernel: scores_by_scene(of_kernel) for kernel, of_kernel in scores.items()},
+        }
         return Validation(ratio, record, self._picture(network) if ranks.is_first else None)
 
     def _picture(self, network: nn.Module) -> np.ndarray:
-        """Truth, bicubic and network side by side: the centre of the first validation scene."""
-        scene = self.held_out[0]
+        """Truth, bicubic and network side by side: the middle of the first held-out scene."""
+        _, scene = self.held_out[0]
         rows, cols = (min(PICTURE_EDGE, s) // scene.scale * scene.scale for s in scene.shape)
         row, col = (scene.shape[0] - rows) // 2, (scene.shape[1] - cols) // 2
         pair = scene.pair(row, col, rows, cols)
@@ -238,7 +262,8 @@ class SuperResolution:
                 self.card,
                 training=training,
                 scores={
-                    "protocol": f"Wald, kernel {self.recipe.data.kernels[0]}, "
+                    "protocol": "Wald, kernels "
+                    f"{' and '.join(self.recipe.data.validation_kernels)}, "
                     f"scale {self.card.scale}, masked",
                     "split": "validation",
                     **validation.record,
