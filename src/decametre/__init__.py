@@ -31,6 +31,7 @@ PUBLIC = {
     "fleet_sharpen": "api.fleet",
     "fleet_extract": "api.fleet",
     "fleet_predict": "api.fleet",
+    "measure_mtf": "api.mtf",
     "lonlat_bounds": "api.window",
     "SharpenOptions": "superres.sharpening.options",
     "EvaluateOptions": "superres.evaluation.options",

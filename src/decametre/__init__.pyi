@@ -30,6 +30,7 @@ from decametre.recipes.training_job import TrainingResult
 from decametre.sentinel2.grid import Window as Window
 from decametre.sentinel2.options import OpenOptions
 from decametre.sentinel2.product import Product as Product
+from decametre.superres.degradation.measured_mtf import MeasuredMtf
 from decametre.superres.evaluation.options import EvaluateOptions as EvaluateOptions
 from decametre.superres.evaluation.results import Evaluation
 from decametre.superres.sharpening.options import SharpenOptions as SharpenOptions
@@ -251,6 +252,12 @@ def fleet_predict(
     options: FleetOptions | None = ...,
     notify: Notify = ...,
 ) -> FleetResult: ...
+def measure_mtf(
+    product: Product | PathLike,
+    *,
+    offset: str | float = ...,
+    options: OpenOptions | None = ...,
+) -> list[MeasuredMtf]: ...
 def lonlat_bounds(
     product: Product,
 ) -> tuple[float, float, float, float]: ...

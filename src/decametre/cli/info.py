@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,20 @@ def describe(product: Product) -> dict[str, Any]:
 @click.command()
 @product_argument
 @options(OpenOptions)
+@click.option(
+    "--mtf",
+    is_flag=True,
+    help="Also measure how much the 20 m and 60 m bands are blurred: the gain of their modulation "
+    "transfer function at the Nyquist frequency. Reads pixels.",
+)
 @json_option
-def info(product: str, options: OpenOptions, as_json: bool) -> None:
+def info(product: str, options: OpenOptions, mtf: bool, as_json: bool) -> None:
     """Describe PRODUCT: level, baseline, offset, bands, grid, nodata."""
-    found = describe(decametre.open(product, options=options))
+    opened = decametre.open(product, options=options)
+    found = describe(opened)
+    measured = decametre.measure_mtf(opened) if mtf else []
+    if mtf:
+        found["mtf_at_nyquist"] = {m.band: dataclasses.asdict(m) for m in measured}
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -81,3 +92,12 @@ def info(product: str, options: OpenOptions, as_json: bool) -> None:
         )
     for name, where in found["missing"].items():
         click.echo(f"  {name:<18} missing: {where}")
+    if mtf:
+        click.echo("gain at the Nyquist frequency, measured against the 10 m bands")
+    for m in measured:
+        told = (
+            f"{m.gain:.2f} ({m.low:.2f} to {m.high:.2f})"
+            if m.gain is not None and m.low is not None and m.high is not None
+            else "too little ground to tell"
+        )
+        click.echo(f"  {m.band:<18} {told}, nominal {m.nominal:.2f}, {m.cells} squares")

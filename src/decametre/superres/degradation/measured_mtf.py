@@ -1,0 +1,261 @@
+"""The blur of a product's 20 m and 60 m bands, measured from the product itself.
+
+The 10 m bands show the same ground, finer. Made coarse by the right kernel, a linear combination of
+them is what a coarse band shows; by another kernel it is less so. In squares of ground (`CELL`), a
+coarse band is regressed on the 10 m bands, made coarse with one gain after another; the gain under
+which least is left over is the band's. Aliasing does no harm, since the 10 m bands are sampled at
+the same places as the coarse band, and neither does what the 10 m bands do not show, as long as it
+has nothing to do with them. Each square has a noise of its own: the logarithms of the residuals
+are added up (maximum likelihood), so that squares in which bands go together count most.
+
+What it can say: the blur *beyond* that of the 10 m bands, whose gain at their own Nyquist frequency
+is taken to be nominal. An error of 0.1 there is one of 0.03 to 0.05 in a 20 m band, and of less
+than 0.01 in a 60 m band. No 10 m band lies in the short-wave infrared: B11 and B12 come out too
+blurred by a fifth to a third, since a stronger blur also takes away what the 10 m bands show and
+they do not. `SYSTEMATIC` and `TOO_BLURRED` stand for both.
+`tests/superres/degradation/test_measured_mtf.py` and docs/accuracy.md have the proof.
+
+All blurs are Gaussian; variances add, see `kernels`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD, bands_at
+from decametre.sentinel2.product import Product
+from decametre.superres.degradation.kernels import degrade
+from decametre.superres.pixels.scenes import Scene, load_scene, spread_windows
+
+GAINS = (
+    0.03,
+    0.06,
+    0.1,
+    0.14,
+    0.18,
+    0.22,
+    0.26,
+    0.3,
+    0.34,
+    0.38,
+    0.42,
+    0.47,
+    0.52,
+    0.58,
+    0.65,
+    0.75,
+)
+"""Gains at the band's Nyquist frequency that are tried; the result lies between."""
+
+CELL = {20: 16, 60: 12}
+"""Edge of a square of ground with one regression, in pixels of the coarse band."""
+
+REACH = 3
+"""Where kernels end, in coarse pixels beyond the coarse pixel's own cell."""
+
+LEAST_MEASURED = 0.5
+"""Squares with a smaller share of pixels made from measurements are left out."""
+
+LEAST_CELLS = 8
+"""With fewer squares nothing is said of a band."""
+
+RESAMPLES = 200
+"""How often squares are drawn anew (bootstrap) for the interval."""
+
+SYSTEMATIC = 0.05
+"""Half the width of the interval that more ground would not narrow."""
+
+TOO_BLURRED = {"B11": 1.45, "B12": 1.45}
+"""By what factor the gain of a band may be greater than it comes out; see above."""
+
+EDGE, WINDOWS = 1200, 6
+"""Windows of a product that are read: their edge in 10 m pixels, and the most of them."""
+
+
+@dataclass(frozen=True)
+class MeasuredMtf:
+    """The gain of one band at the Nyquist frequency of its grid.
+
+    Attributes:
+        band: Its name.
+        nominal: What the instrument's description says.
+        gain: As measured; None where there is too little ground to tell.
+        low: Of the 95 % interval; None likewise.
+        high: Likewise.
+        cells: Squares of ground that it rests on.
+    """
+
+    band: str
+    nominal: float
+    gain: float | None
+    low: float | None
+    high: float | None
+    cells: int
+
+
+def measure_mtf(product: Product) -> list[MeasuredMtf]:
+    """Measure the 20 m and 60 m bands of a product that also has the four 10 m bands.
+
+    Args:
+        product: The product; at most `WINDOWS` windows of it are read.
+
+    Returns:
+        The bands that the product has, by wavelength.
+
+    Raises:
+        MissingBandError: A 10 m band is missing.
+        CorruptDataError: A file cannot be decoded.
+    """
+    fine = bands_at(FINEST_GSD)
+    found = []
+    for gsd in sorted(CELL):
+        names = [name for name in bands_at(gsd) if name in product.bands]
+        if names:
+            scenes = [
+                load_scene(product, [*fine, *names], window)
+                for window in spread_windows(product, EDGE, WINDOWS)
+            ]
+            found += measure_bands(scenes, names)
+    return sorted(found, key=lambda measured: list(ALL_BANDS).index(measured.band))
+
+
+def measure_bands(
+    scenes: Sequence[Scene], names: Sequence[str], fine_gains: Sequence[float] | None = None
+) -> list[MeasuredMtf]:
+    """Measure bands of one GSD in parts of a product.
+
+    Args:
+        scenes: With the 10 m bands and these bands.
+        names: The bands, in the scenes' order.
+        fine_gains: Gains of the 10 m bands at their Nyquist frequency; nominal without.
+    """
+    gsd = ALL_BANDS[names[0]].gsd
+    if fine_gains is None:
+        fine_gains = [ALL_BANDS[name].mtf for name in bands_at(FINEST_GSD)]
+    residuals = [_residuals(scene, gsd, fine_gains) for scene in scenes]
+    random = np.random.default_rng(0)
+    found = []
+    for index, name in enumerate(names):
+        logs = np.concatenate([r[:, index] for r in residuals], axis=1)
+        logs = logs[:, np.isfinite(logs).all(axis=0)]
+        cells, nominal = logs.shape[1], ALL_BANDS[name].mtf
+        if cells < LEAST_CELLS:
+            found.append(MeasuredMtf(name, nominal, None, None, None, cells))
+            continue
+        gain = _best_gain(logs.mean(axis=1))
+        drawn = [
+            _best_gain(logs[:, random.integers(cells, size=cells)].mean(axis=1))
+            for _ in range(RESAMPLES)
+        ]
+        half = math.hypot(1.96 * float(np.std(drawn)), SYSTEMATIC)
+        low, high = max(0.0, gain - half), min(1.0, TOO_BLURRED.get(name, 1.0) * gain + half)
+        found.append(MeasuredMtf(name, nominal, gain, low, high, cells))
+    return found
+
+
+def _residuals(scene: Scene, gsd: int, fine_gains: Sequence[float]) -> np.ndarray:
+    """Logarithms of mean squared residuals, (gains, bands, squares); NaN of too small samples."""
+    scale, cell = gsd // FINEST_GSD, CELL[gsd]
+    fine, coarse = scene.reflectance[FINEST_GSD], scene.reflectance[gsd]
+    rows, cols = (side // cell * cell for side in coarse.shape[1:])
+    measured = scene.valid[FINEST_GSD].all(dim=0, keepdim=True).float()[None]
+    widest = gaussian_taps(variance_of(GAINS[0]) * scale**2, scale)[None]
+    clean = degrade(measured, widest, scale)[0] > 1 - 1e-3
+    weights = _cells((clean & scene.valid[gsd])[:, :rows, :cols].double(), cell)
+    answers = _cells(coarse[:, :rows, :cols].double(), cell)
+    enough = weights.mean(dim=2) >= LEAST_MEASURED
+    found = []
+    for gain in GAINS:
+        taps = torch.stack(
+            [
+                gaussian_taps(variance_of(gain) * scale**2 - variance_of(own), scale)
+                for own in fine_gains
+            ]
+        )
+        guides = _cells(degrade(fine[None].double(), taps, scale)[0, :, :rows, :cols], cell)
+        left = [
+            _mean_squared_residual(guides, of_band, weight)
+            for of_band, weight in zip(answers, weights, strict=True)
+        ]
+        found.append(torch.where(enough, torch.stack(left), torch.nan).log())
+    return torch.stack(found).numpy()
+
+
+def _cells(x_bhw: Tensor, cell: int) -> Tensor:
+    """(bands, squares, pixels of a square)."""
+    squares = x_bhw.unfold(1, cell, cell).unfold(2, cell, cell)
+    return squares.reshape(len(x_bhw), -1, cell**2)
+
+
+def _mean_squared_residual(guides: Tensor, answers: Tensor, weights: Tensor) -> Tensor:
+    """What regressions, one for each square, do not explain.
+
+    Args:
+        guides: (bands, squares, pixels).
+        answers: (squares, pixels).
+        weights: (squares, pixels), 1 for an example and 0 for none.
+    """
+    total = weights.sum(dim=1).clamp(min=1)
+
+    def centred(x: Tensor) -> Tensor:
+        return (x - ((x * weights).sum(dim=-1) / total)[..., None]) * weights
+
+    x, y = centred(guides).permute(1, 2, 0), centred(answers)[..., None]
+    covariance = x.mT @ x
+    # Bands of flat ground may be the same: a ridge of a millionth decides.
+    diagonal = covariance.diagonal(dim1=1, dim2=2)
+    diagonal += 1e-6 * diagonal.mean(dim=1, keepdim=True) + 1e-12
+    slopes, _ = torch.linalg.solve_ex(covariance, x.mT @ y)
+    return (y - x @ slopes).square().sum(dim=(1, 2)) / total + 1e-12
+
+
+def _best_gain(logs: np.ndarray) -> float:
+    """The gain with the least residual, by a parabola through the three least of `GAINS`."""
+    variances = np.array([variance_of(gain) for gain in GAINS])
+    middle = int(np.clip(np.argmin(logs), 1, len(GAINS) - 2))
+    near = slice(middle - 1, middle + 2)
+    curvature, slope, _ = np.polyfit(variances[near], logs[near], 2)
+    best = -slope / (2 * curvature) if curvature > 0 else variances[np.argmin(logs)]
+    return gain_of(float(np.clip(best, variances.min(), variances.max())))
+
+
+def variance_of(gain: float) -> float:
+    """Variance in squared pixels of a Gaussian blur of this gain at the grid's Nyquist frequency.
+
+    exp(-2 pi^2 sigma^2 f^2) is `gain` at f = 1/2 per pixel.
+    """
+    return -2 * math.log(gain) / math.pi**2
+
+
+def gain_of(variance: float) -> float:
+    """The inverse of `variance_of`."""
+    return math.exp(-(math.pi**2) * variance / 2)
+
+
+def gaussian_taps(variance: float, scale: int) -> Tensor:
+    """Weights that blur by exactly so much, as samples of a Gaussian narrower than a pixel do not.
+
+    The inverse Fourier transform of exp(-2 pi^2 variance f^2) over the frequencies of the fine
+    grid, at the distances of fine pixels from the middle of a coarse one, tapered.
+
+    Args:
+        variance: In squared fine pixels; below 0 it sharpens.
+        scale: Ratio of the grids.
+
+    Returns:
+        ((1 + 2 `REACH`) scale), float64, of sum 1.
+    """
+    length = scale * (1 + 2 * REACH)
+    offsets = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+    frequencies = (torch.arange(256, dtype=torch.float64) + 0.5) / 512
+    response = torch.exp(-2 * math.pi**2 * variance * frequencies**2)
+    taps = torch.cos(2 * math.pi * offsets[:, None] * frequencies) @ response
+    outer = (4 * offsets.abs() / (length + 1) - 1).clamp(min=0)  # 0 in the inner half, 1 at the end
+    taps *= 0.5 + 0.5 * torch.cos(math.pi * outer)
+    return taps / taps.sum()
