@@ -8,7 +8,7 @@ from tests.cli.test_cli import decametre
 def test_terminal_tables(sample_item):
     done = decametre("evaluate", sample_item, "--scale", "6")
     assert done.returncode == 0
-    assert "kernel dsen2, scale 6: 360 to 60 m" in done.stdout
+    assert "kernel mtf, scale 6: 360 to 60 m" in done.stdout
     heads = [line.split() for line in done.stdout.splitlines() if line.startswith("| method")]
     assert [head[1::2] for head in heads][1] == ["method", "B01", "B09", "mean"]
     rows = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("| ")]

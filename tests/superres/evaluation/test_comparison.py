@@ -121,7 +121,7 @@ def test_the_api_names_parts_of_one_product_apart(sample_item):
     found = decametre.evaluate([sample_item] * 2, model="bicubic", window=(0, 0, 60, 60))
     assert [scene.scene for scene in found.scenes] == ["dsen2_T33UUB", "dsen2_T33UUB#2"]
     assert found.command == (
-        f"decametre evaluate {sample_item} {sample_item} --scale 2 --protocol dsen2 "
+        f"decametre evaluate {sample_item} {sample_item} --scale 2 --protocol mtf "
         "--model bicubic --window 0,0,60,60"
     )
     with pytest.raises(decametre.errors.UnknownNameError, match="scale '3'"):

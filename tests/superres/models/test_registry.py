@@ -126,9 +126,13 @@ def test_weights_are_as_readable_as_the_card(folder):
 
 def test_a_number_that_yaml_takes_for_text():
     """`3e-3` without a dot is text in YAML 1.1."""
-    for config in ({"regressions": [[1, "3e-3"]]}, {"gain": "5e0"}):
+    regressions = [{"radius": 1, "ridge": "3e-3", "gain": "3e-1"}]
+    for architecture, config in (
+        ("guided", {"regressions": regressions}),
+        ("native", {"gain": "5e0"}),
+    ):
         config |= {"width": 8, "blocks": 1}
-        network = build(Card("mine", "native", config, BANDS_FOR_SCALE[2], margin=0))
+        network = build(Card("mine", architecture, config, BANDS_FOR_SCALE[2], margin=0))
         network({10: torch.ones(1, 4, 8, 8), 20: torch.ones(1, 6, 4, 4)})
 
 

@@ -158,8 +158,12 @@ def test_tiled_equals_untiled_with_local_regressions(sample, tmp_path, scale):
     """Windows of examples end at a swath's edge and at the product's, and nowhere else."""
     product = crop(sample, tmp_path, Window(60, 120, 240, 114), swath_of(40))
     bands = BANDS_FOR_SCALE[scale][10 * scale]
-    config = {"width": 16, "blocks": 1, "regressions": [[2, 1e-3], [1, 1e-1]], "block": 2}
-    card = Card("mine", "native", config, BANDS_FOR_SCALE[scale], margin=0)
+    regressions = [
+        {"radius": 4, "ridge": 1e-2},
+        {"radius": 3, "ridge": 1e-1, "gain": 0.3, "softened": True},
+    ]
+    config = {"width": 16, "blocks": 1, "regressions": regressions}
+    card = Card("mine", "guided", config, BANDS_FOR_SCALE[scale], margin=0)
     torch.manual_seed(0)
     network = build(card)
     torch.nn.init.normal_(network.tail.weight, std=0.1)

@@ -13,8 +13,8 @@ class EvaluateOptions(Options):
 
     scale: Literal[2, 6] = 2
     """2: the 20 m bands, from 40 to 20 m. 6: the 60 m bands, from 360 to 60 m."""
-    protocol: Kernel = "dsen2"
-    """Kernel that degrades the products."""
+    protocol: Kernel = "mtf"
+    """Kernel that degrades the products. Products are near `mtf`; published figures use `dsen2`."""
     model: Models = ()
     window: PartWindow = None
     offset: Offset = "auto"

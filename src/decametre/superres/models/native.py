@@ -4,17 +4,11 @@ Finer bands are folded into channels by pixel-unshuffle, residual blocks run on 
 and the result is unfolded by pixel-shuffle. Against a trunk on the 10 m grid of equal width this
 costs a quarter for the 20 m bands and a 36th for the 60 m bands. The network predicts what
 bicubic interpolation of the coarse bands lacks.
-
-On request it stands on local regressions (`regression.py`): what the image itself teaches of how
-coarse and finer bands go together. The trunk sees what each regression proposes and how far it
-misses the coarse bands, weighs them against one another at each coarse pixel, and adds what all of
-them lack.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +17,6 @@ from torch import Tensor, nn
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.superres.models.attention import WindowAttention, check_whole_windows
 from decametre.superres.models.bicubic import bicubic
-from decametre.superres.models.regression import local_regressions, reach_of
-
-PROPOSAL_GAIN = 4.0
-"""Factor on details and misses of regressions before the first convolution, beside the network's
-gain: they are so much smaller than reflectance."""
 
 
 class ResidualBlock(nn.Module):
@@ -65,9 +54,6 @@ class NativeTrunk(nn.Module):
         bias: Whether convolutions have biases. Without, the network is exactly equivariant to
             gain: twice the reflectance gives twice the result (Mohan et al. 2020, arXiv
             1906.05478, section 4).
-        regressions: Radius (in blocks) and ridge of each local regression, see
-            `local_regressions`; none without.
-        block: Edge in coarse pixels of the squares that share a regression.
 
     Raises:
         ValueError: A size makes no sense.
@@ -82,16 +68,10 @@ class NativeTrunk(nn.Module):
         attention: int = 0,
         heads: int = 1,
         bias: bool = True,
-        regressions: Sequence[tuple[int, float]] = (),
-        block: int = 1,
     ) -> None:
         super().__init__()
-        if width < 1 or blocks < 0 or block < 1:
-            raise ValueError(f"width {width}, blocks {blocks}, block {block} must be positive")
-        self.block = block
-        self.regressions = [(int(radius), float(ridge)) for radius, ridge in regressions]
-        if any(radius < 0 or ridge < 0 for radius, ridge in self.regressions):
-            raise ValueError(f"regressions {self.regressions}: no radius or ridge may be negative")
+        if width < 1 or blocks < 0:
+            raise ValueError(f"width {width} and blocks {blocks} must be positive")
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.factor = self.coarsest // FINEST_GSD
@@ -100,12 +80,6 @@ class NativeTrunk(nn.Module):
         self.attention = attention
         channels = sum(bands_in[gsd] * (self.coarsest // gsd) ** 2 for gsd in self.gsds)
         outputs = bands_in[self.coarsest] * self.factor**2
-        if self.regressions:
-            # Their details, their misses, and where there are examples.
-            proposals = len(self.regressions) * bands_in[self.coarsest]
-            channels += proposals * (self.factor**2 + 1) + 1
-            # A weight for each, and for no details at all.
-            outputs += proposals + bands_in[self.coarsest]
         self.head = nn.Conv2d(channels, width, 3, padding=1, bias=bias)
         layers: list[nn.Module] = [ResidualBlock(width, bias) for _ in range(blocks)]
         if attention:
@@ -122,20 +96,16 @@ class NativeTrunk(nn.Module):
     @property
     def alignment(self) -> int:
         """Inputs begin at multiples of so many pixels of the coarsest grid."""
-        return math.lcm(self.block, max(1, self.attention))
+        return max(1, self.attention)
 
     @property
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid, on each side of a pixel.
 
         Each 3 x 3 convolution reaches one pixel, attention from the first pixel of a window to its
-        last, a regression as far as its window of blocks, and bicubic interpolation two pixels: of
-        the result, and before that of what regressions learn from and propose.
+        last, and bicubic interpolation two pixels.
         """
-        convolutions = 2 + 2 * self.blocks_count + max(1, self.attention) - 1
-        if not self.regressions:
-            return max(2, convolutions)
-        return convolutions + reach_of(self.regressions, self.block)
+        return max(2, 2 + 2 * self.blocks_count + self.alignment - 1)
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m.
@@ -144,8 +114,8 @@ class NativeTrunk(nn.Module):
             reflectance: For each GSD, (batch, bands, rows, columns) on that grid, all of the
                 same ground, values of order 1.
             measured: (batch, 1, rows, columns) on the coarsest grid, 0 to 1: the share of what goes
-                in that was measured, and not filled or repeated from elsewhere; 1 by default.
-                Local regressions weigh their examples by it.
+                in that was measured, and not filled or repeated from elsewhere. This network does
+                not look at it.
 
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
@@ -156,46 +126,12 @@ class NativeTrunk(nn.Module):
         coarse = reflectance[self.coarsest]
         check_whole_windows(coarse, self.alignment)
         folded = [F.pixel_unshuffle(reflectance[g], self.coarsest // g) for g in self.gsds]
-        if not self.regressions:
-            # The first and last layers and the residual are float32 in autocast: rounded to
-            # bfloat16, reflectance alone would cost several DN.
-            with torch.autocast(coarse.device.type, enabled=False):
-                features = self.head(torch.cat(folded, dim=1) * self.gain)
-            features = self.trunk(features)
-            with torch.autocast(coarse.device.type, enabled=False):
-                features = self.tail(features)
-            detail = F.pixel_shuffle(features, self.factor).float() / self.gain
-            return bicubic(coarse.float(), self.factor) + detail
-        if measured is None:
-            measured = torch.ones_like(coarse[:, :1])
+        # The first and last layers and the residual are float32 in autocast: rounded to
+        # bfloat16, reflectance alone would cost several DN.
         with torch.autocast(coarse.device.type, enabled=False):
-            proposals, misses = local_regressions(
-                reflectance, measured, self.regressions, self.block
-            )
-        own = [proposals.flatten(1, 3), misses.flatten(1, 2)]
-        parts = [*folded, *own, measured.to(coarse)]
-        given = torch.cat([x.permute(0, 2, 3, 1) for x in parts], dim=3).permute(0, 3, 1, 2)
-        # The channels' gains go into the weights, which are so much less.
-        head = self.head.weight * self._gains(given, own)
-        # In autocast the first convolution, a quarter of the work at 6x, remains bfloat16: details
-        # come from the regressions, which are float32.
-        features = F.conv2d(given, head, self.head.bias, padding=1).float()
+            features = self.head(torch.cat(folded, dim=1) * self.gain)
         features = self.trunk(features)
         with torch.autocast(coarse.device.type, enabled=False):
             features = self.tail(features)
-        _, count, bands, fold, rows, cols = proposals.shape
-        weights, features = features.tensor_split([(count + 1) * bands], dim=1)
-        shares = weights.reshape(-1, count + 1, bands, 1, rows, cols).softmax(dim=1)
-        detail = features.reshape(-1, bands, fold, rows, cols) / self.gain
-        for index in range(count):
-            detail = torch.addcmul(detail, shares[:, index], proposals[:, index])
-        detail = F.pixel_shuffle(detail.flatten(1, 2), self.factor)
+        detail = F.pixel_shuffle(features, self.factor).float() / self.gain
         return bicubic(coarse.float(), self.factor) + detail
-
-    def _gains(self, given: Tensor, own: Sequence[Tensor]) -> Tensor:
-        """What each channel is multiplied with, (1, channels, 1, 1)."""
-        gains = given.new_full((1, given.shape[1], 1, 1), self.gain)
-        gains[:, -1] = 1.0  # the share that was measured
-        proposed = sum(part.shape[1] for part in own)
-        gains[:, -1 - proposed : -1] *= PROPOSAL_GAIN
-        return gains

@@ -21,6 +21,7 @@ from decametre.sentinel2.bands import FINEST_GSD, bands_at
 from decametre.superres.models.bicubic import Bicubic
 from decametre.superres.models.card import Card
 from decametre.superres.models.dsen2 import DSen2
+from decametre.superres.models.guided import GuidedTrunk
 from decametre.superres.models.native import NativeTrunk
 from decametre.superres.models.projected import Projected
 from decametre.superres.models.regression import Regression
@@ -30,6 +31,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "bicubic": Bicubic,
     "regression": Regression,
     "native": NativeTrunk,
+    "guided": GuidedTrunk,
     "dsen2": DSen2,
     "rsa": ResidualSelfAttention,
 }
@@ -48,7 +50,7 @@ DEFAULT_FAMILY = "native"
 UNTRAINED: dict[str, tuple[str, dict[str, Any], int]] = {
     "bicubic_2x": ("bicubic", {}, 2),
     "bicubic_6x": ("bicubic", {}, 6),
-    "regression_2x": ("regression", {"radius": 1, "ridge": 1e-2, "block": 4}, 2),
+    "regression_2x": ("regression", {"radius": 6, "ridge": 1e-2}, 2),
     "regression_6x": ("regression", {"radius": 8, "ridge": 1e-3}, 6),
 }
 """Models without weights: architecture, its configuration, and scale."""
