@@ -30,7 +30,7 @@ from decametre.fleet.events import Event, read_events
 INTERRUPT_AT = 0.9
 """Share of the products after which the fleet is interrupted."""
 
-LOOK_EVERY = 0.02
+SNAPSHOT_INTERVAL = 0.02
 """Seconds between two looks at the driver."""
 
 SHOWN = (0.1, 0.5, INTERRUPT_AT)
@@ -236,7 +236,7 @@ def driven(command: Sequence[str], samples: Path, stop_at: int | None = None) ->
                 if stop_at is not None and _reached(samples) >= stop_at:
                     process.send_signal(signal.SIGINT)
                     stop_at = None
-                time.sleep(LOOK_EVERY)
+                time.sleep(SNAPSHOT_INTERVAL)
         finally:
             process.kill()
             process.wait()

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.bookkeeping_work import Bookkeeping, entries
-from decametre.fleet.engine import local_crew
+from decametre.fleet.engine import local_pool
 from decametre.fleet.events import events_path
-from decametre.fleet.progress import Progress
-from decametre.fleet.run import Plan, run
+from decametre.fleet.progress import RunProgress
+from decametre.fleet.run import FleetConfig, run
 
 WORKERS = 2
 
@@ -47,7 +47,7 @@ class Watch:
         self._file, self._step, self._journal = file, max(1, count // SAMPLES), journal
         self._next = 0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: RunProgress) -> None:
         """After every event."""
         if progress.done < self._next:
             return
@@ -80,7 +80,7 @@ def main(words: Sequence[str]) -> None:
     """Do what is left of so many products in the folder OUT."""
     out, count, samples = Path(words[0]), int(words[1]), Path(words[2])
     logging.disable(logging.WARNING)  # a worker that is ended leaves warnings to the next one
-    plan = Plan(
+    plan = FleetConfig(
         work=Bookkeeping(),
         entries=list(entries(out.parent / "products", count)),
         out=out,
@@ -92,10 +92,10 @@ def main(words: Sequence[str]) -> None:
     )
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")
     specs = [{"threads": 1, "memory": MEMORY, "env": one}] * WORKERS
-    described = f"{WORKERS} local workers of 1 thread"
+    description = f"{WORKERS} local workers of 1 thread"
     with samples.open("a", encoding="utf-8") as file:
         watch = Watch(file, count, events_path(out))
-        run(plan, lambda left: local_crew(specs, described, left), watch)
+        run(plan, lambda left: local_pool(specs, description, left), watch)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decametre.fleet.inputs.product_entry import Entry
-from decametre.fleet.jobs import Made
+from decametre.fleet.inputs.product_entry import ProductEntry
+from decametre.fleet.jobs import ProductSummary
 from decametre.io.stac_item import DERIVED_FROM, result_item, source_href
 from decametre.io.staging import Staging
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
@@ -70,7 +70,7 @@ class Bookkeeping:
         """Next to nothing."""
         return 1_000_000
 
-    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
         """Write one result, all or nothing."""
         item, card = _texts()
         link = {"rel": DERIVED_FROM, "href": source_href(source, output.parent)}
@@ -83,10 +83,10 @@ class Bookkeeping:
             for name, text in files.items():
                 staging.path(name).write_text(text, encoding="utf-8")
             staging.commit(*files)
-        return Made(output.stem, PIXELS**2, "cpu", CONSISTENCY)
+        return ProductSummary(output.stem, PIXELS**2, "cpu", CONSISTENCY)
 
 
-def entries(folder: Path, count: int) -> Iterator[Entry]:
+def entries(folder: Path, count: int) -> Iterator[ProductEntry]:
     """Products that are nowhere, named as ESA names them.
 
     Args:
@@ -95,7 +95,7 @@ def entries(folder: Path, count: int) -> Iterator[Entry]:
     """
     for number in range(count):
         name = f"S2B_MSIL1C_20250601T103629_N0511_R008_T33UUB_20250601T{number:06d}"
-        yield Entry(name, str(folder / f"{name}.SAFE"), 600_000_000 + number % 1000)
+        yield ProductEntry(name, str(folder / f"{name}.SAFE"), 600_000_000 + number % 1000)
 
 
 @functools.cache

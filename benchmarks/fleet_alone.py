@@ -14,7 +14,7 @@ import torch
 
 from decametre.fleet.inputs.product_list import read_listing
 from decametre.fleet.jobs import Sharpen
-from decametre.fleet.worker import Order, do
+from decametre.fleet.worker import TaskRequest, run_task
 from decametre.superres.sharpening.options import SharpenOptions
 from decametre.version import __version__
 
@@ -37,7 +37,7 @@ def main(listing: str, out: str, precision: str, cores: str) -> None:
     Path(out).mkdir()
     start = time.monotonic()
     for entry in read_listing(listing, Path(out) / "items"):
-        outcome = do(Order(work, settings, __version__, entry, out, None, 1))
+        outcome = run_task(TaskRequest(work, settings, __version__, entry, out, None, 1))
         if outcome.failed:
             raise RuntimeError(f"{entry.name}: {outcome.fields['reason']}")
     print(time.monotonic() - start)  # noqa: T201

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.process_monitor import watched
+from benchmarks.process_monitor import run_monitored
 from decametre.bench.sharpen import full_size_product
 from decametre.landcover.patches.store import PatchStore
 from decametre.options import FULL_SIZE
@@ -161,7 +161,7 @@ def _cut(images: str, safe: Path, store: Path, options: Sequence[str]) -> Cuttin
         DecametreError: It failed.
     """
     command = [sys.executable, "-m", "decametre", "-q", "patches", "extract", str(safe), str(store)]
-    process = watched([*command, *options])
+    process = run_monitored([*command, *options])
     found = len(PatchStore(store))
     files = [store, *store.with_suffix(".shards").glob("*.h5")]
     written = sum(path.stat().st_size for path in files)

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.patches import full_size_tile
-from benchmarks.process_monitor import watched
+from benchmarks.process_monitor import run_monitored
 from decametre.bench.sharpen import full_size_product, timed
 from decametre.device import choose_devices
 from decametre.landcover.models.card import (
@@ -59,8 +59,8 @@ class Classified:
             what the network saw.
         patches: How many.
         seconds: From start to end, the start of Python included.
-        processor_seconds: See `watched`.
-        peak_memory_gb: See `watched`; 0 for the network alone.
+        processor_seconds: See `run_monitored`.
+        peak_memory_gb: See `run_monitored`; 0 for the network alone.
     """
 
     how: str
@@ -205,7 +205,7 @@ def _mapped(how: str, safe: Path, model: Path, options: Sequence[str]) -> Classi
         output = Path(scratch) / "map.tif"
         command = [sys.executable, "-m", "decametre", "-q", "landcover", "predict"]
         command += [str(safe), str(output), "--model", str(model), *options]
-        process = watched(command)
+        process = run_monitored(command)
         item = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
     patches = int(item["properties"]["decametre:land_cover"]["patches"])
     return Classified(

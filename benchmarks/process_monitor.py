@@ -16,7 +16,7 @@ _LOOKING = 0.02  # of a core, at most, for its memory: a look takes milliseconds
 
 
 @dataclass(frozen=True)
-class Watched:
+class ProcessUsage:
     """What was seen of a process.
 
     Attributes:
@@ -35,7 +35,9 @@ class Watched:
     output: str
 
 
-def watched(command: Sequence[str], enough: Callable[[float], bool] | None = None) -> Watched:
+def run_monitored(
+    command: Sequence[str], enough: Callable[[float], bool] | None = None
+) -> ProcessUsage:
     """Run a command.
 
     Args:
@@ -66,7 +68,7 @@ def watched(command: Sequence[str], enough: Callable[[float], bool] | None = Non
         output, _ = process.communicate()
     if process.returncode and not killed:
         raise DecametreError(f"{' '.join(command)} failed with status {process.returncode}")
-    return Watched(
+    return ProcessUsage(
         time.perf_counter() - begun, _processor_seconds() - before, peak / 1e9, killed, output
     )
 

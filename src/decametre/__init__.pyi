@@ -6,10 +6,10 @@ from typing import Any
 from typing import Literal
 
 from decametre.errors import DecametreError as DecametreError
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.options import FleetOptions as FleetOptions
 from decametre.fleet.run import FleetResult
-from decametre.fleet.run import Notify
+from decametre.fleet.run import ProgressCallback
 from decametre.landcover.bigearthnet import importing
 from decametre.landcover.bigearthnet.options import ImportOptions as ImportOptions
 from decametre.landcover.evaluation.options import LandCoverEvaluateOptions as LandCoverEvaluateOptions
@@ -194,7 +194,7 @@ def predict_land_cover(
     progress: Progress = ...,
 ) -> LandCoverMap: ...
 def fleet_sharpen(
-    products: PathLike | Sequence[Entry],
+    products: PathLike | Sequence[ProductEntry],
     out: PathLike,
     *,
     bands: Sequence[str] = ...,
@@ -209,10 +209,10 @@ def fleet_sharpen(
     tile: int = ...,
     job: SharpenOptions | None = ...,
     options: FleetOptions | None = ...,
-    notify: Notify = ...,
+    notify: ProgressCallback = ...,
 ) -> FleetResult: ...
 def fleet_extract(
-    products: PathLike | Sequence[Entry],
+    products: PathLike | Sequence[ProductEntry],
     out: PathLike,
     *,
     patches: PathLike | None = ...,
@@ -233,10 +233,10 @@ def fleet_extract(
     job: ExtractOptions | None = ...,
     sharpened: PathLike | None = ...,
     options: FleetOptions | None = ...,
-    notify: Notify = ...,
+    notify: ProgressCallback = ...,
 ) -> FleetResult: ...
 def fleet_predict(
-    products: PathLike | Sequence[Entry],
+    products: PathLike | Sequence[ProductEntry],
     out: PathLike,
     model: PathLike = ...,
     *,
@@ -250,7 +250,7 @@ def fleet_predict(
     precision: Literal['auto', 'float32', 'bfloat16'] = ...,
     job: PredictOptions | None = ...,
     options: FleetOptions | None = ...,
-    notify: Notify = ...,
+    notify: ProgressCallback = ...,
 ) -> FleetResult: ...
 def measure_mtf(
     product: Product | PathLike,

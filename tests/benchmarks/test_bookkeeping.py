@@ -12,9 +12,9 @@ from benchmarks.bookkeeping_driver import Watch
 from benchmarks.bookkeeping_work import CONSISTENCY, Bookkeeping, entries
 from decametre.errors import DecametreError
 from decametre.fleet.catalog import PAGE
-from decametre.fleet.completion import item_path, standing
-from decametre.fleet.progress import Progress
-from decametre.fleet.worker import Order, do
+from decametre.fleet.completion import item_path, result_state
+from decametre.fleet.progress import RunProgress
+from decametre.fleet.worker import TaskRequest, run_task
 from decametre.version import __version__
 
 COUNT = 400
@@ -86,13 +86,13 @@ def test_results_are_of_a_real_ones_form_and_size(tmp_path):
     work = Bookkeeping()
     (entry,) = entries(tmp_path / "products", 1)
     settings = json.loads(json.dumps(work.settings()))
-    order = Order(work, settings, __version__, entry, str(tmp_path), None, 1)
-    assert not standing(tmp_path, entry, settings).done
-    outcome = do(order)
+    order = TaskRequest(work, settings, __version__, entry, str(tmp_path), None, 1)
+    assert not result_state(tmp_path, entry, settings).complete
+    outcome = run_task(order)
     assert not outcome.failed
     assert outcome.fields["consistency"] == CONSISTENCY
-    assert standing(tmp_path, entry, settings).done
-    assert do(order).fields["already"]
+    assert result_state(tmp_path, entry, settings).complete
+    assert run_task(order).fields["already"]
     path = item_path(tmp_path, entry)
     assert 10_000 < path.stat().st_size < 20_000
     item = json.loads(path.read_text())
@@ -118,7 +118,7 @@ def test_names_are_unique_and_as_long_as_real_ones(tmp_path):
 def test_what_the_driver_writes_of_itself_is_counted_from_its_first_line(tmp_path):
     journal, samples = tmp_path / "journal", tmp_path / "samples"
     journal.write_text("begun\n")
-    progress = Progress()
+    progress = RunProgress()
     with samples.open("w") as file:
         watch = Watch(file, 100, journal)
         for done in range(31):

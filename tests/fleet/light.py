@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pystac
 
 from decametre.errors import CorruptDataError
-from decametre.fleet.inputs.product_entry import Entry
-from decametre.fleet.jobs import Made
+from decametre.fleet.inputs.product_entry import ProductEntry
+from decametre.fleet.jobs import ProductSummary
 from decametre.io.outputs import write_json
 from decametre.io.stac_item import DERIVED_FROM, SETTINGS, source_href
 from decametre.io.staging import Staging
@@ -29,7 +29,9 @@ ALWAYS = 1000
 
 def entry(name, size=1, **wishes):
     """A product to which something happens."""
-    return Entry(name, f"light://{name}?" + "&".join(f"{k}={v}" for k, v in wishes.items()), size)
+    return ProductEntry(
+        name, f"light://{name}?" + "&".join(f"{k}={v}" for k, v in wishes.items()), size
+    )
 
 
 def write_item(source, output, settings):
@@ -69,7 +71,7 @@ class Light:
     def memory(self, size):
         return size or 1
 
-    def do(self, source, output, stages, scratch):
+    def run_task(self, source, output, stages, scratch):
         wishes = {key: float(value) for key, [value] in parse_qs(urlsplit(source).query).items()}
         attempt = len(marks_of(self.marks, output.stem, "begun"))
         with stages("open"):
@@ -84,7 +86,7 @@ class Light:
         with stages("compute"):
             write_item(source, output, self.settings())
         self._mark(output.stem, "ended")
-        return Made(output.stem, 36, "cpu", {}, None)
+        return ProductSummary(output.stem, 36, "cpu", {}, None)
 
     def _mark(self, name, what):
         line = f"{name} {what} {os.getpid()} {time.time()}\n"

@@ -17,7 +17,7 @@ from dask.utils import parse_bytes, parse_timedelta
 from decametre.errors import FleetError, UnknownNameError
 from decametre.fleet.cluster_file import (
     FILES,
-    OTHER_WORDS,
+    KEY_HINTS,
     Options,
     TimedOptions,
     job_options,
@@ -336,7 +336,7 @@ def test_a_file_that_cannot_be_read(read, tmp_path):
 
 def test_words_of_others_are_none_of_ours():
     known = set(TimedOptions.model_fields) | set(Options.model_fields)
-    assert not known & OTHER_WORDS.keys()
+    assert not known & KEY_HINTS.keys()
 
 
 # A mixed partition ------------------------------------------------------------------------------

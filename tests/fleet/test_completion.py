@@ -8,8 +8,8 @@ import pytest
 from decametre import api
 from decametre.bench.synthetic_safe import zip_safe
 from decametre.fleet import completion as module
-from decametre.fleet.completion import Standing, item_path, standing
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.completion import ResultState, item_path, result_state
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.jobs import Sharpen
 from decametre.superres.sharpening.options import SharpenOptions
 from tests.fleet.light import write_item
@@ -25,7 +25,7 @@ def source(tmp_path):
 
 @pytest.fixture
 def entry(source):
-    return Entry("X", source)
+    return ProductEntry("X", source)
 
 
 @pytest.fixture
@@ -43,32 +43,32 @@ def changed(path, **properties):
 
 
 def test_nothing_there(tmp_path, entry):
-    assert standing(tmp_path, entry, SETTINGS) == Standing(done=False)
+    assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
     (tmp_path / "X").mkdir()
-    assert standing(tmp_path, entry, SETTINGS) == Standing(done=False)
+    assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
 
 
 def test_done(tmp_path, entry, item):
     assert item == item_path(tmp_path, entry)
-    assert standing(tmp_path, entry, SETTINGS) == Standing(done=True)
+    assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=True)
 
 
 def test_a_result_that_moved_with_its_input_is_done(tmp_path, entry, item):
     moved = tmp_path.with_name(f"{tmp_path.name}_moved")
     tmp_path.rename(moved)
     source = entry.source.replace(str(tmp_path), str(moved))
-    assert standing(moved, Entry("X", source), SETTINGS).done
+    assert result_state(moved, ProductEntry("X", source), SETTINGS).complete
 
 
 @pytest.mark.parametrize("spoil", ["", "{", '{"type": "Fea', "\0\0\0\0"])
 def test_a_damaged_item_is_not_done(tmp_path, entry, item, spoil):
     item.write_text(spoil)
-    assert standing(tmp_path, entry, SETTINGS) == Standing(done=False)
+    assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
 
 
 def test_a_lost_asset_is_not_done(tmp_path, entry, item):
     (tmp_path / "X" / "X.tif").unlink()
-    assert standing(tmp_path, entry, SETTINGS) == Standing(done=False)
+    assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
 
 
 @pytest.mark.parametrize(
@@ -76,25 +76,25 @@ def test_a_lost_asset_is_not_done(tmp_path, entry, item):
 )
 def test_what_is_no_item_of_ours_is_left_alone(tmp_path, entry, item, content):
     item.write_text(content)
-    assert standing(tmp_path, entry, SETTINGS).otherwise == "it is no item of decametre"
+    assert result_state(tmp_path, entry, SETTINGS).difference == "it is no item of decametre"
 
 
 def test_other_settings(tmp_path, entry, item):
     def told(**others):
-        return standing(tmp_path, entry, SETTINGS | others).otherwise
+        return result_state(tmp_path, entry, SETTINGS | others).difference
 
     assert told(bands=["B05", "B06"]) == "made with bands B05, not B05,B06"
     assert told(bands=[]) == "made with bands B05, not none"
     assert told(encoding="dn") == "made with encoding unset, not dn"
     fewer = {key: SETTINGS[key] for key in ("models", "bands")}
-    assert standing(tmp_path, entry, fewer).otherwise == "made with quicklook false, not unset"
+    assert result_state(tmp_path, entry, fewer).difference == "made with quicklook false, not unset"
 
 
 def test_all_settings_that_differ_are_named_and_those_that_can_be_read_are_shown(
     tmp_path, entry, item
 ):
     def told(**others):
-        return standing(tmp_path, entry, SETTINGS | others).otherwise
+        return result_state(tmp_path, entry, SETTINGS | others).difference
 
     assert told(models={"a": "other"}) == "made with other models"
     assert told(bands=["B05", "B11"], models={"b": "sha"}) == (
@@ -111,7 +111,7 @@ def test_a_list_that_has_changed_since_is_named(tmp_path, entry, source, item):
     write_item(source, tmp_path / "X" / "X.tif", before)
 
     def told(files, stride=60):
-        return standing(tmp_path, entry, {"files": files, "stride": stride}).otherwise
+        return result_state(tmp_path, entry, {"files": files, "stride": stride}).difference
 
     changed = {"/lists/a.csv": [3, 7], "/lists/b.csv": [4, 6]}
     assert told(changed) == "/lists/a.csv has changed since it was made"
@@ -126,22 +126,23 @@ def test_a_list_that_has_changed_since_is_named(tmp_path, entry, source, item):
 
 def test_another_version(tmp_path, entry, item, monkeypatch):
     monkeypatch.setattr(module, "__version__", "99")
-    assert standing(tmp_path, entry, SETTINGS).otherwise.endswith("this is 99")
+    assert result_state(tmp_path, entry, SETTINGS).difference.endswith("this is 99")
     changed(item, **{"processing:software": {}})
-    assert standing(tmp_path, entry, SETTINGS).otherwise == "made by version None, this is 99"
+    assert result_state(tmp_path, entry, SETTINGS).difference == "made by version None, this is 99"
 
 
 def test_another_source(tmp_path, entry, item):
-    other = Entry("X", entry.source.replace("X.SAFE", "Y.SAFE"))
+    other = ProductEntry("X", entry.source.replace("X.SAFE", "Y.SAFE"))
     assert (
-        standing(tmp_path, other, SETTINGS).otherwise == "made from ../in/X.SAFE, not ../in/Y.SAFE"
+        result_state(tmp_path, other, SETTINGS).difference
+        == "made from ../in/X.SAFE, not ../in/Y.SAFE"
     )
-    assert standing(tmp_path, Entry("X", "https://host/X"), SETTINGS).otherwise
+    assert result_state(tmp_path, ProductEntry("X", "https://host/X"), SETTINGS).difference
 
 
 def test_no_settings(tmp_path, entry, item):
     changed(item, **{"decametre:settings": None})
-    assert "does not say with which settings" in standing(tmp_path, entry, SETTINGS).otherwise
+    assert "does not say with which settings" in result_state(tmp_path, entry, SETTINGS).difference
 
 
 def test_what_sharpen_alone_made_is_done_whatever_form_its_source_had(
@@ -156,10 +157,10 @@ def test_what_sharpen_alone_made_is_done_whatever_form_its_source_had(
         output = tmp_path / f"{number}" / f"{number}.tif"
         output.parent.mkdir()
         api.sharpen(source, output, bands=bands, model=models, device="cpu")
-        found = standing(tmp_path, Entry(str(number), str(source)), settings)
-        assert found == Standing(done=True), source
+        found = result_state(tmp_path, ProductEntry(str(number), str(source)), settings)
+        assert found == ResultState(complete=True), source
     part = tmp_path / "part" / "part.tif"
     part.parent.mkdir()
     api.sharpen(safe, part, bands=bands, model=models, device="cpu", window=(0, 0, 30, 30))
-    found = standing(tmp_path, Entry("part", str(safe)), settings)
-    assert "made with window" in found.otherwise
+    found = result_state(tmp_path, ProductEntry("part", str(safe)), settings)
+    assert "made with window" in found.difference

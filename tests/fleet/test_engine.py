@@ -22,11 +22,11 @@ from distributed import LocalCluster
 
 from decametre.errors import FleetError
 from decametre.fleet import engine
-from decametre.fleet.engine import joined_crew, local_crew
+from decametre.fleet.engine import local_pool, scheduler_pool
 from decametre.fleet.events import read_events
-from decametre.fleet.messages import Answer, Look
-from decametre.fleet.run import Plan, run
-from decametre.fleet.worker import Order
+from decametre.fleet.messages import AttemptResult, WorkerSnapshot
+from decametre.fleet.run import FleetConfig, run
+from decametre.fleet.worker import TaskRequest
 from decametre.version import __version__
 from tests.fleet.light import ALWAYS, Light, entry, marks_of
 
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 def crew():
     """Two workers, each with two threads, so that it takes two products at a time."""
     before = set(psutil.Process().children(recursive=True))
-    with local_crew([SPEC, SPEC], "two local workers", 0) as crew:
+    with local_pool([SPEC, SPEC], "two local workers", 0) as crew:
         yield crew
     left = {
         process
@@ -52,8 +52,8 @@ def crew():
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    monkeypatch.setattr(engine, "PAUSE", 0.05)
-    monkeypatch.setattr(engine, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(engine, "RETRY_DELAY", 0.05)
+    monkeypatch.setattr(engine, "SNAPSHOT_INTERVAL", 0.2)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def perform(crew, work, tmp_path):
 
     def go(entries, retries=0, crew=crew, meanwhile=lambda news: None):
         orders = [
-            Order(
+            TaskRequest(
                 work=work,
                 settings=work.settings(),
                 version=__version__,
@@ -84,7 +84,7 @@ def perform(crew, work, tmp_path):
         crew.left = len(orders)
         for news in crew.perform(orders, retries):
             meanwhile(news)
-            if isinstance(news, Answer):
+            if isinstance(news, AttemptResult):
                 answers.append(news)
         return answers
 
@@ -116,18 +116,18 @@ def test_all_are_done_by_all_workers(crew, work, perform, tmp_path):
     looks = []
     answers = perform(entries, meanwhile=looks.append)
     assert len(answers) == 12
-    assert all(answer.final and not answer.outcome.failed for answer in answers)
+    assert all(answer.final and not answer.result.failed for answer in answers)
     found = spans(work, entries)
     assert len({process for process, *_ in found}) == 2
     assert side_by_side(found)  # small ones are done two at a time
     begun = [entry.name for _, entry in sorted(zip([b for _, b, _ in found], entries, strict=True))]
     assert begun[0] in ("P00", "P01", "P02", "P03")
-    first = next(look for look in looks if isinstance(look, Look))
+    first = next(look for look in looks if isinstance(look, WorkerSnapshot))
     assert [(info.threads, info.slots, info.memory, info.gpus) for info in first.workers.values()]
     for address, info in crew.workers().items():
         assert address.startswith("tcp://127.0.0.1")
         assert (info.threads, info.slots, info.memory) == (2, 2, MEMORY)
-    workers = {answer.outcome.fields["worker"] for answer in answers}
+    workers = {answer.result.fields["worker"] for answer in answers}
     assert workers == set(crew.workers())
     assert crew.dashboard.startswith("http://127.0.0.1:")
     assert not list((tmp_path / "out").rglob(".*"))
@@ -150,8 +150,8 @@ def test_a_product_larger_than_any_worker_is_done_alone(work, perform):
 def test_a_failure_is_tried_again_by_another_worker_when_all_else_has_begun(work, perform):
     entries = [entry("F", fail=1), *(entry(f"S{n}", sleep=0.05) for n in range(8))]
     answers = perform(entries, retries=2)
-    told = [answer for answer in answers if answer.order.entry.name == "F"]
-    assert [(answer.outcome.failed, answer.final) for answer in told] == [
+    told = [answer for answer in answers if answer.request.entry.name == "F"]
+    assert [(answer.result.failed, answer.final) for answer in told] == [
         (True, False),
         (False, True),
     ]
@@ -162,9 +162,9 @@ def test_a_failure_is_tried_again_by_another_worker_when_all_else_has_begun(work
 
 def test_what_always_fails_is_given_up(work, perform):
     answers = perform([entry("F", fail=ALWAYS), entry("S")], retries=2)
-    told = [answer for answer in answers if answer.order.entry.name == "F"]
+    told = [answer for answer in answers if answer.request.entry.name == "F"]
     assert [answer.final for answer in told] == [False, False, True]
-    assert [answer.order.attempt for answer in told] == [1, 2, 3]
+    assert [answer.request.attempt for answer in told] == [1, 2, 3]
     assert len(marks_of(work.marks, "F", "begun")) == 3
 
 
@@ -181,7 +181,7 @@ def test_a_killed_worker(work, perform):
                 yield begun[0][0]
 
     def kill(news):
-        if isinstance(news, Answer) and not killed:
+        if isinstance(news, AttemptResult) and not killed:
             while not (found := list(at_work())):
                 time.sleep(0.01)
             killed.append(found[0])
@@ -189,11 +189,11 @@ def test_a_killed_worker(work, perform):
 
     answers = perform(entries, meanwhile=kill)
     assert killed
-    assert sorted(answer.order.entry.name for answer in answers) == [e.name for e in entries]
-    assert not any(answer.outcome.failed for answer in answers)
+    assert sorted(answer.request.entry.name for answer in answers) == [e.name for e in entries]
+    assert not any(answer.result.failed for answer in answers)
     ended = {each.name: len(marks_of(work.marks, each.name, "ended")) for each in entries}
     # Killed when an item stood, and before that was told: then it is found done.
-    already = {answer.order.entry.name for answer in answers if answer.outcome.fields["already"]}
+    already = {answer.request.entry.name for answer in answers if answer.result.fields["already"]}
     assert {count for name, count in ended.items() if name not in already} == {1}
     assert all(ended[name] <= 1 for name in already)
     begun = Counter(len(marks_of(work.marks, each.name, "begun")) for each in entries)
@@ -203,7 +203,7 @@ def test_a_killed_worker(work, perform):
 
 def test_answers_that_come_late_are_waited_for(crew, work, perform, monkeypatch):
     """As after this machine slept."""
-    monkeypatch.setattr(engine, "FETCHED_WITHIN", 0.2)
+    monkeypatch.setattr(engine, "RESULT_TIMEOUT", 0.2)
     turns = crew._client._gather_semaphore
 
     async def hold_up():
@@ -214,24 +214,24 @@ def test_answers_that_come_late_are_waited_for(crew, work, perform, monkeypatch)
 
     crew._client.loop.add_callback(hold_up)
     answers = perform([entry(f"P{number}") for number in range(6)])
-    assert [answer.outcome.failed for answer in answers] == [False] * 6
+    assert [answer.result.failed for answer in answers] == [False] * 6
     assert all(len(marks_of(work.marks, f"P{number}", "begun")) == 1 for number in range(6))
 
 
 def test_a_product_that_kills_its_workers_is_given_up(crew, work, perform, monkeypatch):
-    # As if `engine.DEATHS` were 0: to start a worker again takes seconds.
+    # As if `engine.ALLOWED_FAILURES` were 0: to start a worker again takes seconds.
     monkeypatch.setattr(crew._client.cluster.scheduler, "allowed_failures", 0)
     entries = [entry("K", kill=ALWAYS), *(entry(f"S{n}", sleep=0.3) for n in range(6))]
     answers = perform(entries, retries=2)
-    by_name = {answer.order.entry.name: answer for answer in answers if answer.final}
+    by_name = {answer.request.entry.name: answer for answer in answers if answer.final}
     assert set(by_name) == {each.name for each in entries}
-    lost = by_name.pop("K").outcome
+    lost = by_name.pop("K").result
     assert lost.failed
     assert lost.fields["stage"] == "worker"
     assert "1 workers died while they did it and nothing else" in lost.fields["reason"]
     assert len(marks_of(work.marks, "K", "begun")) == 2
     # dask blamed those beside it, too.
-    assert not [name for name, answer in by_name.items() if answer.outcome.failed]
+    assert not [name for name, answer in by_name.items() if answer.result.failed]
     assert {len(marks_of(work.marks, name, "ended")) for name in by_name} == {1}
 
 
@@ -241,7 +241,7 @@ def test_a_worker_without_preload_is_left_out_with_one_warning(work, perform, ca
     joined, looks = [], []
 
     def join(news):
-        if isinstance(news, Look):
+        if isinstance(news, WorkerSnapshot):
             looks.append(news.workers)
         elif not joined:
             worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-nanny"]
@@ -251,14 +251,14 @@ def test_a_worker_without_preload_is_left_out_with_one_warning(work, perform, ca
                 time.sleep(0.05)
 
     try:
-        with other_cluster() as (_, address), joined_crew(address, 1) as crew:
+        with other_cluster() as (_, address), scheduler_pool(address, 1) as crew:
             answers = perform(entries, crew=crew, meanwhile=join)
             bare = client_names(crew)["bare"]
     finally:
         for process in joined:
             process.kill()
             process.wait()
-    assert not any(answer.outcome.failed for answer in answers)
+    assert not any(answer.result.failed for answer in answers)
     assert len({begun for begun, *_ in spans(work, entries)}) == 1
     assert all(len(workers) == 1 for workers in looks)
     assert len(looks) > 2
@@ -278,14 +278,14 @@ def client_names(crew):
 def test_workers_that_are_all_without_preload(caplog):
     with (
         LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
-        joined_crew(cluster.scheduler_address, 1) as crew,
+        scheduler_pool(cluster.scheduler_address, 1) as crew,
     ):
         assert crew.workers() == crew.workers() == {}
     assert len(caplog.messages) == 1
 
 
 def test_a_worker_whose_name_is_its_address_is_named_once(caplog):
-    crew = engine.Crew(None, "", 1)
+    crew = engine.WorkerPool(None, "", 1)
     crew._leave_out("tcp://node7:4321", "tcp://node7:4321")
     assert caplog.messages[0].count("tcp://node7:4321") == 1
 
@@ -302,7 +302,7 @@ def test_nobody_at_an_address(address, monkeypatch):
     monkeypatch.setattr(engine, "CONNECT_TIMEOUT", 1)
     with (
         pytest.raises(FleetError, match=f"no scheduler of dask answers at {address}"),
-        joined_crew(address, 1),
+        scheduler_pool(address, 1),
     ):
         pass
 
@@ -315,7 +315,7 @@ def test_somebody_else_at_an_address(monkeypatch):
         begin = time.monotonic()
         with (
             pytest.raises(FleetError, match=f"no scheduler of dask answers at {address} .timed"),
-            joined_crew(address, 1),
+            scheduler_pool(address, 1),
         ):
             pass
     assert time.monotonic() - begin < 5
@@ -353,7 +353,7 @@ def test_a_scheduler_that_goes_away(crew, work, tmp_path, caplog):
     """The fleet ends in seconds, and goes on elsewhere."""
     entries = [entry(f"P{number}", 10 - number, sleep=0.5) for number in range(6)]
     out = tmp_path / "out"
-    plan = Plan(work, entries, out, False, 2, None, 30.0, "decametre fleet")
+    plan = FleetConfig(work, entries, out, False, 2, None, 30.0, "decametre fleet")
     killed = []
     client_log = logging.getLogger("distributed.client")
     client_log.addHandler(caplog.handler)
@@ -365,7 +365,7 @@ def test_a_scheduler_that_goes_away(crew, work, tmp_path, caplog):
 
     with other_cluster() as (process, address):
         with pytest.raises(FleetError, match=f"the scheduler at {address}: the scheduler is gone"):
-            run(plan, lambda left: joined_crew(address, left), kill)
+            run(plan, lambda left: scheduler_pool(address, left), kill)
         assert time.monotonic() - killed[0] < 10
     assert list(read_events(out))[-1]["status"] == "lost"
     assert threading.active_count() < 50

@@ -8,7 +8,7 @@ import pytest
 from decametre.errors import FleetError
 from decametre.fleet import job_resubmission
 from decametre.fleet.cluster_file import read_cluster_file
-from decametre.fleet.engine import job_crew
+from decametre.fleet.engine import job_pool
 
 TEXT = """
 system: slurm
@@ -28,7 +28,7 @@ def test_a_machine_without_the_command(file, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
         pytest.raises(FleetError, match="sbatch: no such command on this machine"),
-        job_crew(file, tmp_path / "logs", 1),
+        job_pool(file, tmp_path / "logs", 1),
     ):
         pass
 
@@ -40,7 +40,7 @@ def test_a_queue_that_refuses_says_why_in_one_line(file, tmp_path, monkeypatch, 
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with (
         pytest.raises(FleetError, match="takes no job of the cluster file: sbatch"),
-        job_crew(file, tmp_path / "logs", 1),
+        job_pool(file, tmp_path / "logs", 1),
     ):
         pass
     assert "Traceback" not in caplog.text
@@ -91,7 +91,7 @@ def batch(tmp_path, monkeypatch):
         path.write_text(text.replace("{state}", str(tmp_path / "state")))
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(job_resubmission, "ASK_AGAIN", 0.5)
+    monkeypatch.setattr(job_resubmission, "RESUBMIT_INTERVAL", 0.5)
     return Batch(tmp_path / "state")
 
 
@@ -120,7 +120,7 @@ def test_a_job_in_the_place_of_one_that_ended_is_asked_for_until_it_is_taken(
 ):
     batch.refuse(2, 3)
     file = cluster_file(tmp_path, 1, ", worker_extra_args: [--lifetime, 1s, --no-nanny]")
-    with job_crew(file, tmp_path / "logs", 9) as crew:
+    with job_pool(file, tmp_path / "logs", 9) as crew:
         wait_until(lambda: workers(crew))
         [first] = workers(crew)
         wait_until(lambda: workers(crew).keys() - {first})
@@ -136,7 +136,7 @@ def test_a_job_in_the_place_of_one_that_ended_is_asked_for_until_it_is_taken(
 def test_more_jobs_are_asked_for_until_they_are_taken(batch, tmp_path, caplog, capfd):
     batch.refuse(2, 3, 4)
     file = cluster_file(tmp_path, "{minimum: 1, maximum: 3}", ", worker_extra_args: [--no-nanny]")
-    with job_crew(file, tmp_path / "logs", 9) as crew:
+    with job_pool(file, tmp_path / "logs", 9) as crew:
         wait_until(lambda: len(workers(crew)) == 3)
     assert batch.submissions == 6
     assert len(caplog.messages) == 1
@@ -144,9 +144,9 @@ def test_more_jobs_are_asked_for_until_they_are_taken(batch, tmp_path, caplog, c
 
 
 def test_a_job_that_ends_before_its_worker_comes(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(job_resubmission, "ENDED_FOR", 0.5)
+    monkeypatch.setattr(job_resubmission, "WORKER_GRACE_SECONDS", 0.5)
     file = cluster_file(tmp_path, 2, ", job_script_prologue: [exit 3]")
-    with job_crew(file, tmp_path / "logs", 9):
+    with job_pool(file, tmp_path / "logs", 9):
         wait_until(lambda: batch.submissions > 3)
     [warning] = caplog.messages
     assert warning.startswith(
@@ -156,11 +156,11 @@ def test_a_job_that_ends_before_its_worker_comes(batch, tmp_path, monkeypatch, c
 
 
 def test_jobs_that_all_end_before_their_workers_come(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(job_resubmission, "ENDED_FOR", 0.1)
-    monkeypatch.setattr(job_resubmission, "HOPELESS", 3)
+    monkeypatch.setattr(job_resubmission, "WORKER_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(job_resubmission, "MAX_FAILED_JOBS", 3)
     file = cluster_file(tmp_path, 1, ", job_script_prologue: [exit 3]")
     said = r"3 jobs have ended before their workers came, .* output in .*logs may say why"
-    with job_crew(file, tmp_path / "logs", 9) as crew:
+    with job_pool(file, tmp_path / "logs", 9) as crew:
         wait_until(lambda: crew.fault)
         with pytest.raises(FleetError, match=said):
             crew.workers()
@@ -168,9 +168,9 @@ def test_jobs_that_all_end_before_their_workers_come(batch, tmp_path, monkeypatc
 
 
 def test_a_job_that_waits_is_left_waiting(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(job_resubmission, "ENDED_FOR", 0.5)
+    monkeypatch.setattr(job_resubmission, "WORKER_GRACE_SECONDS", 0.5)
     file = cluster_file(tmp_path, 1, ", job_script_prologue: [sleep 60]")
-    with job_crew(file, tmp_path / "logs", 9):
+    with job_pool(file, tmp_path / "logs", 9):
         time.sleep(4)
     assert batch.submissions == 1
     assert caplog.messages == []
@@ -188,7 +188,7 @@ def test_a_job_that_waits_is_left_waiting(batch, tmp_path, monkeypatch, caplog):
 def test_what_dask_does_not_take_is_one_line(more, said, batch, tmp_path, capfd):
     with (
         pytest.raises(FleetError, match="cluster file: dask-jobqueue does not take it: ") as error,
-        job_crew(cluster_file(tmp_path, 1, more), tmp_path / "logs", 9),
+        job_pool(cluster_file(tmp_path, 1, more), tmp_path / "logs", 9),
     ):
         pass
     assert said in str(error.value)

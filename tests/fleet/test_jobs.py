@@ -19,10 +19,10 @@ from decametre.errors import (
     UnknownNameError,
 )
 from decametre.fleet import jobs as module
-from decametre.fleet.completion import standing
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.completion import result_state
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.jobs import BASE_MEMORY, Extract, Predict, Sharpen
-from decametre.fleet.worker import Order, do
+from decametre.fleet.worker import TaskRequest, run_task
 from decametre.landcover.extraction.options import ExtractOptions
 from decametre.landcover.mapping.options import PredictOptions
 from decametre.landcover.patches.store import PatchStore
@@ -54,11 +54,11 @@ def model(folder):
 def done(work, safe, out):
     """Have a worker do a product; returns what it tells, and the product's folder."""
     out.mkdir(exist_ok=True)
-    entry = Entry("X", str(safe), 1000)
+    entry = ProductEntry("X", str(safe), 1000)
     settings = json.loads(json.dumps(work.settings()))  # as the driver has them
-    outcome = do(Order(work, settings, __version__, entry, str(out), None, 1))
+    outcome = run_task(TaskRequest(work, settings, __version__, entry, str(out), None, 1))
     assert not outcome.failed, outcome.fields
-    assert standing(out, entry, settings).done
+    assert result_state(out, entry, settings).complete
     return outcome.fields, out / "X"
 
 
@@ -124,9 +124,11 @@ def test_predict_from_copies(safe, model, folder, tmp_path):
     expected = done(work, safe, folder / "maps")[1]
     (tmp_path / "scratch").mkdir()
     (tmp_path / "out").mkdir()
-    entry, scratch = Entry("X", str(safe), None), str(tmp_path / "scratch")
-    given = Order(work, work.settings(), __version__, entry, str(tmp_path / "out"), scratch, 1)
-    outcome = do(given)
+    entry, scratch = ProductEntry("X", str(safe), None), str(tmp_path / "scratch")
+    given = TaskRequest(
+        work, work.settings(), __version__, entry, str(tmp_path / "out"), scratch, 1
+    )
+    outcome = run_task(given)
     assert not outcome.failed, outcome.fields
     same = (tmp_path / "out" / "X" / "X.tif").read_bytes() == (expected / "X.tif").read_bytes()
     assert same
@@ -188,8 +190,10 @@ def test_extract_with_what_a_fleet_has_sharpened(safe, folder):
 
 def test_extract_without_the_tile_that_it_needs(safe, folder, tmp_path):
     work = Extract(ExtractOptions(), str(tmp_path / "nothing"))
-    given = Order(work, work.settings(), __version__, Entry("X", str(safe)), str(tmp_path), None, 1)
-    outcome = do(given)
+    given = TaskRequest(
+        work, work.settings(), __version__, ProductEntry("X", str(safe)), str(tmp_path), None, 1
+    )
+    outcome = run_task(given)
     assert outcome.failed
     assert "nothing/X/X.tif" in outcome.fields["reason"]
     assert list(tmp_path.iterdir()) == []
@@ -234,8 +238,10 @@ def test_a_store_and_its_item_change_together(safe, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "write_json", full)
     other = Extract(ExtractOptions(stride=600))
-    entry = Entry("X", str(safe))
-    outcome = do(Order(other, other.settings(), __version__, entry, str(tmp_path), None, 1))
+    entry = ProductEntry("X", str(safe))
+    outcome = run_task(
+        TaskRequest(other, other.settings(), __version__, entry, str(tmp_path), None, 1)
+    )
     assert (outcome.failed, outcome.fields["stage"]) == (True, "write")
     assert {path.name: path.read_bytes() for path in there.iterdir()} == before
     # What a worker leaves that is killed at it does not disturb the next one.

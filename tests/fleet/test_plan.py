@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from decametre.cli.fleet.plan import plan
 from decametre.errors import FleetError
-from decametre.fleet.plan import EDGE, Cost, Plan, measured_plans
+from decametre.fleet.plan import EDGE, CapacityPlan, ProductCost, measured_plans
 from tests.fleet.journals import Written
 
 TILE = EDGE**2
@@ -54,7 +54,7 @@ def test_the_arithmetic_by_hand(tmp_path):
 
 
 def test_a_whole_number_of_workers_is_not_rounded_up():
-    found = Plan(864, 0.1, Cost(None, 1, 0, {"compute": 10.0}), "given")
+    found = CapacityPlan(864, 0.1, ProductCost(None, 1, 0, {"compute": 10.0}), "given")
     assert {need.workers for need in found.needs} == {1}
 
 

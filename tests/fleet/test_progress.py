@@ -9,12 +9,12 @@ from click.testing import CliRunner
 from decametre.cli.fleet.status import status
 from decametre.errors import FleetError
 from decametre.fleet.events import Journal, read_events
-from decametre.fleet.progress import Progress, lock_path, status_of
+from decametre.fleet.progress import RunProgress, lock_path, status_of
 from tests.fleet.journals import START, Written, busy
 
 
-def folded(journal: Written) -> Progress:
-    progress = Progress()
+def folded(journal: Written) -> RunProgress:
+    progress = RunProgress()
     for event in read_events(journal.out):
         progress.add(event)
     return progress
@@ -180,7 +180,7 @@ def test_many_products_take_no_more_memory_than_few(tmp_path):
     held = []
     for number in (1_000, 10_000):
         tracemalloc.start()
-        progress = Progress()
+        progress = RunProgress()
         for event in events[:number]:
             progress.add(event)
         held.append(tracemalloc.get_traced_memory()[0])

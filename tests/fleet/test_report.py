@@ -150,7 +150,7 @@ def test_nothing_in_a_journal_can_bring_markup(interrupted):
 def test_the_outlier_is_named_linked_and_pictured_first(interrupted):
     page = Page(render(interrupted.out, interrupted.out))
     _, outliers = summarise(history_of(interrupted.out).results)
-    assert [outlier.done.name for outlier in outliers] == ["P 12"]
+    assert [outlier.product.name for outlier in outliers] == ["P 12"]
     assert len(outliers[0].bands) == 8
     assert "P%2012" in page.links
     assert len(page.images) == 12
@@ -187,7 +187,7 @@ def test_the_times_of_stages_add_up(tmp_path):
     journal.done("B", stages={"open": 1.0, "new": 2.0, "compute": 7.0}, after=10)
     history = history_of(tmp_path)
     assert history.stages == ["open", "new", "compute", OTHER]
-    assert history.done[0].stages[OTHER] == pytest.approx(4)
+    assert history.completed[0].stages[OTHER] == pytest.approx(4)
     assert "new" in Page(render(tmp_path, tmp_path)).words
 
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 import pystac
 import pytest
 
-from decametre.errors import FleetError, OutputError
+from decametre.errors import BusyError, FleetError, OutputError
 from decametre.fleet import catalog
 from decametre.fleet.completion import item_path
 from decametre.fleet.events import events_path, read_events
-from decametre.fleet.messages import Answer, Look, WorkerInfo
+from decametre.fleet.messages import AttemptResult, WorkerInfo, WorkerSnapshot
 from decametre.fleet.progress import status_of
-from decametre.fleet.run import FAILURES, LOG, Plan, run
-from decametre.fleet.worker import do
+from decametre.fleet.run import FAILURES, LOG, FleetConfig, run
+from decametre.fleet.worker import run_task
 from tests.fleet.light import ALWAYS, Light, entry, marks_of
 
 WORKERS = {
@@ -32,8 +32,8 @@ def nothing():
 
 
 @dataclass
-class FakeCrew:
-    """As `engine.Crew`, in this process.
+class FakePool:
+    """As `engine.WorkerPool`, in this process.
 
     Attributes:
         stop: Raised after so many attempts.
@@ -46,34 +46,34 @@ class FakeCrew:
     orders: list[str] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
 
-    described = "two that are none"
+    description = "two that are none"
     dashboard = "http://nowhere"
 
     @contextmanager
-    def __call__(self, left: int) -> Iterator["FakeCrew"]:
+    def __call__(self, left: int) -> Iterator["FakePool"]:
         self.left.append(left)
         yield self
 
     def perform(self, orders, retries):
-        yield Look(WORKERS, 0)
+        yield WorkerSnapshot(WORKERS, 0)
         waiting, again = iter(orders), deque()
         while order := next(waiting, None) or (again.popleft() if again else None):
             self.meanwhile()
             if len(self.orders) in self.stop:
                 raise self.stop[len(self.orders)]
             self.orders.append(order.entry.name)
-            outcome = do(order)
-            answer = Answer(order, outcome, not outcome.failed or order.attempt > retries)
+            outcome = run_task(order)
+            answer = AttemptResult(order, outcome, not outcome.failed or order.attempt > retries)
             if not answer.final:
                 again.append(replace(order, attempt=order.attempt + 1))
             yield answer
-        yield Look({"tcp://2": WORKERS["tcp://2"]}, 0)
+        yield WorkerSnapshot({"tcp://2": WORKERS["tcp://2"]}, 0)
 
 
 @pytest.fixture
 def plan(tmp_path):
     (tmp_path / "marks").mkdir()
-    return Plan(
+    return FleetConfig(
         work=Light(str(tmp_path / "marks")),
         entries=[entry("A", 1), entry("B", 3), entry("C", None), entry("D", 2)],
         out=tmp_path / "out",
@@ -86,7 +86,7 @@ def plan(tmp_path):
 
 
 def go(plan, crew=None, notify=lambda progress: None):
-    return run(plan, crew or FakeCrew(), notify)
+    return run(plan, crew or FakePool(), notify)
 
 
 def attempts(plan):
@@ -111,7 +111,7 @@ def last_run(out):
 
 
 def test_all_is_done_longest_first(plan):
-    crew, seen = FakeCrew(), []
+    crew, seen = FakePool(), []
     result = go(plan, crew, lambda progress: seen.append(progress.done))
     assert (result.done, result.done_before, list(result.failures)) == (4, 0, [])
     assert crew.orders == ["C", "B", "D", "A"]  # unknown is assumed to be long
@@ -140,14 +140,14 @@ def test_all_is_done_longest_first(plan):
 
 def test_what_is_done_is_left_out_and_counted(plan):
     go(replace(plan, entries=plan.entries[:2]))
-    crew = FakeCrew()
+    crew = FakePool()
     result = go(plan, crew)
     assert (result.done, result.done_before) == (2, 2)
     assert sorted(crew.orders) == ["C", "D"]
     assert set(attempts(plan).values()) == {1}
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
     # With all done, nobody is asked for.
-    third = FakeCrew()
+    third = FakePool()
     assert go(plan, third).done_before == 4
     assert third.left == []
     assert [event["event"] for event in last_run(plan.out)] == ["run", "ended"]
@@ -172,7 +172,7 @@ def test_results_of_other_settings_are_refused_or_made_again(plan, tmp_path):
 def test_failures_are_tried_again_told_and_listed(plan):
     entries = [entry("A", 4), entry("B", 3, fail=1), entry("C", 2, fail=ALWAYS)]
     plan = replace(plan, entries=[*entries, entry("D", 1, **{"raise": ALWAYS})], retries=2)
-    crew = FakeCrew()
+    crew = FakePool()
     result = go(plan, crew)
     assert (result.done, len(result.failures)) == (2, 2)
     assert crew.orders == [*"ABCD", *"BCD", *"CD"]
@@ -221,7 +221,7 @@ def test_retries_are_bounded(plan, retries):
 
 def test_an_interrupted_run_is_gone_on_with(plan):
     with pytest.raises(KeyboardInterrupt):
-        go(plan, FakeCrew(stop={2: KeyboardInterrupt()}))
+        go(plan, FakePool(stop={2: KeyboardInterrupt()}))
     assert last_run(plan.out)[-1]["status"] == "interrupted"
     assert status_of(plan.out).state == "interrupted"
     assert in_catalog(plan.out) == ["B", "C"]
@@ -235,7 +235,7 @@ def test_an_interrupted_run_is_gone_on_with(plan):
 
 def test_a_lost_cluster(plan):
     with pytest.raises(FleetError, match="gone"):
-        go(plan, FakeCrew(stop={1: FleetError("it is gone")}))
+        go(plan, FakePool(stop={1: FleetError("it is gone")}))
     assert status_of(plan.out).state == "lost"
     assert go(plan).done == 3
 
@@ -259,7 +259,7 @@ def test_a_killed_driver(plan):
 
     go(replace(plan, entries=plan.entries[:1]))
     with pytest.raises(Killed):
-        go(plan, FakeCrew(stop={2: Killed()}))
+        go(plan, FakePool(stop={2: Killed()}))
     journal = events_path(plan.out)
     journal.write_text(journal.read_text().rpartition('{"event": "ended"')[0] + '{"event": "do')
     page = plan.out / "fleet" / "pages" / "00001.json"
@@ -292,7 +292,7 @@ def test_a_product_that_left_the_list_stays_in_the_catalog(plan):
 
 def test_a_worker_that_finished_before_it_was_lost(plan):
     """Its product is found done, which is not done twice."""
-    crew = FakeCrew()
+    crew = FakePool()
 
     def another():
         if not crew.orders:
@@ -312,11 +312,11 @@ def test_another_driver_is_refused(plan):
     refused = []
 
     def another():
-        with pytest.raises(FleetError, match="another fleet is at work there"):
+        with pytest.raises(BusyError, match="another run is writing it"):
             go(plan)
         refused.append(True)
 
-    crew = FakeCrew(meanwhile=another)
+    crew = FakePool(meanwhile=another)
     assert go(replace(plan, entries=plan.entries[:1]), crew).done == 1
     assert refused == [True]
     assert go(plan).done == 3  # the lock is gone
@@ -399,7 +399,7 @@ def test_a_journal_that_cannot_be_written_is_one_line(plan):
         files_up_to(resource.RLIM_INFINITY),
         pytest.raises(OutputError, match=r"journal cannot be written \(File too large\)") as no,
     ):
-        go(plan, FakeCrew(meanwhile=limit))
+        go(plan, FakePool(meanwhile=limit))
     assert "\n" not in str(no.value)
     assert "same command goes on" in str(no.value)
     # C was made, only not told of.
@@ -419,7 +419,7 @@ def test_a_log_that_cannot_be_written_is_one_line(plan):
 
 def test_a_fault_of_the_network_is_not_taken_for_one_of_the_disk(plan):
     with pytest.raises(OSError, match="no route") as caught:
-        go(plan, FakeCrew(stop={1: OSError(errno.EHOSTUNREACH, "no route to host")}))
+        go(plan, FakePool(stop={1: OSError(errno.EHOSTUNREACH, "no route to host")}))
     assert not isinstance(caught.value, OutputError)
 
 

@@ -15,9 +15,9 @@ import torch
 
 from decametre import api
 from decametre.errors import CorruptDataError, OutputError
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.jobs import Sharpen
-from decametre.fleet.worker import Clock, Order, do
+from decametre.fleet.worker import Clock, TaskRequest, run_task
 from decametre.io import staging
 from decametre.superres.sharpening import pipeline
 from decametre.superres.sharpening.options import SharpenOptions
@@ -69,11 +69,11 @@ def out(tmp_path):
 
 def order(out, source, name="X", work=WORK, **fields):
     size = 1000
-    given = Order(
+    given = TaskRequest(
         work=work,
         settings=work.settings(),
         version=__version__,
-        entry=source if isinstance(source, Entry) else Entry(name, str(source), size),
+        entry=source if isinstance(source, ProductEntry) else ProductEntry(name, str(source), size),
         out=str(out),
         scratch=None,
         attempt=1,
@@ -99,7 +99,7 @@ def with_links_of(found, folder, to):
 
 
 def test_the_same_bytes_as_alone(products, alone, out):
-    outcome = do(order(out, products[0]))
+    outcome = run_task(order(out, products[0]))
     assert not outcome.failed, outcome.fields
     there = out / "X"
     expected = with_links_of(contents(alone), alone, (products[0], there))
@@ -121,8 +121,8 @@ def test_the_same_bytes_as_alone(products, alone, out):
 def test_what_stands_is_not_done_again(out, tmp_path):
     work = Light(str(tmp_path))
     given = order(out, entry("X"), work=work)
-    assert not do(given).failed
-    again = do(replace(given, attempt=2))
+    assert not run_task(given).failed
+    again = run_task(replace(given, attempt=2))
     assert (again.failed, again.fields["already"], again.fields["item"]) == (
         False,
         True,
@@ -131,14 +131,14 @@ def test_what_stands_is_not_done_again(out, tmp_path):
     assert len(marks_of(tmp_path, "X", "begun")) == 1
     # What does not count as done is made again in its place.
     (out / "X" / "X.tif").unlink()
-    assert do(given).fields["already"] is False
+    assert run_task(given).fields["already"] is False
     assert len(marks_of(tmp_path, "X", "begun")) == 2
 
 
 def test_a_corrupt_file(products, out, tmp_path):
     safe, file = spoiled(products[0], tmp_path)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    outcome = do(order(out, safe))
+    outcome = run_task(order(out, safe))
     assert outcome.failed
     assert outcome.fields["stage"] == "read"
     assert "band B05" in outcome.fields["reason"]
@@ -159,26 +159,26 @@ def test_a_file_that_turns_out_corrupt_while_others_are_computed(products, out, 
 
     monkeypatch.setattr(pipeline, "read_stack", read_stack)
     work = Sharpen(WORK.options.replaced(model="bicubic", tile=60))
-    outcome = do(order(out, products[0], work=work))
+    outcome = run_task(order(out, products[0], work=work))
     assert len(windows) == 2
     assert (outcome.failed, outcome.fields["stage"]) == (True, "read")
     assert list(out.iterdir()) == []
     # Its turn is over: another can be computed.
     monkeypatch.undo()
-    assert not do(order(out, products[0], work=work)).failed
+    assert not run_task(order(out, products[0], work=work)).failed
 
 
 def test_a_missing_band(products, out, tmp_path):
     safe, file = spoiled(products[0], tmp_path)
     file.unlink()
-    outcome = do(order(out, safe))
+    outcome = run_task(order(out, safe))
     assert outcome.failed
     assert "band B05 is missing" in outcome.fields["reason"]
     assert list(out.iterdir()) == []
 
 
 def test_no_product(out):
-    outcome = do(order(out, "/nowhere/X.SAFE"))
+    outcome = run_task(order(out, "/nowhere/X.SAFE"))
     assert (outcome.failed, outcome.fields["stage"]) == (True, "open")
     assert "no such file or folder" in outcome.fields["reason"]
     assert list(out.iterdir()) == []
@@ -187,7 +187,7 @@ def test_no_product(out):
 def test_a_full_disk(products, out, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda path: usage(1000, 999, 1))
-    outcome = do(order(out, products[0]))
+    outcome = run_task(order(out, products[0]))
     assert (outcome.failed, outcome.fields["stage"]) == (True, "write")
     assert "free some space" in outcome.fields["reason"]
     assert "compute" not in outcome.fields["stages"]
@@ -196,7 +196,7 @@ def test_a_full_disk(products, out, monkeypatch):
 
 def test_a_folder_that_cannot_be_made(out, tmp_path):
     (out / "X").write_text("in the way")
-    outcome = do(order(out, entry("X"), work=Light(str(tmp_path))))
+    outcome = run_task(order(out, entry("X"), work=Light(str(tmp_path))))
     assert (outcome.failed, outcome.fields["stage"]) == (True, "write")
     assert "X: cannot be made" in outcome.fields["reason"]
     assert (out / "X").read_text() == "in the way"
@@ -205,30 +205,30 @@ def test_a_folder_that_cannot_be_made(out, tmp_path):
 def test_a_failure_leaves_an_earlier_result_alone(products, out, tmp_path):
     work = Sharpen(WORK.options.replaced(model="bicubic"))
     safe, file = spoiled(products[0], tmp_path)
-    assert not do(order(out, safe, work=work)).failed
+    assert not run_task(order(out, safe, work=work)).failed
     before = contents(out / "X")
     file.unlink()
-    assert do(order(out, safe, work=Sharpen(work.options.replaced(bands=("B05",))))).failed
+    assert run_task(order(out, safe, work=Sharpen(work.options.replaced(bands=("B05",))))).failed
     assert contents(out / "X") == before
 
 
 def test_another_version_or_other_settings_are_refused(out, tmp_path):
     work = Light(str(tmp_path))
-    outcome = do(order(out, entry("X"), work=work, version="0.0"))
+    outcome = run_task(order(out, entry("X"), work=work, version="0.0"))
     assert outcome.failed
     assert outcome.fields["reason"] == (
         f"the worker has version {__version__}, the fleet 0.0; install the same"
     )
-    outcome = do(order(out, entry("X"), work=work, settings={"kind": "heavy"}))
+    outcome = run_task(order(out, entry("X"), work=work, settings={"kind": "heavy"}))
     assert "the worker has other kind than where the fleet was started" in outcome.fields["reason"]
-    outcome = do(order(out, entry("X"), work=work, settings={}))
+    outcome = run_task(order(out, entry("X"), work=work, settings={}))
     assert "the worker has other kind" in outcome.fields["reason"]
     assert list(out.iterdir()) == []
     assert marks_of(tmp_path, "X", "begun") == []
 
 
 def test_the_unforeseen_has_a_reason_and_a_traceback(out, tmp_path):
-    outcome = do(order(out, entry("X", **{"raise": 1}), work=Light(str(tmp_path))))
+    outcome = run_task(order(out, entry("X", **{"raise": 1}), work=Light(str(tmp_path))))
     assert outcome.failed
     assert outcome.fields["reason"] == "ZeroDivisionError: X"
     assert "in do" in outcome.fields["traceback"]
@@ -247,7 +247,7 @@ def test_staged_input_is_read_from_copies_which_go(products, alone, out, tmp_pat
     monkeypatch.setattr(pipeline, "read_stack", read_stack)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    outcome = do(order(out, products[0], scratch=str(scratch)))
+    outcome = run_task(order(out, products[0], scratch=str(scratch)))
     assert not outcome.failed, outcome.fields
     assert seen
     assert all(scratch in path.parents for path in seen)
@@ -262,11 +262,11 @@ def test_copies_go_after_a_failure_too(products, out, tmp_path):
     scratch.mkdir()
     safe, file = spoiled(products[0], tmp_path)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    outcome = do(order(out, safe, scratch=str(scratch)))
+    outcome = run_task(order(out, safe, scratch=str(scratch)))
     assert (outcome.failed, outcome.fields["stage"]) == (True, "read")
     assert list(scratch.iterdir()) == []
     assert list(out.iterdir()) == []
-    outcome = do(order(out, products[0], scratch=str(tmp_path / "gone")))
+    outcome = run_task(order(out, products[0], scratch=str(tmp_path / "gone")))
     assert "gone: no copy can be made there" in outcome.fields["reason"]
     assert list(out.iterdir()) == []
 
@@ -279,7 +279,7 @@ def test_warnings_are_told_those_of_its_own_thread(out, tmp_path):
     (folder / "X.tif").touch()
     given = order(out, entry("X", sleep=0.3), work=Light(str(tmp_path)))
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(do, given)
+        running = pool.submit(run_task, given)
         log.warning("of another product")
         fields = running.result().fields
     [warning] = fields["warnings"]
@@ -316,7 +316,7 @@ def test_two_products_one_is_computed_while_the_other_is_read(products, out, mon
     work = Sharpen(WORK.options.replaced(model="bicubic"))
     with ThreadPoolExecutor(2) as pool:
         orders = [order(out, safe, f"{n}", work) for n, safe in enumerate(products)]
-        outcomes = list(pool.map(do, orders))
+        outcomes = list(pool.map(run_task, orders))
     assert not [outcome.fields for outcome in outcomes if outcome.failed]
     assert [what for what, _ in told] == ["begin", "end", "begin", "end"]
     waits = sorted(outcome.fields["stages"]["wait"] for outcome in outcomes)

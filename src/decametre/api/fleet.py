@@ -15,32 +15,32 @@ from decametre.api.keywords import takes
 from decametre.errors import FleetError
 from decametre.fleet import run as fleet_run
 from decametre.fleet.cluster_file import read_cluster_file
-from decametre.fleet.engine import job_crew, joined_crew, local_crew, machine
-from decametre.fleet.inputs.product_entry import FOLDER, Entry
+from decametre.fleet.engine import job_pool, local_pool, machine, scheduler_pool
+from decametre.fleet.inputs.product_entry import FOLDER, ProductEntry
 from decametre.fleet.inputs.product_list import read_listing
 from decametre.fleet.jobs import Extract, Predict, Sharpen, Work
 from decametre.fleet.local_workers import local_workers
 from decametre.fleet.options import FleetOptions
-from decametre.fleet.progress import Progress
-from decametre.fleet.run import FleetResult, Gather, Notify
+from decametre.fleet.progress import RunProgress
+from decametre.fleet.run import FleetResult, OpenPool, ProgressCallback
 from decametre.landcover.extraction.options import ExtractOptions
 from decametre.landcover.mapping.options import PredictOptions
 from decametre.options import PathLike, located
 from decametre.superres.sharpening.options import SharpenOptions
 
 
-def _unwatched(progress: Progress) -> None:
+def _ignore_progress(progress: RunProgress) -> None:
     """Nobody looks."""
 
 
 @takes(SharpenOptions, exclude=SharpenOptions.single_job, into="job")
 def fleet_sharpen(
-    products: PathLike | Sequence[Entry],
+    products: PathLike | Sequence[ProductEntry],
     out: PathLike,
     job: SharpenOptions,
     *,
     options: FleetOptions | None = None,
-    notify: Notify = _unwatched,
+    notify: ProgressCallback = _ignore_progress,
 ) -> FleetResult:
     """Sharpen many products, each into its own folder in `out`; see docs/fleet.md.
 
@@ -65,13 +65,13 @@ def fleet_sharpen(
 
 @takes(ExtractOptions, exclude=ExtractOptions.single_job, into="job")
 def fleet_extract(
-    products: PathLike | Sequence[Entry],
+    products: PathLike | Sequence[ProductEntry],
     out: PathLike,
     job: ExtractOptions,
     *,
     sharpened: PathLike | None = None,
     options: FleetOptions | None = None,
-    notify: Notify = _unwatched,
+    notify: ProgressCallback = _ignore_progress,
 ) -> FleetResult:
     """Cut patches from many products into a store each; `merge_patches` combines the stores.
 
@@ -95,12 +95,12 @@ def fleet_extract(
 
 @takes(PredictOptions, positional=("model",), exclude=PredictOptions.single_job, into="job")
 def fleet_predict(
-    products: PathLike | Sequence[Entry],
+    products: PathLike | Sequence[ProductEntry],
     out: PathLike,
     job: PredictOptions,
     *,
     options: FleetOptions | None = None,
-    notify: Notify = _unwatched,
+    notify: ProgressCallback = _ignore_progress,
 ) -> FleetResult:
     """Map the land cover of many products.
 
@@ -127,11 +127,11 @@ def _anywhere(models: Sequence[str]) -> tuple[str, ...]:
 
 def _run(
     work: Work,
-    products: PathLike | Sequence[Entry],
+    products: PathLike | Sequence[ProductEntry],
     out: Path,
     device: str,
     options: FleetOptions | None,
-    notify: Notify,
+    notify: ProgressCallback,
 ) -> FleetResult:
     """Do a kind of work for all products."""
     options = options or FleetOptions()
@@ -148,7 +148,7 @@ def _run(
             raise FleetError(
                 f"{count} entries are called '{name}'; each needs a name of its own, for a folder"
             )
-    plan = fleet_run.Plan(
+    plan = fleet_run.FleetConfig(
         work=work,
         entries=entries,
         out=out,
@@ -159,7 +159,7 @@ def _run(
         command=shlex.join(["decametre", *sys.argv[1:]]),
     )
     memory = max(work.memory(entry.size) for entry in entries)
-    return fleet_run.run(plan, _gather(options, device, memory, out / FOLDER / "logs"), notify)
+    return fleet_run.run(plan, _pool_opener(options, device, memory, out / FOLDER / "logs"), notify)
 
 
 def _refuse_to_begin_in_a_worker() -> None:
@@ -175,15 +175,15 @@ def _refuse_to_begin_in_a_worker() -> None:
         )
 
 
-def _gather(options: FleetOptions, device: str, memory: int, logs: Path) -> Gather:
+def _pool_opener(options: FleetOptions, device: str, memory: int, logs: Path) -> OpenPool:
     """Starts or joins the workers that the options describe."""
     if options.cluster is not None:
         file = read_cluster_file(options.cluster)
-        return lambda left: job_crew(file, logs, left)
+        return lambda left: job_pool(file, logs, left)
     if options.scheduler is not None:
         address = options.scheduler
-        return lambda left: joined_crew(address, left)
+        return lambda left: scheduler_pool(address, left)
     if options.stage_to is not None and not options.stage_to.is_dir():
         raise FleetError(f"--stage-to {options.stage_to}: no such folder; make it first")
-    specs, described = local_workers(options.workers, device, memory, *machine())
-    return lambda left: local_crew(specs, described, left)
+    specs, description = local_workers(options.workers, device, memory, *machine())
+    return lambda left: local_pool(specs, description, left)

@@ -1,8 +1,8 @@
 """The file behind `--cluster FILE.yaml`: a queueing system, how many workers, what a job asks for.
 
-Options are those of dask-jobqueue, and are handed to it as they are. Here they are checked before a
-job is submitted: an unknown key, a missing one or a value of the wrong kind is an error that names
-the place and the nearest right key. Nothing of dask is imported.
+The options are those of dask-jobqueue and are passed on unchanged. They are checked before a job
+is submitted: an unknown or missing key, or a value of the wrong type, is an error that names the
+place and the nearest valid key. This module does not import dask.
 
 A job is one worker. dask-jobqueue can put several into a job (`processes`), but does not replace
 them when the job's time is over, since their names are not the job's.
@@ -41,7 +41,7 @@ MEMORY_SHARE, MEMORY_MOST = 1 / 10, 2**30
 so many bytes: dask ends a worker by the worker's own memory, a queueing system ends a job by that
 of both."""
 
-OTHER_WORDS = {
+KEY_HINTS = {
     "partition": "dask-jobqueue calls it queue",
     "time": "dask-jobqueue calls it walltime",
     "job_extra": "dask-jobqueue calls it job_extra_directives now",
@@ -452,8 +452,8 @@ def _fault(
     if fault["type"] == "extra_forbidden":
         section = ".".join(place[:-1])
         kind = f"key in {section} of {path}" if section else f"key in {path}"
-        if place[-1] in OTHER_WORDS:
-            return FleetError(f"unknown {kind}: '{place[-1]}'; {OTHER_WORDS[place[-1]]}")
+        if place[-1] in KEY_HINTS:
+            return FleetError(f"unknown {kind}: '{place[-1]}'; {KEY_HINTS[place[-1]]}")
         part: type[BaseModel] = FILES[tree["system"]]
         for key in place[:-1]:
             part = part.model_fields[key].annotation  # type: ignore[assignment]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.io.stac_item import DERIVED_FROM, SETTINGS, source_href
 from decametre.version import __version__
 
@@ -19,63 +19,63 @@ FILES = "files"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What stands where a product's result is to be.
+class ResultState:
+    """Whether the result of a product exists already.
 
     Attributes:
-        done: The very result that would be made again.
-        otherwise: In which way a finished result differs from it; None where there is none.
+        complete: A result with the requested settings exists.
+        difference: How an existing result differs from the requested one; None if there is none.
     """
 
-    done: bool
-    otherwise: str | None = None
+    complete: bool
+    difference: str | None = None
 
 
-def item_path(out: Path, entry: Entry) -> Path:
+def item_path(out: Path, entry: ProductEntry) -> Path:
     """Where the item of a product's result stands."""
     return out / entry.name / f"{entry.name}.json"
 
 
-def standing(out: Path, entry: Entry, settings: dict[str, Any]) -> Standing:
-    """Look at a product's result.
+def result_state(out: Path, entry: ProductEntry, settings: dict[str, Any]) -> ResultState:
+    """Compare the existing result of a product with the requested one.
 
     Args:
         out: The folder of results.
         entry: The product.
-        settings: With which it is to be made, as they stand in an item.
+        settings: The requested settings, as an item holds them.
     """
     path = item_path(out, entry)
     try:
         item = json.loads(path.read_bytes())
     except (OSError, ValueError):  # not there; an item is moved into place whole
-        return Standing(done=False)
+        return ResultState(complete=False)
     try:
         return _compared(item, path.parent, entry, settings)
     except (AttributeError, LookupError, TypeError):
-        return Standing(False, "it is no item of decametre")
+        return ResultState(False, "it is no item of decametre")
 
 
 def _compared(
-    item: dict[str, Any], folder: Path, entry: Entry, settings: dict[str, Any]
-) -> Standing:
-    """An item, as far as it is one, against what would be made."""
+    item: dict[str, Any], folder: Path, entry: ProductEntry, settings: dict[str, Any]
+) -> ResultState:
+    """Compare an item with the requested result."""
     if not _assets_stand(item, folder):
-        return Standing(done=False)
+        return ResultState(complete=False)
     said = item["properties"]
     hrefs = [link["href"] for link in item["links"] if link["rel"] == DERIVED_FROM]
     source = source_href(entry.source, folder)
     if source not in hrefs:
         made_from = ", ".join(hrefs) or "an unknown product"
-        return Standing(False, f"made from {made_from}, not {source}")
+        return ResultState(False, f"made from {made_from}, not {source}")
     version = said.get("processing:software", {}).get("decametre")
     if version != __version__:
-        return Standing(False, f"made by version {version}, this is {__version__}")
+        return ResultState(False, f"made by version {version}, this is {__version__}")
     made = said.get(SETTINGS)
     if not isinstance(made, dict):
-        return Standing(False, "its item does not say with which settings it was made")
+        return ResultState(False, "its item does not say with which settings it was made")
     if any(settings.get(key) != made.get(key) for key in settings | made):
-        return Standing(False, _difference(made, settings))
-    return Standing(done=True)
+        return ResultState(False, _difference(made, settings))
+    return ResultState(complete=True)
 
 
 def _difference(made: dict[str, Any], wanted: dict[str, Any]) -> str:

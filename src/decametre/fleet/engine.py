@@ -1,7 +1,7 @@
 """The workers, by dask.distributed: the only module that knows it.
 
-Scheduling, transport, supervision and placing are dask's. Here is said what a product needs, how
-many are handed out at a time, and what counts as the last word on one.
+Dask schedules, transports and supervises tasks. This module states what a task needs, how many
+tasks are submitted at a time, and which result of a task is final.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from distributed.system import MEMORY_LIMIT
 
 from decametre.errors import FleetError
 from decametre.fleet.cluster_file import ClusterFile, job_options
-from decametre.fleet.job_resubmission import Caretaker
-from decametre.fleet.messages import Answer, Look, WorkerInfo, lost
+from decametre.fleet.job_resubmission import JobResubmitter
+from decametre.fleet.messages import AttemptResult, WorkerInfo, WorkerSnapshot, lost
 from decametre.fleet.preload import GPU, MEMORY, PRELOAD, SLOT
-from decametre.fleet.worker import Order, Outcome, do
+from decametre.fleet.worker import TaskRequest, TaskResult, run_task
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 2.0
+SNAPSHOT_INTERVAL = 2.0
 """Seconds between two looks at who is there."""
 
 LOOPBACK = "127.0.0.1"
@@ -58,28 +58,28 @@ LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20
 """Seconds without an answer after which a scheduler counts as out of reach."""
 
-PAUSE = 2.0
+RETRY_DELAY = 2.0
 """Seconds before a second attempt; twice as many before a third, and so on."""
 
-DEATHS = 1
+ALLOWED_FAILURES = 1
 """Workers that may die over a product and be followed by another. dask blames all products that
 a worker had, so one over which more die is tried alone, and fails only if that ends likewise."""
 
-FETCHED_WITHIN = 10.0
+RESULT_TIMEOUT = 10.0
 """Seconds in which an answer comes from its worker. If it does not, the worker died with it."""
 
 
 @dataclass(frozen=True)
-class Placed:
-    """A product that was handed out, and what the worker must have that takes it.
+class Placement:
+    """A submitted task, and what its worker must have.
 
     Attributes:
-        order: What is to be done.
-        memory: Bytes.
-        workers: Addresses, one of which it must be; None: any.
+        request: The task.
+        memory: Bytes that it needs.
+        workers: Addresses of the workers that may run it; None allows any.
     """
 
-    order: Order
+    request: TaskRequest
     memory: int
     workers: frozenset[str] | None
 
@@ -91,17 +91,17 @@ class Placed:
         )
 
 
-class Crew:
+class WorkerPool:
     """Workers behind a scheduler of dask.
 
     Args:
         client: Connected to the scheduler.
-        described: The cluster, in words for log and journal.
+        description: The cluster, in words for log and journal.
         left: Products that are neither done nor given up; how many workers there is work for.
     """
 
-    def __init__(self, client: Client, described: str, left: int) -> None:
-        self._client, self.described, self.left = client, described, left
+    def __init__(self, client: Client, description: str, left: int) -> None:
+        self._client, self.description, self.left = client, description, left
         self._id = uuid.uuid4().hex  # others may use the same scheduler
         self._submitted = 0
         self._left_out: set[str] = set()
@@ -157,7 +157,9 @@ class Crew:
             PRELOAD,
         )
 
-    def perform(self, orders: Iterable[Order], retries: int) -> Iterator[Answer | Look]:
+    def perform(
+        self, orders: Iterable[TaskRequest], retries: int
+    ) -> Iterator[AttemptResult | WorkerSnapshot]:
         """Have all orders done, begun in their order.
 
         As many are handed out as the workers have slots. What fails is tried again by another
@@ -169,14 +171,14 @@ class Crew:
             retries: Attempts that may follow a first one that failed.
 
         Yields:
-            Every attempt that ended, and every `LOOK_EVERY` seconds who is there.
+            Every attempt that ended, and every `SNAPSHOT_INTERVAL` seconds who is there.
 
         Raises:
             FleetError: The scheduler is gone, or no worker will come.
         """
-        ended: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
-        at_work: dict[Future[Outcome], Placed] = {}
-        again: deque[tuple[float, Order]] = deque()  # with the time from which on
+        ended: queue.SimpleQueue[Future[TaskResult]] = queue.SimpleQueue()
+        at_work: dict[Future[TaskResult], Placement] = {}
+        again: deque[tuple[float, TaskRequest]] = deque()  # with the time from which on
         shunned: dict[str, tuple[str, ...]] = {}
         alone: set[str] = set()
         rest = iter(orders)
@@ -184,12 +186,12 @@ class Crew:
         workers: dict[str, WorkerInfo] = {}
         next_look = time.monotonic()
 
-        def begin(order: Order) -> None:
+        def begin(order: TaskRequest) -> None:
             name = order.entry.name
             placed = self._place(order, workers, shunned.get(name, ()), name in alone)
             await_end(self._submit(placed), placed)
 
-        def await_end(future: Future[Outcome], placed: Placed) -> None:
+        def await_end(future: Future[TaskResult], placed: Placement) -> None:
             at_work[future] = placed
             future.add_done_callback(ended.put)
 
@@ -203,16 +205,16 @@ class Crew:
                 else:
                     return
 
-        def blamed(order: Order) -> bool:
+        def blamed(order: TaskRequest) -> bool:
             """Whether it would be, for the deaths of another that is tried alone now."""
-            tried = (placed.order.entry.name for placed in at_work.values())
+            tried = (placed.request.entry.name for placed in at_work.values())
             return order.entry.name in alone and not alone.isdisjoint(tried)
 
         def replace_lost() -> None:
             """Hand out anew, for any worker, what waits for workers that are gone."""
             lost = [each for each, placed in at_work.items() if not placed.fits(workers)]
             for future in lost if workers else ():
-                order = at_work.pop(future).order
+                order = at_work.pop(future).request
                 future.cancel()
                 shunned.pop(order.entry.name, None)  # or dask would count its deaths from 0 again
                 begin(order)
@@ -221,10 +223,10 @@ class Crew:
             while True:
                 if time.monotonic() >= next_look:
                     workers = self.workers()
-                    next_look = time.monotonic() + LOOK_EVERY
+                    next_look = time.monotonic() + SNAPSHOT_INTERVAL
                     replace_lost()
                     hand_out()
-                    yield Look(workers, len(at_work))
+                    yield WorkerSnapshot(workers, len(at_work))
                 hand_out()
                 if not (waiting or again or at_work):
                     return
@@ -237,13 +239,13 @@ class Crew:
                     continue
                 if not future.cancelled():  # while the answer is fetched and written down
                     hand_out()
-                order = placed.order
+                order = placed.request
                 name = order.entry.name
                 answer = self._answer(order, future, retries, name in alone)
                 if answer is None:
                     await_end(future, placed)
                     continue
-                worker = answer.outcome.fields["worker"]
+                worker = answer.result.fields["worker"]
                 if answer.final:
                     self.left -= 1
                 elif worker is None:
@@ -251,7 +253,7 @@ class Crew:
                 else:
                     shunned[name] = (*shunned.get(name, ()), worker)
                 if not answer.final:
-                    ready = time.monotonic() + PAUSE * order.attempt
+                    ready = time.monotonic() + RETRY_DELAY * order.attempt
                     again.append((ready, replace(order, attempt=order.attempt + 1)))
                 yield answer
         finally:
@@ -260,11 +262,11 @@ class Crew:
 
     def _place(
         self,
-        order: Order,
+        order: TaskRequest,
         workers: Mapping[str, WorkerInfo],
         shunned: tuple[str, ...],
         alone: bool,
-    ) -> Placed:
+    ) -> Placement:
         """Which workers may take a product: of those that failed with it, none if others can."""
         # An estimate that no worker can meet would wait for ever: the largest gets it, alone.
         largest = max(worker.memory for worker in workers.values())
@@ -274,13 +276,13 @@ class Crew:
             for address, worker in workers.items()
             if address not in shunned and worker.memory >= memory
         }
-        return Placed(order, memory, frozenset(others) if shunned and others else None)
+        return Placement(order, memory, frozenset(others) if shunned and others else None)
 
-    def _submit(self, placed: Placed) -> Future[Outcome]:
-        order = placed.order
+    def _submit(self, placed: Placement) -> Future[TaskResult]:
+        order = placed.request
         self._submitted += 1  # a key that dask has known is never used again
         return self._client.submit(
-            do,
+            run_task,
             order,
             key=(order.work.verb, order.entry.name, self._submitted, self._id),
             pure=False,
@@ -289,44 +291,44 @@ class Crew:
         )
 
     def _answer(
-        self, order: Order, future: Future[Outcome], retries: int, alone: bool
-    ) -> Answer | None:
+        self, order: TaskRequest, future: Future[TaskResult], retries: int, alone: bool
+    ) -> AttemptResult | None:
         """What a future that has ended says; None where that is lost, and dask does it again."""
         last = order.attempt > retries
         try:
             if future.status != "error":
                 outcome = self._fetched(future)
-                return Answer(order, outcome, not outcome.failed or last)
-            fault = future.exception(timeout=FETCHED_WITHIN)
+                return AttemptResult(order, outcome, not outcome.failed or last)
+            fault = future.exception(timeout=RESULT_TIMEOUT)
         except TimeoutError:
             return None
         except (CancelledError, OSError) as error:
             raise self._gone() from error
         if not isinstance(fault, KilledWorker):  # such as of a worker that cannot read the order
-            return Answer(order, lost(order, f"{type(fault).__name__}: {fault}"), final=last)
+            return AttemptResult(order, lost(order, f"{type(fault).__name__}: {fault}"), final=last)
         reason = (
             f"{fault.allowed_failures + 1} workers died while they did it"
             f"{' and nothing else' * alone}: killed, or out of memory; their own logs say more"
         )
-        return Answer(order, lost(order, reason), final=alone or last)
+        return AttemptResult(order, lost(order, reason), final=alone or last)
 
-    def _fetched(self, future: Future[Outcome]) -> Outcome:
+    def _fetched(self, future: Future[TaskResult]) -> TaskResult:
         """What a worker answered.
 
         Raises:
             TimeoutError: It does not come.
         """
 
-        async def fetch() -> Outcome:
+        async def fetch() -> TaskResult:
             # Where dask is to cancel a fetching that waits for its turn, all later ones fail.
             return await asyncio.shield(future)
 
-        return self._client.sync(fetch, callback_timeout=FETCHED_WITHIN)
+        return self._client.sync(fetch, callback_timeout=RESULT_TIMEOUT)
 
     def _gone(self) -> FleetError:
         return FleetError(
-            f"{self.described}: the scheduler is gone; what is done is kept, and the same command "
-            "goes on with the rest"
+            f"{self.description}: the scheduler is gone; completed products are kept, and the same "
+            "command resumes with the rest"
         )
 
 
@@ -334,13 +336,15 @@ class Crew:
 
 
 @contextmanager
-def local_crew(specs: Iterable[Mapping[str, Any]], described: str, left: int) -> Iterator[Crew]:
+def local_pool(
+    specs: Iterable[Mapping[str, Any]], description: str, left: int
+) -> Iterator[WorkerPool]:
     """Workers on this machine, which end with this process.
 
     Args:
         specs: One a worker: its `threads`, its `memory` in bytes, and `env`, variables of its
             environment.
-        described: The cluster, in words.
+        description: The cluster, in words.
         left: How many products there are to do.
 
     Raises:
@@ -371,14 +375,14 @@ def local_crew(specs: Iterable[Mapping[str, Any]], described: str, left: int) ->
             cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR)
         except RuntimeError as error:  # of a nanny
             raise FleetError(
-                f"{described}: one does not start ({error}); what it says itself stands above"
+                f"{description}: one does not start ({error}); what it says itself stands above"
             ) from error
         with cluster, Client(cluster) as client:
-            yield Crew(client, described, left)
+            yield WorkerPool(client, description, left)
 
 
 @contextmanager
-def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
+def job_pool(file: ClusterFile, logs: Path, left: int) -> Iterator[WorkerPool]:
     """Workers in jobs of a batch system, which end with this process.
 
     As many as there are products left, within the limits of the file.
@@ -394,10 +398,10 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
     least, most = file.workers.minimum, file.workers.maximum
     number = str(most) if least == most else f"{least} to {most}"
     with _settings(lost_worker="2s"), _jobs(file, logs) as cluster, Client(cluster) as client:
-        crew = Crew(client, f"{number} workers in jobs of {file.system}", left)
-        look_after = Caretaker(cluster, logs)
+        crew = WorkerPool(client, f"{number} workers in jobs of {file.system}", left)
+        look_after = JobResubmitter(cluster, logs)
 
-        class Wanted(Adaptive):
+        class DemandAdaptive(Adaptive):
             """Dask's own guess knows only what is handed out.
 
             A fixed number would not be kept up when jobs end with their walltime.
@@ -408,7 +412,7 @@ def job_crew(file: ClusterFile, logs: Path, left: int) -> Iterator[Crew]:
                 crew.fault = look_after.fault
                 return max(least, min(most, crew.left))
 
-        cluster.adapt(Adaptive=Wanted, minimum=least, maximum=most)
+        cluster.adapt(Adaptive=DemandAdaptive, minimum=least, maximum=most)
         yield crew
 
 
@@ -479,7 +483,7 @@ def job_cluster(file: ClusterFile, logs: Path) -> Any:
 
     Args:
         file: The cluster.
-        logs: See `job_crew`.
+        logs: See `job_pool`.
 
     Raises:
         FleetError: It cannot be made.
@@ -503,7 +507,7 @@ def job_cluster(file: ClusterFile, logs: Path) -> Any:
 
 
 @contextmanager
-def joined_crew(address: str, left: int) -> Iterator[Crew]:
+def scheduler_pool(address: str, left: int) -> Iterator[WorkerPool]:
     """Workers of a scheduler that others have started; they stay.
 
     Args:
@@ -521,7 +525,7 @@ def joined_crew(address: str, left: int) -> Iterator[Crew]:
                 f"no scheduler of dask answers at {address} ({error}); `dask scheduler` starts one"
             ) from error
         with client:
-            yield Crew(client, f"the scheduler at {address}", left)
+            yield WorkerPool(client, f"the scheduler at {address}", left)
 
 
 class _PromptClient(Client):
@@ -551,7 +555,7 @@ def _settings(lost_worker: str) -> Iterator[None]:
     quiet = {"distributed": logging.ERROR, "distributed.client": logging.CRITICAL}
     before = {name: logging.getLogger(name).level for name in quiet}
     ours = {
-        "distributed.scheduler.allowed-failures": DEATHS,
+        "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
         "distributed.deploy.lost-worker-timeout": lost_worker,
         "distributed.worker.profile.enabled": False,  # it would look at the threads every 10 ms
     }

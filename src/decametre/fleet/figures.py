@@ -22,16 +22,16 @@ from decametre.fleet.residuals import BandResiduals, Outlier
 BINS = 600
 """Columns of the timeline, however long the runs."""
 
-FEWEST_STEPS, MOST_STEPS = 12, 150
+MIN_STEPS, MAX_STEPS = 12, 150
 """Steps of the throughput; between these, one for each five products."""
 
-MOST_WORKERS = 40
+MAX_WORKERS = 40
 """Rows of the timeline at most: of the workers that did most."""
 
 ROW = 16
 """Picture pixels of a worker's row, with the two that part it from the next."""
 
-MOST_DOTS = 20
+MAX_DOTS = 20
 """Outliers of a band that are drawn."""
 
 FAILED = "failed"
@@ -79,7 +79,7 @@ def colours_of(stages: Sequence[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Axis:
+class TimeAxis:
     """The time in which the fleet was at work: runs one after another, no pauses between.
 
     Attributes:
@@ -97,7 +97,7 @@ class Axis:
     label: str
 
     @classmethod
-    def of(cls, history: History) -> Axis:
+    def of(cls, history: History) -> TimeAxis:
         """The axis of all runs."""
         starts = np.array([run.start for run in history.runs])
         ends = np.array([run.end for run in history.runs])
@@ -132,17 +132,17 @@ def timeline(history: History) -> tuple[str, dict[str, str], int]:
     """
     names = history.names()
     tallied = dict.fromkeys(names.values(), 0)
-    for one in history.done:
+    for one in history.completed:
         if (one.run, one.worker) in names:
             tallied[names[one.run, one.worker]] += 1
-    busiest = set(sorted(tallied, key=lambda name: -tallied[name])[:MOST_WORKERS])
+    busiest = set(sorted(tallied, key=lambda name: -tallied[name])[:MAX_WORKERS])
     workers = [name for name in tallied if name in busiest]
     rows = {who: workers.index(name) for who, name in names.items() if name in busiest}
-    stages = history.stages + ([FAILED] if history.broken else [])
+    stages = history.stages + ([FAILED] if history.failed_attempts else [])
     colours = colours_of(stages)
     if not workers:
         return "", colours, 0
-    axis = Axis.of(history)
+    axis = TimeAxis.of(history)
     seconds = _seconds(history, axis, rows, stages)
     present = _present(history, axis, rows)
     picture = _stacked(seconds, present, [to_rgba(colours[stage]) for stage in stages])
@@ -171,7 +171,7 @@ Rows = Mapping[tuple[int, str], int]
 """Rows of the timeline, by run and address of a worker."""
 
 
-def _seconds(history: History, axis: Axis, rows: Rows, stages: Sequence[str]) -> np.ndarray:
+def _seconds(history: History, axis: TimeAxis, rows: Rows, stages: Sequence[str]) -> np.ndarray:
     """Products in each stage at a time, averaged over each column.
 
     Stages of a product are taken to follow one another without gaps.
@@ -190,12 +190,12 @@ def _seconds(history: History, axis: Axis, rows: Rows, stages: Sequence[str]) ->
             begins.append(begin)
             ends.append(end)
 
-    for one in history.done:
+    for one in history.completed:
         begin = one.start
         for stage, lasted in one.stages.items():
             add(one, stage, begin, begin + lasted)
             begin += lasted
-    for attempt in history.broken:
+    for attempt in history.failed_attempts:
         add(attempt, FAILED, attempt.start, attempt.end)
     width = axis.offsets[-1] / BINS
     which = np.array(runs, dtype=int)
@@ -205,9 +205,9 @@ def _seconds(history: History, axis: Axis, rows: Rows, stages: Sequence[str]) ->
     return found.reshape(count, len(stages), BINS)
 
 
-def _present(history: History, axis: Axis, rows: Rows) -> np.ndarray:
+def _present(history: History, axis: TimeAxis, rows: Rows) -> np.ndarray:
     """Which part of each column each worker was there, (rows, BINS)."""
-    stays = [stay for stay in history.stays if (stay.run, stay.worker) in rows]
+    stays = [stay for stay in history.worker_intervals if (stay.run, stay.worker) in rows]
     which = np.array([stay.run for stay in stays], dtype=int)
     width = axis.offsets[-1] / BINS
     return _covered(
@@ -269,16 +269,19 @@ def _stacked(
 
 def throughput(history: History) -> str:
     """Products an hour, and workers, over time."""
-    axis = Axis.of(history)
-    steps = min(max(len(history.done) // 5, FEWEST_STEPS), MOST_STEPS)
+    axis = TimeAxis.of(history)
+    steps = min(max(len(history.completed) // 5, MIN_STEPS), MAX_STEPS)
     edges = np.linspace(0, axis.offsets[-1], steps + 1)
-    runs = np.array([one.run for one in history.done], dtype=int)
-    ends = axis.place(runs, np.array([one.end for one in history.done]))
+    runs = np.array([one.run for one in history.completed], dtype=int)
+    ends = axis.place(runs, np.array([one.end for one in history.completed]))
     rate = np.histogram(ends, edges)[0] / (edges[1] - edges[0]) * 3600
-    which = np.array([stay.run for stay in history.stays], dtype=int)
+    which = np.array([stay.run for stay in history.worker_intervals], dtype=int)
     joined, left = (
         np.sort(axis.place(which, np.array(times)))
-        for times in ([s.start for s in history.stays], [s.end for s in history.stays])
+        for times in (
+            [s.start for s in history.worker_intervals],
+            [s.end for s in history.worker_intervals],
+        )
     )
     middles = (edges[1:] + edges[:-1]) / 2
     workers = np.searchsorted(joined, middles) - np.searchsorted(left, middles)
@@ -295,7 +298,10 @@ def throughput(history: History) -> str:
             axes.set_ylabel(label)
         axis.draw(lower)
         upper.axhline(
-            len(history.done) / axis.offsets[-1] * 3600, color=INK, linewidth=0.8, linestyle="--"
+            len(history.completed) / axis.offsets[-1] * 3600,
+            color=INK,
+            linewidth=0.8,
+            linestyle="--",
         )
         return _svg(figure, "throughput", "Products an hour, and workers, over time")
 
@@ -313,8 +319,8 @@ def residuals(bands: Sequence[BandResiduals], outliers: Sequence[Outlier]) -> st
             axes.plot([median] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=1.5)
             if band.limit is not None:
                 axes.plot([band.limit] * 2, [row - 0.35, row + 0.35], color=COLOURS[FAILED])
-            worst = [o.done.residuals[band.band] for o in outliers if band.band in o.bands]
-            worst = sorted(worst, reverse=True)[:MOST_DOTS]
+            worst = [o.product.residuals[band.band] for o in outliers if band.band in o.bands]
+            worst = sorted(worst, reverse=True)[:MAX_DOTS]
             axes.plot(worst, [row] * len(worst), ".", color=COLOURS[FAILED])
         if min(band.percentiles[0] for band in bands) > 0:
             axes.set_xscale("log")

@@ -18,7 +18,7 @@ WAIT = "wait"
 
 
 @dataclass(slots=True)
-class Run:
+class RunRecord:
     """One run of a driver.
 
     Attributes:
@@ -54,7 +54,7 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Done(Attempt):
+class CompletedProduct(Attempt):
     """A product that is done.
 
     Attributes:
@@ -100,7 +100,7 @@ class Failure:
 
 
 @dataclass(slots=True)
-class Stay:
+class WorkerInterval:
     """A worker, as long as it was there.
 
     Attributes:
@@ -136,12 +136,12 @@ class History:
         stays: Of workers.
     """
 
-    runs: list[Run] = field(default_factory=list)
-    done: list[Done] = field(default_factory=list)
-    broken: list[Attempt] = field(default_factory=list)
+    runs: list[RunRecord] = field(default_factory=list)
+    completed: list[CompletedProduct] = field(default_factory=list)
+    failed_attempts: list[Attempt] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    stays: list[Stay] = field(default_factory=list)
-    _there: dict[str, Stay] = field(default_factory=dict)
+    worker_intervals: list[WorkerInterval] = field(default_factory=list)
+    _there: dict[str, WorkerInterval] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
@@ -149,13 +149,13 @@ class History:
         kind = event["event"]
         if kind == "run":
             self.close()
-            self.runs.append(Run(event, event["time"], event["time"]))
+            self.runs.append(RunRecord(event, event["time"], event["time"]))
             self.failures.clear()
         self.runs[-1].end = event["time"]
         if kind == "worker":
             self._worker(event)
         elif kind == "done" and not event["already"]:
-            self.done.append(self._done(event))
+            self.completed.append(self._done(event))
         elif kind == "failed":
             self._failed(event)
         elif kind == "ended":
@@ -168,18 +168,18 @@ class History:
         self._there.clear()
 
     @property
-    def results(self) -> list[Done]:
+    def results(self) -> list[CompletedProduct]:
         """What stands now: of a product that was done again, the latest."""
-        return list({one.name: one for one in self.done}.values())
+        return list({one.name: one for one in self.completed}.values())
 
     @property
     def stages(self) -> list[str]:
         """All stages, in the order of the work."""
-        return _merged({tuple(one.stages) for one in self.done})
+        return _merged({tuple(one.stages) for one in self.completed})
 
     def names(self) -> dict[tuple[int, str], str]:
         """What workers are called, by run and address."""
-        return {(stay.run, stay.worker): stay.name for stay in self.stays}
+        return {(stay.run, stay.worker): stay.name for stay in self.worker_intervals}
 
     def _shared(self, text: str) -> str:
         """One string for all that are equal."""
@@ -188,7 +188,7 @@ class History:
     def _worker(self, event: Event) -> None:
         address = self._shared(event["worker"])
         if event["joined"]:
-            stay = Stay(
+            stay = WorkerInterval(
                 len(self.runs) - 1,
                 address,
                 self._shared(str(event["name"])),
@@ -197,17 +197,17 @@ class History:
                 event["threads"],
                 event["gpus"],
             )
-            self.stays.append(stay)
+            self.worker_intervals.append(stay)
             self._there[address] = stay
         elif address in self._there:
             self._there.pop(address).end = event["time"]
 
-    def _done(self, event: Event) -> Done:
+    def _done(self, event: Event) -> CompletedProduct:
         stages = {self._shared(name): float(value) for name, value in event["stages"].items()}
         rest = event["end"] - event["start"] - sum(stages.values())
         if rest > ROUNDING:
             stages[OTHER] = rest
-        return Done(
+        return CompletedProduct(
             run=len(self.runs) - 1,
             worker=self._shared(event["worker"]),
             start=event["start"],
@@ -234,7 +234,7 @@ class History:
 
     def _failed(self, event: Event) -> None:
         if None not in (event["worker"], event["start"], event["end"]):
-            self.broken.append(
+            self.failed_attempts.append(
                 Attempt(
                     len(self.runs) - 1,
                     self._shared(event["worker"]),

@@ -41,7 +41,7 @@ BASE_MEMORY = 900_000_000
 
 
 @dataclass(frozen=True)
-class Made:
+class ProductSummary:
     """What the journal says of a result.
 
     Attributes:
@@ -87,7 +87,7 @@ class Work(Protocol):
     def memory(self, size: int | None) -> int:
         """Bytes that a worker needs for a product with so many bytes of input."""
 
-    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
         """Make one result.
 
         Args:
@@ -128,7 +128,7 @@ class Sharpen:
         full = BASE_MEMORY + 3_600_000_000
         return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
 
-    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
         """One product."""
         with stages("open"):
             models = _models(self.options.bands, self.options.model)
@@ -148,7 +148,7 @@ class Sharpen:
             for name, band in result.quality["bands"].items()
             if "consistency" in band
         }
-        return Made(
+        return ProductSummary(
             product.id,
             whole.width * whole.height,
             result.quality["device"],
@@ -188,7 +188,7 @@ class Predict:
         full = BASE_MEMORY + 3_600_000_000
         return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
 
-    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
         """One product."""
         with stages("open"):
             model = _land_cover(self.options.model)
@@ -204,7 +204,7 @@ class Predict:
                 self.options.replaced(overwrite=True),
             )
         device = choose_devices(self.options.device)[0]
-        return Made(product.id, product.grid.width * product.grid.height, str(device))
+        return ProductSummary(product.id, product.grid.width * product.grid.height, str(device))
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ class Extract:
         """What docs/extraction.md has, whatever the product."""
         return BASE_MEMORY + 1_000_000_000
 
-    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> Made:
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
         """One product."""
         with stages("open"):
             product = open_product(source, self.options.offset)
@@ -257,7 +257,7 @@ class Extract:
             item = store_item(product, output, patches, left_out, self.settings())
             write_json(staging.path(name), item)
             staging.commit(*([store] if patches else []), name)
-        return Made(product.id, product.grid.width * product.grid.height, "cpu")
+        return ProductSummary(product.id, product.grid.width * product.grid.height, "cpu")
 
 
 def _extracted(request: Request, store: Path) -> tuple[int, Mapping[str, int]]:

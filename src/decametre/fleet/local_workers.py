@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from decametre.errors import FleetError
-from decametre.fleet.preload import SIDE_BY_SIDE
+from decametre.fleet.preload import PRODUCTS_PER_WORKER
 
 THREADS = 4
 """Of a worker without a GPU: torch makes less of each further one."""
@@ -42,7 +42,7 @@ def local_workers(
         raise FleetError("--device cuda: torch sees no GPU here; use --device cpu")
     if gpus and count is not None and count > gpus:
         raise FleetError(f"--workers {count}: there are {gpus} GPUs, and each takes one worker")
-    suits = gpus or max(1, min(-(-cores // THREADS), total // (SIDE_BY_SIDE * memory)))
+    suits = gpus or max(1, min(-(-cores // THREADS), total // (PRODUCTS_PER_WORKER * memory)))
     number = count or suits
     threads = max(1, cores // number)
     # Numbers or names: those that this process was given count.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from decametre.fleet.worker import Order, Outcome
+from decametre.fleet.worker import TaskRequest, TaskResult
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class WorkerInfo:
 
 
 @dataclass(frozen=True)
-class Look:
+class WorkerSnapshot:
     """What is to be seen at a moment.
 
     Attributes:
@@ -43,23 +43,23 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AttemptResult:
     """What came of one attempt at a product.
 
     Attributes:
-        order: What was to be done.
-        outcome: What came of it.
+        request: The request.
+        result: Its result.
         final: No other attempt follows.
     """
 
-    order: Order
-    outcome: Outcome
+    request: TaskRequest
+    result: TaskResult
     final: bool
 
 
-def lost(order: Order, reason: str) -> Outcome:
+def lost(order: TaskRequest, reason: str) -> TaskResult:
     """What the journal says of a product whose workers cannot say it themselves."""
     fields = {"name": order.entry.name, "source": order.entry.source, "attempt": order.attempt}
     nobody = dict.fromkeys(("worker", "host", "start", "end", "traceback"))
     known = {"stages": {}, "warnings": [], "stage": "worker", "reason": reason}
-    return Outcome(True, fields | nobody | known)
+    return TaskResult(True, fields | nobody | known)

@@ -10,7 +10,7 @@ from typing import Any
 
 from decametre.errors import FleetError
 from decametre.fleet.formatting import amount, digits
-from decametre.fleet.history import WAIT, Done, History
+from decametre.fleet.history import WAIT, CompletedProduct, History
 from decametre.fleet.progress import status_of
 
 EDGE = 10980
@@ -18,15 +18,15 @@ EDGE = 10980
 
 DAY = 86_400
 
-ARCHIVE = 23e12
+ARCHIVE_BYTES_PER_DAY = 23e12
 """Bytes that Sentinel-2 produces a day, about: the whole archive's growth."""
 
-SMALL = 0.1
+SMALL_SHARE = 0.1
 """Of a full product's pixels; of smaller products the plan says what that does to it."""
 
 
 @dataclass(frozen=True)
-class Cost:
+class ProductCost:
     """What a full product takes of one kind of worker.
 
     Attributes:
@@ -71,7 +71,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Need:
+class WorkerDemand:
     """What a number of products a day needs.
 
     Attributes:
@@ -92,7 +92,7 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CapacityPlan:
     """The arithmetic for one kind of worker.
 
     Attributes:
@@ -104,18 +104,18 @@ class Plan:
 
     products: int
     utilisation: float
-    cost: Cost
+    cost: ProductCost
     source: str
 
     @property
-    def needs(self) -> list[Need]:
+    def needs(self) -> list[WorkerDemand]:
         """By how stages overlap; that which the plan goes by is the last."""
         return [self._need(overlap, seconds) for overlap, seconds in self.cost.seconds().items()]
 
-    def _need(self, overlap: str, seconds: float) -> Need:
+    def _need(self, overlap: str, seconds: float) -> WorkerDemand:
         exactly = self.products * seconds / (DAY * self.utilisation)
         workers = max(1, math.ceil(round(exactly, 9)))
-        return Need(
+        return WorkerDemand(
             overlap,
             seconds,
             exactly,
@@ -166,7 +166,7 @@ class Plan:
                 f"measured on {cost.products:,} products of {100 * part:.3g} % of a full one's "
                 f"pixels on average; seconds and bytes are taken to grow with the pixels"
             )
-        if cost.products and part < SMALL:
+        if cost.products and part < SMALL_SHARE:
             yield (
                 "What a product takes whatever its size is multiplied too: the plan is for more "
                 "than full products need. Measure on full ones."
@@ -221,10 +221,10 @@ class Plan:
                 f"{amount(self.products * size, 'B')} a day"
             )
         if cost.bytes_in is not None:
-            part = self.products * cost.bytes_in / ARCHIVE
+            part = self.products * cost.bytes_in / ARCHIVE_BYTES_PER_DAY
             yield (
-                f"Input is {digits(100 * part)} % of the {amount(ARCHIVE, 'B')} or so that "
-                f"Sentinel-2 produces a day"
+                f"Input is {digits(100 * part)} % of the "
+                f"{amount(ARCHIVE_BYTES_PER_DAY, 'B')} or so that Sentinel-2 produces a day"
             )
 
 
@@ -247,7 +247,7 @@ def measured_plans(
     out: Path,
     bytes_in: float | None = None,
     bytes_out: float | None = None,
-) -> list[Plan]:
+) -> list[CapacityPlan]:
     """Plans by what was measured in a folder of results, one for each kind of worker.
 
     The latest run there that computed anything counts, and all those before it with the same
@@ -266,26 +266,26 @@ def measured_plans(
     history = History()
     status_of(out, history.add)
     history.close()
-    if not history.done:
+    if not history.completed:
         raise FleetError(f"{out}: no product was computed there, so nothing is measured")
-    verb = history.runs[history.done[-1].run].event["verb"]
+    verb = history.runs[history.completed[-1].run].event["verb"]
     source = f"fleet {verb} in {out}"
     plans = []
     for cost in costs(history):
         sized = replace(
             cost, bytes_in=bytes_in or cost.bytes_in, bytes_out=bytes_out or cost.bytes_out
         )
-        plans.append(Plan(products, utilisation, sized, source))
+        plans.append(CapacityPlan(products, utilisation, sized, source))
     return plans
 
 
-def costs(history: History) -> list[Cost]:
+def costs(history: History) -> list[ProductCost]:
     """What a full product took of each kind of worker; that which did most pixels first."""
-    kinds: dict[tuple[str, int, int], list[Done]] = {}
-    stays = {(stay.run, stay.worker): stay for stay in history.stays}
+    kinds: dict[tuple[str, int, int], list[CompletedProduct]] = {}
+    stays = {(stay.run, stay.worker): stay for stay in history.worker_intervals}
     how = [(run.event["verb"], run.event["version"], run.event["settings"]) for run in history.runs]
-    counted = [one == how[history.done[-1].run] for one in how]
-    for one in history.done:
+    counted = [one == how[history.completed[-1].run] for one in how]
+    for one in history.completed:
         stay = stays.get((one.run, one.worker))
         if stay is not None and counted[one.run]:
             device = "cuda" if one.device.startswith("cuda") else "cpu"
@@ -295,7 +295,9 @@ def costs(history: History) -> list[Cost]:
     return sorted(found, key=lambda cost: -cost.pixels)
 
 
-def _cost(history: History, device: str, threads: int, gpus: int, done: Sequence[Done]) -> Cost:
+def _cost(
+    history: History, device: str, threads: int, gpus: int, done: Sequence[CompletedProduct]
+) -> ProductCost:
     """The sums over products of one kind of worker, brought to a full product's pixels."""
     pixels = sum(one.pixels for one in done)
     factor = EDGE**2 / pixels
@@ -303,7 +305,7 @@ def _cost(history: History, device: str, threads: int, gpus: int, done: Sequence
         name: factor * sum(one.stages.get(name, 0.0) for one in done) for name in history.stages
     }
     waiting = seconds.pop(WAIT, 0.0)
-    return Cost(
+    return ProductCost(
         device=device,
         threads=threads,
         gpus=gpus,
@@ -325,7 +327,7 @@ def _size(products: Sequence[tuple[int, int]]) -> float | None:
     return EDGE**2 * sum(size for size, _ in known) / sum(pixels for _, pixels in known)
 
 
-def _busy(done: Sequence[Done]) -> float:
+def _busy(done: Sequence[CompletedProduct]) -> float:
     """Seconds in which workers had a product or more, summed over workers."""
     total = 0.0
     until: dict[tuple[int, str], float] = {}

@@ -20,12 +20,12 @@ SLOT, MEMORY, GPU = "slot", "memory", "GPU"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """Of glibc's malloc.h."""
 
-SIDE_BY_SIDE = 2
+PRODUCTS_PER_WORKER = 2
 """Products that a worker takes at a time: while one is computed, another is read or written."""
 
 
 @dataclass(frozen=True)
-class Here:
+class WorkerIdentity:
     """The worker in whose process this runs.
 
     Attributes:
@@ -39,7 +39,7 @@ class Here:
     threads: int
 
 
-here: Here | None = None
+here: WorkerIdentity | None = None
 """None in a process that is no worker."""
 
 
@@ -52,9 +52,9 @@ def dask_setup(worker: Any) -> None:
     threads: int = worker.state.nthreads
     torch.set_num_threads(threads)
     os.environ["GDAL_NUM_THREADS"] = str(threads)  # a job has some of its node's cores only
-    here = Here(str(worker.name), worker.address, threads)
+    here = WorkerIdentity(str(worker.name), worker.address, threads)
     # One thread can do one thing at a time.
-    slots = min(SIDE_BY_SIDE, threads)
+    slots = min(PRODUCTS_PER_WORKER, threads)
     memory = worker.memory_manager.memory_limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
         "SC_PHYS_PAGES"
     )

@@ -6,7 +6,6 @@ memory than one of ten.
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,20 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import FleetError
+from decametre.files import is_locked
 from decametre.fleet.events import Event, events_path, read_events
 from decametre.fleet.formatting import amount, digits, duration
 from decametre.fleet.inputs.product_entry import FOLDER
 
-RECENT = 900.0
+RECENT_SECONDS = 900.0
 """Seconds that recent rates are taken over."""
 
-BIN = 30.0
+BIN_SECONDS = 30.0
 """Seconds that are counted together for recent rates."""
 
-ENOUGH = 10
+MIN_RECENT_PRODUCTS = 10
 """Products that recent rates must rest on if the time left is to follow from them."""
 
-NAMED = 3
+FAILURES_LISTED = 3
 """Failed products of each stage that are named."""
 
 STATES = {
@@ -118,7 +118,7 @@ class Rates:
 
 @dataclass
 class _Bin:
-    """What ended within `BIN` seconds."""
+    """What ended within `BIN_SECONDS` seconds."""
 
     number: int
     products: int = 0
@@ -126,7 +126,7 @@ class _Bin:
     bytes_out: int = 0
 
 
-class Progress:
+class RunProgress:
     """The latest run of a journal, as far as it was told.
 
     Attributes:
@@ -223,10 +223,10 @@ class Progress:
         self.computed += 1
         self.bytes_in += event["bytes_in"]
         self.bytes_out += event["bytes_out"]
-        number = int(event["time"] // BIN)
+        number = int(event["time"] // BIN_SECONDS)
         if not self._bins or self._bins[-1].number < number:
             self._bins.append(_Bin(number))
-            while self._bins[0].number < number - RECENT / BIN:
+            while self._bins[0].number < number - RECENT_SECONDS / BIN_SECONDS:
                 self._bins.popleft()
         latest = self._bins[-1]
         latest.products += 1
@@ -240,7 +240,7 @@ class Progress:
         self.failed += 1
         found = self.failures.setdefault(event["stage"], StageFailures())
         found.count += 1
-        if len(found.first) < NAMED:
+        if len(found.first) < FAILURES_LISTED:
             found.first.append((event["name"], event["reason"]))
 
     def elapsed(self, now: float) -> float:
@@ -254,11 +254,11 @@ class Progress:
         return Rates(seconds, self.computed, self.bytes_in, self.bytes_out)
 
     def recent_rates(self, now: float) -> Rates:
-        """Over the last `RECENT` seconds, or all the run if it is younger."""
-        first = int((now - RECENT) // BIN)
+        """Over the last `RECENT_SECONDS` seconds, or all the run if it is younger."""
+        first = int((now - RECENT_SECONDS) // BIN_SECONDS)
         counted = [one for one in self._bins if one.number >= first]
         return Rates(
-            min(now - first * BIN, self.rates(now).seconds),
+            min(now - first * BIN_SECONDS, self.rates(now).seconds),
             sum(one.products for one in counted),
             sum(one.bytes_in for one in counted),
             sum(one.bytes_out for one in counted),
@@ -275,7 +275,7 @@ class Progress:
         if self.ended is not None or (self.left and not self.workers):
             return None
         recent = self.recent_rates(now)
-        per_hour = (recent if recent.products >= ENOUGH else self.rates(now)).per_hour
+        per_hour = (recent if recent.products >= MIN_RECENT_PRODUCTS else self.rates(now)).per_hour
         if not self.left:
             return 0.0
         return self.left / per_hour * 3600 if per_hour else None
@@ -303,7 +303,7 @@ class Progress:
         return "; ".join(parts)
 
 
-def counts(progress: Progress) -> str:
+def counts(progress: RunProgress) -> str:
     """What became of the products, in words."""
     before = f" ({progress.done_before:,} before)" if progress.done_before else ""
     parts = [f"{progress.done:,} of {progress.all:,} done{before}", f"{progress.failed:,} failed"]
@@ -323,7 +323,7 @@ class Status:
     """
 
     state: str
-    progress: Progress
+    progress: RunProgress
     now: float
 
     def to_dict(self) -> dict[str, Any]:
@@ -377,7 +377,7 @@ def status_of(out: Path, also: Callable[[Event], None] | None = None) -> Status:
         FleetError: No fleet has been at work there, or its journal is damaged.
     """
     at_work = driver_at_work(out)  # before reading: it may end meanwhile
-    progress = Progress()
+    progress = RunProgress()
     for event in read_events(out):
         progress.add(event)
         if also is not None:
@@ -403,12 +403,6 @@ def lock_path(out: Path) -> Path:
 def driver_at_work(out: Path) -> bool:
     """Whether a living driver holds the lock; a killed one has lost it."""
     try:
-        with lock_path(out).open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        return is_locked(lock_path(out))
+    except OSError:  # no such file, or a file system without locks
         return False
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    return False

@@ -18,25 +18,25 @@ from PIL import Image
 
 from decametre.fleet import figures
 from decametre.fleet.formatting import amount, clock, digits, duration
-from decametre.fleet.history import Done, History
+from decametre.fleet.history import CompletedProduct, History
 from decametre.fleet.progress import STATES, status_of
 from decametre.fleet.residuals import RULE, Outlier, summarise
 from decametre.io.staging import Staging
 
-NAME = "report.html"
+REPORT_NAME = "report.html"
 
-MOST_PICTURES = 12
+MAX_PICTURES = 12
 
 PICTURE_EDGE = 480
 """Pixels of a picture's longer side, at most."""
 
-MOST_OUTLIERS = 50
+MAX_OUTLIERS = 50
 
-MOST_FAILURES = 200
+MAX_FAILURES = 200
 
-MOST_PRODUCTS = 200
+MAX_PRODUCTS = 200
 
-MOST_RUNS = 20
+MAX_RUNS = 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Picture:
         outlier: The bands in which it is an outlier.
     """
 
-    done: Done
+    product: CompletedProduct
     address: str
     outlier: tuple[str, ...]
 
@@ -91,7 +91,7 @@ def write_report(out: Path, output: Path | None = None) -> Path:
         FleetError: No fleet has been at work there.
         OutputError: The page cannot be written.
     """
-    page = output or out / NAME
+    page = output or out / REPORT_NAME
     text = render(out, page.parent)
     with Staging(page, overwrite=True, needed=2 * len(text)) as staging:
         staging.path(page.name).write_text(text, encoding="utf-8")
@@ -111,8 +111,8 @@ def render(out: Path, beside: Path) -> str:
     history.close()
     results = history.results
     bands, outliers = summarise(results)
-    drawn, colours, workers_left_out = figures.timeline(history)
-    latest = list(reversed(results))[:MOST_PRODUCTS]
+    drawn, colours, workers_omitted = figures.timeline(history)
+    latest = list(reversed(results))[:MAX_PRODUCTS]
     environment = Environment(
         loader=PackageLoader("decametre.fleet"),
         autoescape=True,
@@ -128,32 +128,32 @@ def render(out: Path, beside: Path) -> str:
         "link": lambda path: _link(out / path, beside),
     }
     runs = _runs(history)
-    return environment.get_template(NAME).render(
+    return environment.get_template(REPORT_NAME).render(
         status=status,
         progress=status.progress,
         rates=status.progress.rates(status.now),
         state=STATES[status.state],
         settings=_settings(status.progress.run["settings"]),
-        runs=runs[-MOST_RUNS:],
-        runs_left_out=len(runs[:-MOST_RUNS]),
+        runs=runs[-MAX_RUNS:],
+        runs_omitted=len(runs[:-MAX_RUNS]),
         names=history.names(),
         results=results,
         totals=_totals(history),
         timeline=drawn,
         colours=colours,
-        workers_left_out=workers_left_out,
-        throughput=figures.throughput(history) if history.done else "",
+        workers_omitted=workers_omitted,
+        throughput=figures.throughput(history) if history.completed else "",
         stages=_stages(history, colours),
-        failures=history.failures[:MOST_FAILURES],
-        failures_left_out=len(history.failures[MOST_FAILURES:]),
+        failures=history.failures[:MAX_FAILURES],
+        failures_omitted=len(history.failures[MAX_FAILURES:]),
         bands=bands,
         rule=RULE,
         residuals=figures.residuals(bands, outliers) if bands else "",
-        outliers=outliers[:MOST_OUTLIERS],
-        outliers_left_out=len(outliers[MOST_OUTLIERS:]),
+        outliers=outliers[:MAX_OUTLIERS],
+        outliers_omitted=len(outliers[MAX_OUTLIERS:]),
         pictures=_pictures(out, results, outliers),
         latest=latest,
-        latest_left_out=len(results) - len(latest),
+        latest_omitted=len(results) - len(latest),
     )
 
 
@@ -172,7 +172,7 @@ def _settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _runs(history: History) -> list[dict[str, Any]]:
     """A row a run."""
-    counts = np.bincount([one.run for one in history.done], minlength=len(history.runs))
+    counts = np.bincount([one.run for one in history.completed], minlength=len(history.runs))
     return [
         {
             "start": run.start,
@@ -190,10 +190,10 @@ def _runs(history: History) -> list[dict[str, Any]]:
 def _totals(history: History) -> dict[str, float]:
     """Over all runs."""
     return {
-        "products": len(history.done),
-        "pixels": sum(one.pixels for one in history.done),
-        "bytes_in": sum(one.bytes_in for one in history.done),
-        "bytes_out": sum(one.bytes_out for one in history.done),
+        "products": len(history.completed),
+        "pixels": sum(one.pixels for one in history.completed),
+        "bytes_in": sum(one.bytes_in for one in history.completed),
+        "bytes_out": sum(one.bytes_out for one in history.completed),
         "seconds": sum(run.end - run.start for run in history.runs),
     }
 
@@ -202,7 +202,7 @@ def _stages(history: History, colours: dict[str, str]) -> list[StageRow]:
     """A row a stage."""
     rows = []
     for name in history.stages:
-        values = np.array([one.stages[name] for one in history.done if name in one.stages])
+        values = np.array([one.stages[name] for one in history.completed if name in one.stages])
         rows.append((name, values))
     whole = sum(float(values.sum()) for _, values in rows) or 1.0
     return [
@@ -219,14 +219,16 @@ def _stages(history: History, colours: dict[str, str]) -> list[StageRow]:
     ]
 
 
-def _pictures(out: Path, results: Sequence[Done], outliers: Sequence[Outlier]) -> list[Picture]:
+def _pictures(
+    out: Path, results: Sequence[CompletedProduct], outliers: Sequence[Outlier]
+) -> list[Picture]:
     """Of the worst outliers, then of some others, evenly drawn from the order of their ends."""
-    unusual = {outlier.done.name: outlier.bands for outlier in outliers}
-    worst = [outlier.done for outlier in outliers if outlier.done.quicklook]
+    unusual = {outlier.product.name: outlier.bands for outlier in outliers}
+    worst = [outlier.product for outlier in outliers if outlier.product.quicklook]
     others = [one for one in results if one.quicklook and one.name not in unusual]
     # With many outliers a third of the places is still for what is usual, to compare with.
-    first = worst[: max(MOST_PICTURES * 2 // 3, MOST_PICTURES - len(others))]
-    places = MOST_PICTURES - len(first)
+    first = worst[: max(MAX_PICTURES * 2 // 3, MAX_PICTURES - len(others))]
+    places = MAX_PICTURES - len(first)
     if len(others) > places:
         others = [others[number * len(others) // places] for number in range(places)]
     pictures = []

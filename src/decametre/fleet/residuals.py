@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decametre.fleet.history import Done
+from decametre.fleet.history import CompletedProduct
 
-DEVIATIONS = 5
+OUTLIER_DEVIATIONS = 5
 """Median absolute deviations above the median from which on a product is an outlier."""
 
-LEAST_DEVIATION = 0.01
+MIN_DEVIATION = 0.01
 """Of the median; a smaller median absolute deviation counts as this, lest equals differ."""
 
-FEWEST = 8
+MIN_PRODUCTS = 8
 """Products that it takes to say what is usual."""
 
 RULE = (
-    f"An outlier has a residual more than {DEVIATIONS} median absolute deviations (at least "
-    f"{100 * LEAST_DEVIATION:g} % of the median each) above the median of its band over all "
-    f"products, {FEWEST} or more."
+    f"An outlier has a residual more than {OUTLIER_DEVIATIONS} median absolute deviations (at "
+    f"least {100 * MIN_DEVIATION:g} % of the median each) above the median of its band over all "
+    f"products, {MIN_PRODUCTS} or more."
 )
 
 
@@ -59,12 +59,12 @@ class Outlier:
         excess: In the worst, its residual over the limit.
     """
 
-    done: Done
+    product: CompletedProduct
     bands: tuple[str, ...]
     excess: float
 
 
-def summarise(results: Sequence[Done]) -> tuple[list[BandResiduals], list[Outlier]]:
+def summarise(results: Sequence[CompletedProduct]) -> tuple[list[BandResiduals], list[Outlier]]:
     """What is usual in each band, and the products that are not, worst first."""
     names = list(dict.fromkeys(band for one in results for band in one.residuals))
     bands = []
@@ -82,7 +82,7 @@ def summarise(results: Sequence[Done]) -> tuple[list[BandResiduals], list[Outlie
     for number, over in excess.items():
         worst = sorted(over, key=lambda name: -over[name])
         outliers.append(Outlier(results[number], tuple(worst), over[worst[0]]))
-    return bands, sorted(outliers, key=lambda outlier: (-outlier.excess, outlier.done.name))
+    return bands, sorted(outliers, key=lambda outlier: (-outlier.excess, outlier.product.name))
 
 
 def _band(name: str, values: np.ndarray) -> BandResiduals:
@@ -91,9 +91,9 @@ def _band(name: str, values: np.ndarray) -> BandResiduals:
         float(value) for value in np.percentile(values, [5, 25, 50, 75, 95])
     )
     limit = None
-    if len(values) >= FEWEST:
+    if len(values) >= MIN_PRODUCTS:
         deviation = float(np.median(np.abs(values - median)))
-        limit = median + DEVIATIONS * max(deviation, LEAST_DEVIATION * median)
+        limit = median + OUTLIER_DEVIATIONS * max(deviation, MIN_DEVIATION * median)
     return BandResiduals(
         name, len(values), (low, first, median, third, high), float(values.max()), limit
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import time
@@ -15,43 +14,44 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from decametre.errors import FleetError, OutputError
+from decametre.files import check_parent, locked
 from decametre.fleet.catalog import Catalog
-from decametre.fleet.completion import Standing, item_path, standing
-from decametre.fleet.engine import Crew
+from decametre.fleet.completion import ResultState, item_path, result_state
+from decametre.fleet.engine import WorkerPool
 from decametre.fleet.events import Journal, read_events
-from decametre.fleet.inputs.product_entry import FOLDER, Entry
+from decametre.fleet.inputs.product_entry import FOLDER, ProductEntry
 from decametre.fleet.jobs import Work
-from decametre.fleet.messages import Answer, Look, WorkerInfo
-from decametre.fleet.progress import Progress, lock_path
-from decametre.fleet.worker import Order
+from decametre.fleet.messages import AttemptResult, WorkerInfo, WorkerSnapshot
+from decametre.fleet.progress import RunProgress, lock_path
+from decametre.fleet.worker import TaskRequest
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
 
 FAILURES, LOG = "failures.jsonl", "fleet.log"
 
-LONELY = 300.0
+NO_WORKER_WARNING_SECONDS = 300.0
 """Seconds without a worker after which that is said."""
 
-PAUSED_AT = 0.8
+DASK_PAUSE_FRACTION = 0.8
 """Share of its memory at which dask hands a worker nothing more."""
 
-LARGEST = float("inf")
+UNKNOWN_SIZE = float("inf")
 """Bytes of a product of unknown size, for the order of work: late is worse than early."""
 
-LOOKS, LOOKED_AT = 16, 50
+STATE_THREADS, STATES_PER_TASK = 16, 50
 """Threads that look for results, and how many each looks for at a time: on a cluster's file system
 a look takes as long as many together."""
 
-Gather = Callable[[int], AbstractContextManager[Crew]]
+OpenPool = Callable[[int], AbstractContextManager[WorkerPool]]
 """Brings workers together for so many products."""
 
-Notify = Callable[[Progress], None]
+ProgressCallback = Callable[[RunProgress], None]
 """Called after every event."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class FleetConfig:
     """What a fleet is to do.
 
     Attributes:
@@ -66,7 +66,7 @@ class Plan:
     """
 
     work: Work
-    entries: Sequence[Entry]
+    entries: Sequence[ProductEntry]
     out: Path
     redo: bool
     retries: int
@@ -90,11 +90,11 @@ class FleetResult:
     failures: Sequence[dict[str, Any]]
 
 
-def run(plan: Plan, gather: Gather, notify: Notify) -> FleetResult:
-    """Do what a plan says.
+def run(config: FleetConfig, gather: OpenPool, notify: ProgressCallback) -> FleetResult:
+    """Do what a config says.
 
     Args:
-        plan: What.
+        config: What.
         gather: Brings the workers together; called only if there is something to do.
         notify: Called after every event.
 
@@ -104,48 +104,48 @@ def run(plan: Plan, gather: Gather, notify: Notify) -> FleetResult:
         OutputError: The folder cannot be written.
         DecametreError: The settings make no sense.
     """
-    plan.work.check()
-    settings = json.loads(json.dumps(plan.work.settings()))
-    with _locked(plan.out):
-        _refuse_results_of_another_verb(plan)
-        todo, done = _survey(plan, settings)
-        catalog = Catalog(plan.out, f"Sentinel-2 products: {plan.work.verb}, by decametre")
+    config.work.check()
+    settings = json.loads(json.dumps(config.work.settings()))
+    with _locked(config.out):
+        _refuse_results_of_another_verb(config)
+        todo, done = _survey(config, settings)
+        catalog = Catalog(config.out, f"Sentinel-2 products: {config.work.verb}, by decametre")
         for name in catalog.prune({entry.name for entry in done}):
             log.info("%s is gone, and no longer in the catalog", name)
         catalog.add_all({entry.name: _href(entry) for entry in done})
-        todo.sort(key=lambda entry: -(LARGEST if entry.size is None else entry.size))
-        with _Record(plan, catalog, notify) as record:
-            return _work(plan, settings, todo, len(done), gather, record)
+        todo.sort(key=lambda entry: -(UNKNOWN_SIZE if entry.size is None else entry.size))
+        with RunRecorder(config, catalog, notify) as record:
+            return _work(config, settings, todo, len(done), gather, record)
 
 
 def _work(
-    plan: Plan,
+    config: FleetConfig,
     settings: dict[str, Any],
-    todo: Sequence[Entry],
+    todo: Sequence[ProductEntry],
     done_before: int,
-    gather: Gather,
-    record: _Record,
+    gather: OpenPool,
+    record: RunRecorder,
 ) -> FleetResult:
     """Have the rest done, and write down how it ended."""
     ended = "interrupted"
     try:
         if todo:
             with gather(len(todo)) as here:
-                record.begin(settings, done_before, here.described, here.dashboard)
+                record.begin(settings, done_before, here.description, here.dashboard)
                 orders = (
-                    Order(
-                        work=plan.work,
+                    TaskRequest(
+                        work=config.work,
                         settings=settings,
                         version=__version__,
                         entry=entry,
-                        out=str(plan.out),
-                        scratch=None if plan.scratch is None else str(plan.scratch),
+                        out=str(config.out),
+                        scratch=None if config.scratch is None else str(config.scratch),
                         attempt=1,
                     )
                     for entry in todo
                 )
-                for news in here.perform(orders, plan.retries):
-                    if isinstance(news, Answer):
+                for news in here.perform(orders, config.retries):
+                    if isinstance(news, AttemptResult):
                         record.answer(news)
                     else:
                         record.look(news)
@@ -160,11 +160,11 @@ def _work(
     return FleetResult(record.done, done_before, record.failures)
 
 
-class _Record:
+class RunRecorder:
     """Writes down what happens: journal, catalog, failures and log; a context manager.
 
     Args:
-        plan: What is done.
+        config: What is done.
         catalog: Of the results.
         notify: Called after every event.
 
@@ -172,9 +172,9 @@ class _Record:
         OutputError: One of them cannot be written.
     """
 
-    def __init__(self, plan: Plan, catalog: Catalog, notify: Notify) -> None:
-        self._plan, self._catalog, self._notify = plan, catalog, notify
-        self._journal, self._progress = Journal(plan.out), Progress()
+    def __init__(self, config: FleetConfig, catalog: Catalog, notify: ProgressCallback) -> None:
+        self._config, self._catalog, self._notify = config, catalog, notify
+        self._journal, self._progress = Journal(config.out), RunProgress()
         self._workers: dict[str, WorkerInfo] = {}
         self._failures: IO[str] | None = None
         self._next_line = 0.0
@@ -183,7 +183,7 @@ class _Record:
         self.failures: list[dict[str, Any]] = []
 
     def __enter__(self) -> Self:
-        out = self._plan.out
+        out = self._config.out
         with self._writing(), ExitStack() as files:
             files.enter_context(self._journal)
             self._log = files.enter_context((out / LOG).open("a", encoding="utf-8"))
@@ -195,22 +195,22 @@ class _Record:
     ) -> None:
         """The workers have been asked for."""
         with self._writing():
-            failures = (self._plan.out / FAILURES).open("w", encoding="utf-8")
+            failures = (self._config.out / FAILURES).open("w", encoding="utf-8")
             self._failures = self._files.enter_context(failures)
         self._tell(
             "run",
-            verb=self._plan.work.verb,
-            command=self._plan.command,
+            verb=self._config.work.verb,
+            command=self._config.command,
             version=__version__,
             settings=settings,
-            products=len(self._plan.entries),
+            products=len(self._config.entries),
             done_before=done_before,
             cluster=cluster,
             dashboard=dashboard,
         )
-        self._say(f"{self._plan.command}: {cluster}" + (f", {dashboard}" if dashboard else ""))
+        self._say(f"{self._config.command}: {cluster}" + (f", {dashboard}" if dashboard else ""))
 
-    def look(self, look: Look) -> None:
+    def look(self, look: WorkerSnapshot) -> None:
         """Who is there now."""
         changed = look.workers.keys() != self._workers.keys()
         for address in sorted(look.workers.keys() | self._workers.keys()):
@@ -228,15 +228,15 @@ class _Record:
                 memory=worker.memory,
                 gpus=worker.gpus,
             )
-            needed = self._plan.work.memory(0)
-            if here and PAUSED_AT * worker.memory < needed:
+            needed = self._config.work.memory(0)
+            if here and DASK_PAUSE_FRACTION * worker.memory < needed:
                 log.warning(
                     "worker %s on %s has %.1f GB of memory; at %.0f %% of that dask hands it "
                     "nothing more, and a small product takes %.1f GB; give workers more",
                     worker.name,
                     worker.host,
                     worker.memory / 1e9,
-                    100 * PAUSED_AT,
+                    100 * DASK_PAUSE_FRACTION,
                     needed / 1e9,
                 )
         self._workers = dict(look.workers)
@@ -244,27 +244,27 @@ class _Record:
             self._lonely_since = None
         elif self._lonely_since is None:
             self._lonely_since = time.monotonic()
-        elif time.monotonic() - self._lonely_since > LONELY:
+        elif time.monotonic() - self._lonely_since > NO_WORKER_WARNING_SECONDS:
             self._lonely_since = float("inf")  # said once
             log.warning(
                 "no worker is there for %.0f minutes: jobs wait in the queue, or end before they "
                 "reach this machine; %s may say more",
-                LONELY / 60,
-                self._plan.out / FOLDER / "logs",
+                NO_WORKER_WARNING_SECONDS / 60,
+                self._config.out / FOLDER / "logs",
             )
         due = time.monotonic() >= self._next_line
         if changed or due:
             self._tell("beat", running=look.running)
         if due:
-            self._next_line = time.monotonic() + self._plan.interval
+            self._next_line = time.monotonic() + self._config.interval
             self._say(self._progress.line())
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: AttemptResult) -> None:
         """An attempt has ended."""
-        order, fields = answer.order, answer.outcome.fields
+        order, fields = answer.request, answer.result.fields
         for warning in fields["warnings"]:
             log.warning("%s: %s", order.entry.name, warning)
-        if not answer.outcome.failed:
+        if not answer.result.failed:
             self._catalog.add(order.entry.name, _href(order.entry))
             self.done += 1
             self._tell("done", **fields)
@@ -317,63 +317,65 @@ class _Record:
             yield
         except OSError as error:
             raise OutputError(
-                f"{self._plan.out}: the journal cannot be written ({error.strerror or error}); "
+                f"{self._config.out}: the journal cannot be written ({error.strerror or error}); "
                 "mend that, and the same command goes on"
             ) from error
 
 
-def _refuse_results_of_another_verb(plan: Plan) -> None:
+def _refuse_results_of_another_verb(config: FleetConfig) -> None:
     """Keep what one verb made from being made anew by another.
 
     Raises:
         FleetError: The folder is another verb's.
     """
-    runs = (event for event in read_events(plan.out) if event["event"] == "run")
-    verb = next(runs, {}).get("verb", plan.work.verb)
-    if verb != plan.work.verb:
+    runs = (event for event in read_events(config.out) if event["event"] == "run")
+    verb = next(runs, {}).get("verb", config.work.verb)
+    if verb != config.work.verb:
         raise FleetError(
-            f"{plan.out}: holds the results of `fleet {verb}`; give `fleet {plan.work.verb}` a "
+            f"{config.out}: holds the results of `fleet {verb}`; give `fleet {config.work.verb}` a "
             "folder of its own"
         )
 
 
-def _survey(plan: Plan, settings: dict[str, Any]) -> tuple[list[Entry], list[Entry]]:
+def _survey(
+    config: FleetConfig, settings: dict[str, Any]
+) -> tuple[list[ProductEntry], list[ProductEntry]]:
     """The products that are to be done, and those that are done.
 
     Raises:
         FleetError: Results of other settings stand there, and are not to be made again.
     """
     todo, done = [], []
-    others: list[tuple[Entry, str]] = []
-    for entry, found in zip(plan.entries, _standings(plan, settings), strict=True):
-        if found.done:
+    others: list[tuple[ProductEntry, str]] = []
+    for entry, found in zip(config.entries, _standings(config, settings), strict=True):
+        if found.complete:
             done.append(entry)
             continue
         todo.append(entry)
-        if found.otherwise is not None:
-            others.append((entry, found.otherwise))
-    if others and not plan.redo:
+        if found.difference is not None:
+            others.append((entry, found.difference))
+    if others and not config.redo:
         entry, how = others[0]
         raise FleetError(
-            f"{item_path(plan.out, entry)}: {how}; {len(others)} of {len(plan.entries)} products "
-            "stand there otherwise; --redo makes them again, another folder leaves them"
+            f"{item_path(config.out, entry)}: {how}; {len(others)} of {len(config.entries)} "
+            "products have other results there; use --redo to recompute them, or another folder"
         )
     return todo, done
 
 
-def _standings(plan: Plan, settings: dict[str, Any]) -> Iterator[Standing]:
+def _standings(config: FleetConfig, settings: dict[str, Any]) -> Iterator[ResultState]:
     """What stands where each product's result is to be, in their order."""
-    entries = plan.entries
-    parts = [entries[at : at + LOOKED_AT] for at in range(0, len(entries), LOOKED_AT)]
-    pool = ThreadPoolExecutor(LOOKS)
+    entries = config.entries
+    parts = [entries[at : at + STATES_PER_TASK] for at in range(0, len(entries), STATES_PER_TASK)]
+    pool = ThreadPoolExecutor(STATE_THREADS)
     try:
-        for found in pool.map(lambda p: [standing(plan.out, e, settings) for e in p], parts):
+        for found in pool.map(lambda p: [result_state(config.out, e, settings) for e in p], parts):
             yield from found
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _href(entry: Entry) -> str:
+def _href(entry: ProductEntry) -> str:
     """An item's path in the folder of results."""
     return f"{entry.name}/{entry.name}.json"
 
@@ -383,29 +385,15 @@ def _locked(out: Path) -> Iterator[None]:
     """The folder of results for this process alone; made where it is not there.
 
     Raises:
-        FleetError: Another fleet is at work there.
+        BusyError: Another fleet is running there.
         OutputError: It cannot be made or written.
     """
-    if not out.parent.is_dir():
-        raise OutputError(f"{out}: folder {out.parent} does not exist; make it first")
+    check_parent(out)
     path = lock_path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a")
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror or error})") from error
-    with lock:
-        for last in (False, False, True):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if last:
-                    raise FleetError(f"{out}: another fleet is at work there; wait") from error
-                time.sleep(0.1)  # `fleet status` holds it for a moment
-            except OSError as error:
-                raise OutputError(
-                    f"{out}: its file system has no locks ({error.strerror}); choose another "
-                    "folder, or have it mounted with them"
-                ) from error
+    # `fleet status` holds the lock for a moment.
+    with locked(path, out, timeout=0.5):
         yield

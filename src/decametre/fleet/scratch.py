@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from decametre.errors import OutputError
+from decametre.files import is_locked, locked
 
 PREFIX, LOCK = "decametre-", "lock"
 
@@ -36,19 +36,18 @@ def scratch_folder(within: str | None) -> Iterator[Path | None]:
     except OSError as error:
         raise OutputError(f"{within}: no copy can be made there ({error.strerror})") from error
     try:
-        with (folder / LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(folder / LOCK, folder):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(within: Path) -> None:
-    """Remove folders that nobody holds locked; one without a lock file is just being made."""
+    """Remove folders that no process holds locked; one without a lock file is just being made."""
     for path in within.glob(f"{PREFIX}*/{LOCK}"):
         try:
-            with path.open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:  # in use, another user's, or gone meanwhile
+            in_use = is_locked(path)
+        except OSError:  # another user's, or removed in the meantime
             continue
-        shutil.rmtree(path.parent, ignore_errors=True)
+        if not in_use:
+            shutil.rmtree(path.parent, ignore_errors=True)

@@ -15,13 +15,13 @@ from typing import Any
 
 from decametre.errors import BusyError, CorruptDataError, DecametreError, FleetError, OutputError
 from decametre.fleet import preload
-from decametre.fleet.completion import standing
-from decametre.fleet.inputs.product_entry import Entry
-from decametre.fleet.jobs import Made, Work
+from decametre.fleet.completion import result_state
+from decametre.fleet.inputs.product_entry import ProductEntry
+from decametre.fleet.jobs import ProductSummary, Work
 from decametre.fleet.scratch import scratch_folder
 from decametre.version import __version__
 
-BUSY_FOR, BUSY_LOOK = 120.0, 1.0
+BUSY_TIMEOUT, BUSY_POLL_INTERVAL = 120.0, 1.0
 """Seconds to wait for another worker that has the same product, and between two looks."""
 
 _computing = threading.Lock()
@@ -29,7 +29,7 @@ _computing = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Order:
+class TaskRequest:
     """What a worker is told to do.
 
     Attributes:
@@ -45,14 +45,14 @@ class Order:
     work: Work
     settings: dict[str, Any]
     version: str
-    entry: Entry
+    entry: ProductEntry
     out: str
     scratch: str | None
     attempt: int
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TaskResult:
     """What came of an order.
 
     Attributes:
@@ -95,7 +95,7 @@ class Clock:
         self.enter("read" if name in ("open", "stage_in") else "write")
 
 
-def do(order: Order) -> Outcome:
+def run_task(order: TaskRequest) -> TaskResult:
     """Do one product."""
     clock, start = Clock(), time.time()
     entry, output = order.entry, _output(order)
@@ -113,8 +113,8 @@ def do(order: Order) -> Outcome:
     trace: str | None = None
     with _warnings() as warnings:
         try:
-            made = _made(order, output, clock, where.threads if where else 1)
-            told = _told(order, output, made)
+            made = _compute_product(order, output, clock, where.threads if where else 1)
+            told = _journal_fields(order, output, made)
         except DecametreError as error:
             reason = str(error)
             if isinstance(error, CorruptDataError) and clock.stage == "compute":
@@ -131,16 +131,18 @@ def do(order: Order) -> Outcome:
         "warnings": list(warnings),
     }
     if reason is not None:
-        _tidy(output.parent)
-        return Outcome(True, fields | {"stage": stage, "reason": reason, "traceback": trace})
-    return Outcome(False, fields | told)
+        _remove_if_empty(output.parent)
+        return TaskResult(True, fields | {"stage": stage, "reason": reason, "traceback": trace})
+    return TaskResult(False, fields | told)
 
 
-def _output(order: Order) -> Path:
+def _output(order: TaskRequest) -> Path:
     return Path(order.out) / order.entry.name / f"{order.entry.name}{order.work.suffix}"
 
 
-def _made(order: Order, output: Path, clock: Clock, threads: int) -> Made | None:
+def _compute_product(
+    order: TaskRequest, output: Path, clock: Clock, threads: int
+) -> ProductSummary | None:
     """The result; None where it stands already, made by a worker that was lost before it told.
 
     A worker that dask gave up may still be at work, as at the end of its job: then this one waits.
@@ -159,8 +161,8 @@ def _made(order: Order, output: Path, clock: Clock, threads: int) -> Made | None
     import torch
 
     torch.set_num_threads(threads)  # holds for the thread that asks
-    give_up = time.monotonic() + BUSY_FOR
-    while not standing(Path(order.out), order.entry, order.settings).done:
+    give_up = time.monotonic() + BUSY_TIMEOUT
+    while not result_state(Path(order.out), order.entry, order.settings).complete:
         try:
             output.parent.mkdir(exist_ok=True)
         except OSError as error:
@@ -172,11 +174,13 @@ def _made(order: Order, output: Path, clock: Clock, threads: int) -> Made | None
             if time.monotonic() > give_up:
                 raise
             clock.enter("wait")
-            time.sleep(BUSY_LOOK)
+            time.sleep(BUSY_POLL_INTERVAL)
     return None
 
 
-def _told(order: Order, output: Path, made: Made | None) -> dict[str, Any]:
+def _journal_fields(
+    order: TaskRequest, output: Path, made: ProductSummary | None
+) -> dict[str, Any]:
     """What the journal says of a product that is done."""
     out = Path(order.out)
     fields: dict[str, Any] = {
@@ -196,7 +200,7 @@ def _told(order: Order, output: Path, made: Made | None) -> dict[str, Any]:
     return fields
 
 
-def _tidy(folder: Path) -> None:
+def _remove_if_empty(folder: Path) -> None:
     """Remove a product's folder where nothing is in it."""
     with suppress(OSError):
         folder.rmdir()

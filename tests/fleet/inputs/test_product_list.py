@@ -12,7 +12,7 @@ import pytest
 
 import decametre
 from decametre.errors import DecametreError, FleetError, OutputError
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.inputs.product_list import read_listing
 from tests.fleet.servers import derived_items, file_server, stac_api, unused_address
 
@@ -81,18 +81,18 @@ def test_a_text_file_has_a_product_a_line(tmp_path, sample_folder):
     entries = listed(products, tmp_path)
     size = sum(path.stat().st_size for path in sample_folder.glob("*.tif"))
     assert entries == [
-        Entry(first.stem, str(first), 330),
-        Entry(second.stem, str(second), 330),
-        Entry("S2B_MSIL1C_20230101", str(archive), archive.stat().st_size),
-        Entry("dsen2_T33UUB", str(sample_folder / "item.json"), size),
-        Entry(
+        ProductEntry(first.stem, str(first), 330),
+        ProductEntry(second.stem, str(second), 330),
+        ProductEntry("S2B_MSIL1C_20230101", str(archive), archive.stat().st_size),
+        ProductEntry("dsen2_T33UUB", str(sample_folder / "item.json"), size),
+        ProductEntry(
             "S2A_31TCJ_20230817_0_L2A",
             "https://server.example/items/S2A_31TCJ_20230817_0_L2A?token=1",
         ),
-        Entry("S2A_31TCJ", "https://server.example/S2A_31TCJ/S2A_31TCJ.json"),
-        Entry("S2B_31TCJ", "https://server.example/S2B%2031TCJ/item.json"),
-        Entry("some", "s3://bucket/some.SAFE"),
-        Entry("S2C_31TCJ", "https://server.example/S2C_31TCJ#part"),
+        ProductEntry("S2A_31TCJ", "https://server.example/S2A_31TCJ/S2A_31TCJ.json"),
+        ProductEntry("S2B_31TCJ", "https://server.example/S2B%2031TCJ/item.json"),
+        ProductEntry("some", "s3://bucket/some.SAFE"),
+        ProductEntry("S2C_31TCJ", "https://server.example/S2C_31TCJ#part"),
     ]
 
 
@@ -141,8 +141,8 @@ def test_a_csv_has_a_column_of_products(tmp_path, column):
         encoding="utf-8",
     )
     assert listed(products, tmp_path) == [
-        Entry(first.stem, str(first), 330),
-        Entry("a_field_in_June", str(second), 330),
+        ProductEntry(first.stem, str(first), 330),
+        ProductEntry("a_field_in_June", str(second), 330),
     ]
 
 
@@ -205,7 +205,7 @@ def test_a_source_that_is_named_twice_is_one_product(tmp_path, caplog):
     safe = make_safe(tmp_path)
     lines = f"./{safe.name}/", str(safe), f"{safe.name}/MTD_MSIL2A.xml"
     products = write(tmp_path / "products.txt", safe.name, *lines)
-    assert listed(products, tmp_path) == [Entry(safe.stem, str(safe), 330)]
+    assert listed(products, tmp_path) == [ProductEntry(safe.stem, str(safe), 330)]
     assert "3 of 4 are named again" in caplog.text
 
 
@@ -274,11 +274,11 @@ def test_a_folder(tmp_path, sample_item, sample_folder):
     entries = listed(folder, tmp_path)
     size = sum(path.stat().st_size for path in Path(sample_item).parent.glob("*.tif"))
     assert entries == [
-        Entry(first.stem, str(first), 330),
-        Entry("S2B", str(archive), archive.stat().st_size),
-        Entry("dsen2_T33UUB", str(folder / "T33UUB" / "item.json"), size),
-        Entry("renamed", str(renamed), 330),
-        Entry("T33UUB_1", str(folder / "scene.json"), size),
+        ProductEntry(first.stem, str(first), 330),
+        ProductEntry("S2B", str(archive), archive.stat().st_size),
+        ProductEntry("dsen2_T33UUB", str(folder / "T33UUB" / "item.json"), size),
+        ProductEntry("renamed", str(renamed), 330),
+        ProductEntry("T33UUB_1", str(folder / "scene.json"), size),
     ]
 
 
@@ -288,8 +288,8 @@ def test_a_product_itself_is_one_entry(tmp_path, sample_folder):
     for source in (safe, archive, granule):
         [entry] = listed(source, tmp_path)
         assert entry.source == str(source)
-    assert entry == Entry("L2A_T31TCJ_A042572_20230817T105031", str(granule), 330)
-    assert listed(safe / "MTD_MSIL2A.xml", tmp_path) == [Entry(safe.stem, str(safe), 330)]
+    assert entry == ProductEntry("L2A_T31TCJ_A042572_20230817T105031", str(granule), 330)
+    assert listed(safe / "MTD_MSIL2A.xml", tmp_path) == [ProductEntry(safe.stem, str(safe), 330)]
     [folder] = listed(sample_folder, tmp_path)
     [item] = listed(sample_folder / "item.json", tmp_path)
     [url] = listed((sample_folder / "item.json").as_uri(), tmp_path)
@@ -319,7 +319,7 @@ def test_items_of_a_saved_search_keep_their_addresses(tmp_path, sample_item):
     items = remote(derived_items(sample_item))
     entries = listed(collection(tmp_path / "found.json", items), tmp_path)
     assert entries == [
-        Entry(f"T33UUB_{number}", PUBLISHED.format(f"T33UUB_{number}"), 12_000)
+        ProductEntry(f"T33UUB_{number}", PUBLISHED.format(f"T33UUB_{number}"), 12_000)
         for number in range(5)
     ]
     assert not (tmp_path / "items").exists()

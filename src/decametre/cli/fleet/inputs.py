@@ -10,7 +10,7 @@ import click
 from decametre.fleet.options import SearchOptions
 
 if TYPE_CHECKING:
-    from decametre.fleet.inputs.product_entry import Entry
+    from decametre.fleet.inputs.product_entry import ProductEntry
 
 
 def _at_most_one(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
@@ -26,7 +26,7 @@ input_argument = click.argument("source", metavar="[INPUT]", nargs=-1, callback=
 out_argument = click.argument("out", type=click.Path(path_type=Path))
 
 
-def entries_of(source: str | None, terms: SearchOptions, out: Path) -> list[Entry]:
+def entries_of(source: str | None, terms: SearchOptions, out: Path) -> list[ProductEntry]:
     """The products of INPUT, or of a search.
 
     Args:

@@ -20,7 +20,7 @@ def plan(products: int, options: FleetPlanOptions, as_json: bool) -> None:
     A full product has 10980 x 10980 pixels. Sentinel-2 produces some 23 TB a day: divided by the
     size of your products, that is the N of the complete archive.
     """
-    from decametre.fleet.plan import Cost, Plan, measured_plans
+    from decametre.fleet.plan import CapacityPlan, ProductCost, measured_plans
 
     bytes_in = None if options.input_gb is None else options.input_gb * 1e9
     bytes_out = None if options.output_gb is None else options.output_gb * 1e9
@@ -32,8 +32,10 @@ def plan(products: int, options: FleetPlanOptions, as_json: bool) -> None:
             )
         plans = measured_plans(products, options.utilisation, options.measured, bytes_in, bytes_out)
     elif seconds:
-        cost = Cost(None, threads or 1, gpus or 0, seconds, bytes_in=bytes_in, bytes_out=bytes_out)
-        plans = [Plan(products, options.utilisation, cost, "times as given")]
+        cost = ProductCost(
+            None, threads or 1, gpus or 0, seconds, bytes_in=bytes_in, bytes_out=bytes_out
+        )
+        plans = [CapacityPlan(products, options.utilisation, cost, "times as given")]
     else:
         raise click.UsageError(
             "nothing says how long a product takes; run `decametre fleet sharpen PRODUCTS OUT` and "

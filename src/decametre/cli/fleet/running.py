@@ -12,14 +12,14 @@ from decametre.cli.console import progress_of
 from decametre.errors import FleetError
 
 if TYPE_CHECKING:
-    from decametre.fleet.progress import Progress
+    from decametre.fleet.progress import RunProgress
     from decametre.fleet.run import FleetResult
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
-def shown(what: str) -> Iterator[Callable[[Progress], None]]:
+def shown(what: str) -> Iterator[Callable[[RunProgress], None]]:
     """Show how far a fleet is; yields what is to be told of its progress."""
     with progress_of(what, "products", "products") as show:
         yield lambda progress: show(

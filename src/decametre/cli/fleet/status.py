@@ -10,7 +10,7 @@ import click
 
 from decametre.cli.options import json_option
 from decametre.fleet.formatting import amount, clock, digits, duration
-from decametre.fleet.progress import RECENT, STATES, Status, counts, status_of
+from decametre.fleet.progress import RECENT_SECONDS, STATES, Status, counts, status_of
 
 
 @click.command()
@@ -51,7 +51,9 @@ def _rows(status: Status) -> Iterator[tuple[str, str]]:
         ("read", progress.bytes_in, rates.read, recent.read),
         ("written", progress.bytes_out, rates.written, recent.written),
     ):
-        late = f", {amount(of_late, 'B/s')} in the last {duration(RECENT)}" if running else ""
+        late = (
+            f", {amount(of_late, 'B/s')} in the last {duration(RECENT_SECONDS)}" if running else ""
+        )
         yield label, f"{amount(total, 'B')}, {amount(rate, 'B/s')}{late}"
     yield "cluster", progress.run["cluster"]
     if running:

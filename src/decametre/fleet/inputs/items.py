@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from decametre.fleet.inputs.naming import Found
+from decametre.fleet.inputs.naming import ListedProduct
 from decametre.sentinel2.hrefs import is_web, local_path, resolve_href
 from decametre.sentinel2.stac_metadata import band_assets
 
@@ -33,17 +33,17 @@ UNNAMED = "item"
 """An item's name if it has no id; it is no item then, which a worker will say."""
 
 
-def item_at(address: str, document: Document) -> Found:
+def item_at(address: str, document: Document) -> ListedProduct:
     """An item that has an address.
 
     Args:
         address: Its path or URL.
         document: The item.
     """
-    return Found(_id(document), address, item_size(document, address))
+    return ListedProduct(_id(document), address, item_size(document, address))
 
 
-def item_inside(document: Document, place: str) -> Found:
+def item_inside(document: Document, place: str) -> ListedProduct:
     """An item that came in a collection.
 
     Args:
@@ -57,7 +57,7 @@ def item_inside(document: Document, place: str) -> Found:
     _stand_alone(document, urljoin(place, link) if is_web(place) else place)
     bands = [str(asset.get("href")).partition("?")[0] for asset in _bands(document)]
     same = json.dumps([_id(document), document.get("collection"), bands])
-    return Found(_id(document), same, item_size(document, place), document)
+    return ListedProduct(_id(document), same, item_size(document, place), document)
 
 
 def item_size(document: Document, place: str) -> int | None:

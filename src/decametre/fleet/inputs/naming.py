@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import OutputError
-from decametre.fleet.inputs.product_entry import FOLDER, Entry
+from decametre.fleet.inputs.product_entry import FOLDER, ProductEntry
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ DIGITS = 8
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedProduct:
     """A product that an input names, before it has a name of its own in the list.
 
     Attributes:
@@ -43,7 +43,7 @@ class Found:
     item: dict[str, Any] | None = None
 
 
-def entries_of(found: Iterable[Found], items_folder: Path) -> list[Entry]:
+def entries_of(found: Iterable[ListedProduct], items_folder: Path) -> list[ProductEntry]:
     """Give every product its name; keep items that have no address.
 
     A product's name depends on those before it in the list only: of several that are called the
@@ -59,7 +59,7 @@ def entries_of(found: Iterable[Found], items_folder: Path) -> list[Entry]:
     Raises:
         OutputError: An item cannot be written.
     """
-    entries: list[Entry] = []
+    entries: list[ProductEntry] = []
     names, sources, again = set(TAKEN), set(), 0
     for each in found:
         if each.source in sources:
@@ -69,7 +69,7 @@ def entries_of(found: Iterable[Found], items_folder: Path) -> list[Entry]:
         name = _name(each, names)
         names.add(name)
         address = each.source if each.item is None else _keep(each.item, name, items_folder)
-        entries.append(Entry(name, address, each.size))
+        entries.append(ProductEntry(name, address, each.size))
     if again:
         log.info("%d of %d are named again; they are done once", again, again + len(entries))
     return entries
@@ -85,7 +85,7 @@ def safe_name(name: str) -> str:
     return clean[:MAX_NAME] or "product"
 
 
-def _name(found: Found, names: set[str]) -> str:
+def _name(found: ListedProduct, names: set[str]) -> str:
     """A name that is not among `names`."""
     plain = safe_name(found.name)
     if plain not in names:

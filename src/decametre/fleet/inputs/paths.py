@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from decametre.fleet.inputs.items import item_at
-from decametre.fleet.inputs.naming import Found
+from decametre.fleet.inputs.naming import ListedProduct
 from decametre.sentinel2.hrefs import is_web, local_path
 from decametre.sentinel2.opening import is_safe
 
@@ -34,7 +34,7 @@ def absolute(text: str, folder: Path) -> str:
     return text if "://" in text else str(folder.absolute() / text)
 
 
-def found_product(address: str) -> Found:
+def listed_product(address: str) -> ListedProduct:
     """A product, its name and size as far as they are known without opening it.
 
     A server is not asked. What is not there, or no product, is found all the same: a worker will
@@ -49,18 +49,18 @@ def found_product(address: str) -> Found:
     except (OSError, ValueError):  # not there, not for us, or no path at all
         state = None
     if state is None:
-        return Found(name, address)
+        return ListedProduct(name, address)
     path = Path(address)
     if stat.S_ISDIR(state.st_mode):
         if is_safe(path):
-            return Found(name, address, safe_size(path))
-        return local_item(path / ITEM) or Found(name, address)
+            return ListedProduct(name, address, safe_size(path))
+        return local_item(path / ITEM) or ListedProduct(name, address)
     suffix = path.suffix.lower()
     if suffix in (".json", ".geojson"):
-        return local_item(path) or Found(name, address)
+        return local_item(path) or ListedProduct(name, address)
     if suffix == ".xml":
-        return Found(name, str(_product_of(path)), safe_size(path.parent))
-    return Found(name, address, state.st_size if suffix == ".zip" else None)
+        return ListedProduct(name, str(_product_of(path)), safe_size(path.parent))
+    return ListedProduct(name, address, state.st_size if suffix == ".zip" else None)
 
 
 def _product_of(xml: Path) -> Path:
@@ -100,7 +100,7 @@ def _images(folder: str) -> int:
     return total
 
 
-def local_item(path: Path) -> Found | None:
+def local_item(path: Path) -> ListedProduct | None:
     """A STAC item in a file, or None if it is none."""
     try:
         document = json.loads(path.read_bytes())

@@ -9,7 +9,7 @@ FOLDER = "fleet"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ProductEntry:
     """A product to be done.
 
     Attributes:

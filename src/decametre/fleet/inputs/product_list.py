@@ -26,9 +26,9 @@ from pathlib import Path
 from decametre.errors import FleetError
 from decametre.fleet.inputs.documents import read_document, server_access
 from decametre.fleet.inputs.items import Document, item_at, item_inside
-from decametre.fleet.inputs.naming import Found, entries_of
-from decametre.fleet.inputs.paths import ITEM, absolute, found_product, local_item
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.inputs.naming import ListedProduct, entries_of
+from decametre.fleet.inputs.paths import ITEM, absolute, listed_product, local_item
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.inputs.static_catalog import catalog_items
 from decametre.sentinel2.hrefs import is_web
 from decametre.sentinel2.opening import is_safe
@@ -47,7 +47,7 @@ SEPARATORS = {";": "';'", "\t": "a tab"}
 JSON = (".json", ".geojson")
 
 
-def read_listing(source: str, items_folder: Path) -> list[Entry]:
+def read_listing(source: str, items_folder: Path) -> list[ProductEntry]:
     """The products of a list.
 
     Args:
@@ -83,7 +83,7 @@ def _is_there(source: str) -> bool:
         return False
 
 
-def _found(source: str) -> Iterator[Found]:
+def _found(source: str) -> Iterator[ListedProduct]:
     """The products of a list, whatever form it has."""
     path = Path(source)
     if is_web(source):
@@ -94,14 +94,14 @@ def _found(source: str) -> Iterator[Found]:
         raise FleetError(f"{source}: no such file or folder; give a list of products")
     if path.is_dir():
         alone = is_safe(path) or (path / ITEM).is_file()
-        return iter([found_product(source)]) if alone else _in_folder(path)
+        return iter([listed_product(source)]) if alone else _in_folder(path)
     match path.suffix.lower():
         case ".json" | ".geojson":
             return _in_document(source)
         case ".csv":
             return _in_csv(path)
         case ".zip" | ".xml":
-            return iter([found_product(source)])
+            return iter([listed_product(source)])
         case _:
             return _in_text(path)
 
@@ -109,15 +109,15 @@ def _found(source: str) -> Iterator[Found]:
 # Lists ------------------------------------------------------------------------------------------
 
 
-def _in_text(path: Path) -> Iterator[Found]:
+def _in_text(path: Path) -> Iterator[ListedProduct]:
     """The products of a text file."""
     for line in _read_text(path).split("\n"):
         product = COMMENT.sub("", line).strip()
         if product:
-            yield found_product(absolute(product, path.parent))
+            yield listed_product(absolute(product, path.parent))
 
 
-def _in_csv(path: Path) -> Iterator[Found]:
+def _in_csv(path: Path) -> Iterator[ListedProduct]:
     """The products of a CSV."""
     reader = csv.DictReader(io.StringIO(_read_text(path)), skipinitialspace=True, strict=True)
     try:
@@ -137,7 +137,7 @@ def _in_csv(path: Path) -> Iterator[Found]:
         for row in reader:
             product, name = ((row.get(key) or "").strip() for key in (column, columns.get("name")))
             if product:
-                found = found_product(absolute(product, path.parent))
+                found = listed_product(absolute(product, path.parent))
                 yield dataclasses.replace(found, name=name) if name else found
             elif any(row.values()):
                 raise FleetError(f"{path}, line {reader.line_num}: no {column} in it")
@@ -160,7 +160,7 @@ def _read_text(path: Path) -> str:
 # Folders ----------------------------------------------------------------------------------------
 
 
-def _in_folder(folder: Path) -> Iterator[Found]:
+def _in_folder(folder: Path) -> Iterator[ListedProduct]:
     """The products that lie in a folder, by name; anything else in it does not count."""
     try:
         paths = sorted(folder.absolute().iterdir())
@@ -170,9 +170,9 @@ def _in_folder(folder: Path) -> Iterator[Found]:
         suffix = path.suffix.lower()
         if path.is_dir():
             product = is_safe(path) or (path / ITEM).is_file()
-            found = found_product(str(path)) if product else None
+            found = listed_product(str(path)) if product else None
         elif suffix == ".zip":
-            found = found_product(str(path))
+            found = listed_product(str(path))
         else:
             found = local_item(path) if suffix in JSON else None
         if found is not None:
@@ -182,7 +182,7 @@ def _in_folder(folder: Path) -> Iterator[Found]:
 # STAC -------------------------------------------------------------------------------------------
 
 
-def _in_document(source: str) -> Iterator[Found]:
+def _in_document(source: str) -> Iterator[ListedProduct]:
     """The products of a JSON document."""
     access = server_access()
     document = read_document(source, access)
@@ -204,7 +204,7 @@ def _in_document(source: str) -> Iterator[Found]:
     )
 
 
-def _in_collection(document: Document, source: str) -> Iterator[Found]:
+def _in_collection(document: Document, source: str) -> Iterator[ListedProduct]:
     """The items of an ItemCollection."""
     features, links = document.get("features"), document.get("links")
     if not isinstance(features, list):

@@ -20,12 +20,12 @@ from decametre.errors import FleetError, UnknownNameError
 from decametre.fleet.inputs.documents import TIMEOUT, reason_of, server_access
 from decametre.fleet.inputs.items import Document, item_inside
 from decametre.fleet.inputs.naming import entries_of
-from decametre.fleet.inputs.product_entry import Entry
+from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.sentinel2.hrefs import is_web
 
 log = logging.getLogger(__name__)
 
-WELL_KNOWN = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "sentinel-s2-l2a-cogs", "sentinel-2")
+KNOWN_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "sentinel-s2-l2a-cogs", "sentinel-2")
 """What APIs call their collection of Level-2A, best first: Earth Search, Planetary Computer and
 Copernicus; Collection 1 alone; the first Earth Search; the first of Copernicus, which has Level-1C
 in it. Capitals make no difference."""
@@ -47,7 +47,7 @@ def search(
     cloud_cover: float | None = None,
     collections: Sequence[str] = (),
     limit: int | None = None,
-) -> list[Entry]:
+) -> list[ProductEntry]:
     """Search a STAC API for products.
 
     Args:
@@ -177,7 +177,7 @@ def _collections(client: Client, url: str, wanted: Sequence[str]) -> list[str]:
             raise UnknownNameError(f"collection of {url}", name, known.values())
     if wanted:
         return [known.get(name.lower(), name) for name in wanted]
-    found = next((known[name] for name in WELL_KNOWN if name in known), None)
+    found = next((known[name] for name in KNOWN_COLLECTIONS if name in known), None)
     if found is None:
         raise FleetError(
             f"{url}: none of its collections is known to be Sentinel-2 Level-2A; choose by "

@@ -14,7 +14,7 @@ from pystac_client.stac_api_io import StacApiIO
 from decametre.errors import FleetError
 from decametre.fleet.inputs.documents import read_document
 from decametre.fleet.inputs.items import item_at
-from decametre.fleet.inputs.naming import Found
+from decametre.fleet.inputs.naming import ListedProduct
 from decametre.fleet.inputs.paths import name_in
 from decametre.sentinel2.hrefs import resolve_href
 
@@ -22,7 +22,9 @@ READERS = 8
 """Items that are read at a time; a server takes a while for each."""
 
 
-def catalog_items(document: dict[str, Any], source: str, access: StacApiIO) -> Iterator[Found]:
+def catalog_items(
+    document: dict[str, Any], source: str, access: StacApiIO
+) -> Iterator[ListedProduct]:
     """The items of a catalog or collection and of all those below it.
 
     An item that cannot be read is found all the same, under the name that its address has.
@@ -40,11 +42,11 @@ def catalog_items(document: dict[str, Any], source: str, access: StacApiIO) -> I
         yield from pool.map(partial(_item, access=access), addresses)
 
 
-def _item(address: str, access: StacApiIO) -> Found:
+def _item(address: str, access: StacApiIO) -> ListedProduct:
     try:
         return item_at(address, read_document(address, access))
     except FleetError:
-        return Found(name_in(address), address)
+        return ListedProduct(name_in(address), address)
 
 
 def _item_addresses(document: dict[str, Any], source: str, access: StacApiIO) -> Iterator[str]:
