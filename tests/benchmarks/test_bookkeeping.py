@@ -17,6 +17,8 @@ from decametre.fleet.progress import RunProgress
 from decametre.fleet.worker import TaskRequest, run_task
 from decametre.version import __version__
 
+pytestmark = pytest.mark.slow
+
 COUNT = 400
 
 

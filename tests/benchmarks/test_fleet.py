@@ -9,6 +9,8 @@ import pytest
 
 from benchmarks import fleet
 
+pytestmark = pytest.mark.slow
+
 COUNT = 12
 
 

@@ -1,4 +1,8 @@
+import pytest
+
 from benchmarks.patches import run
+
+pytestmark = pytest.mark.slow
 
 
 def test_all_is_measured(sample_item, tmp_path):

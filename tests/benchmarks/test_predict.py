@@ -2,8 +2,12 @@
 
 import json
 
+import pytest
+
 from benchmarks import patches, predict
 from decametre.superres.models.registry import models_for
+
+pytestmark = pytest.mark.slow
 
 
 def test_all_is_measured(sample_item, tmp_path, monkeypatch):
