@@ -71,7 +71,7 @@ class Light:
     def memory(self, size):
         return size or 1
 
-    def run_task(self, source, output, stages, scratch):
+    def do(self, source, output, stages, scratch):
         wishes = {key: float(value) for key, [value] in parse_qs(urlsplit(source).query).items()}
         attempt = len(marks_of(self.marks, output.stem, "begun"))
         with stages("open"):

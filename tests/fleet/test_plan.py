@@ -161,7 +161,7 @@ def test_times_can_be_given(tmp_path):
         (["5", "--seconds", "compute=inf"], "'compute=inf' is not a stage"),
         (
             ["5", "--seconds", "a=1", "--seconds", "b=2", "--seconds", "a=3"],
-            "a has --seconds twice",
+            "is given twice",
         ),
         (["5", "--seconds", "a=1", "--utilisation", "0"], "0.0 is not in the range"),
         (["5", "--seconds", "a=1", "--utilisation", "nan"], "nan is not a finite number"),

@@ -193,7 +193,7 @@ def test_the_times_of_stages_add_up(tmp_path):
 
 def test_the_timeline_shows_every_second_of_every_stage(interrupted):
     history = history_of(interrupted.out)
-    axis = figures.Axis.of(history)
+    axis = figures.TimeAxis.of(history)
     rows = {(0, "0"): 0, (1, "tcp://two"): 1}
     stages = [*history.stages, figures.FAILED]
     seconds = figures._seconds(history, axis, rows, stages)
@@ -290,7 +290,7 @@ def test_a_product_that_was_done_again_counts_as_it_is_now(tmp_path):
     journal.done("A", bytes_out=2)
     journal.done("A", bytes_out=0, already=True)
     assert [one.bytes_out for one in history_of(tmp_path).results] == [2]
-    assert len(history_of(tmp_path).done) == 2
+    assert len(history_of(tmp_path).completed) == 2
 
 
 @pytest.mark.parametrize("what", ["run", "worker", "failed"])

@@ -129,11 +129,11 @@ class History:
     Some 2 kB for each product are held.
 
     Attributes:
-        runs: In order.
-        done: Products that were computed, over all runs, in the order of their ends.
-        broken: Attempts that failed, as far as a worker told their times.
+        runs: The runs in order.
+        completed: Products that were computed in all runs, in the order in which they ended.
+        failed_attempts: Failed attempts whose times a worker reported.
         failures: Products that failed for good in the latest run.
-        stays: Of workers.
+        worker_intervals: When each worker was there.
     """
 
     runs: list[RunRecord] = field(default_factory=list)
