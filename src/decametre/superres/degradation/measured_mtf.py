@@ -13,7 +13,7 @@ is taken to be nominal. An error of 0.1 there is one of 0.03 to 0.05 in a 20 m b
 than 0.01 in a 60 m band. No 10 m band lies in the short-wave infrared: B11 and B12 come out too
 blurred by a fifth to a third, since a stronger blur also takes away what the 10 m bands show and
 they do not. `SYSTEMATIC` and `TOO_BLURRED` stand for both.
-`tests/superres/degradation/test_measured_mtf.py` and docs/accuracy.md have the proof.
+`tests/superres/degradation/test_measured_mtf.py` and docs/reports/accuracy.md have the proof.
 
 All blurs are Gaussian; variances add, see `kernels`.
 """
