@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from decametre.cli.lazy import LazyGroup
-from decametre.cli.main import run
+from decametre.cli.main import main
 
 BENCHMARKS = ("fleet", "bookkeeping", "patches", "predict")
 """Each is a module of `benchmarks.cli` with a command: `fleet` is `fleet.fleet_bench`."""
@@ -22,4 +20,4 @@ def cli() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(cli))
+    main(cli)

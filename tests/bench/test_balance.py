@@ -212,7 +212,7 @@ def test_a_rank_ends_when_the_other_end_of_its_connection_is_closed():
         (["--ratios", "1,0"], "'1,0' is not a list of numbers"),
         (["--ratios", "two"], "'two' is not a list of numbers"),
         (["--steps", "1"], "--steps"),
-        (["--device", "cuda"], "slowed on processors"),
+        (["--device", "cuda"], "slowed down on CPUs"),
     ],
 )
 def test_invalid_options_are_refused(sample_item, words, said):

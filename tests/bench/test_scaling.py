@@ -99,7 +99,8 @@ def test_measurements_are_read_from_the_file(tmp_path):
 
 
 def test_measurements_that_cannot_be_compared_are_refused(tmp_path):
-    recipe, other = read_recipe("native_2x"), read_recipe("native_6x")
+    recipe = read_recipe("native_2x", {"optimization.batch": 32})
+    other = read_recipe("native_6x", {"optimization.batch": 16})
     append_measurements(tmp_path, STEPS)
     check_comparable(tmp_path, [recipe], 2, "a CPU, 1 thread")
     check_comparable(tmp_path, [other], 1, "a CPU, 1 thread")

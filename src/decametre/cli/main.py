@@ -43,20 +43,20 @@ def cli(quiet: bool) -> None:
     logging.getLogger("decametre").setLevel(logging.WARNING if quiet else logging.INFO)
 
 
-def main() -> None:
-    """Run the command line and exit."""
-    sys.exit(run(cli))
+def main(command: click.Command = cli) -> None:
+    """Run a command line and exit.
+
+    Args:
+        command: The command that handles the arguments of the process.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    status = run(command)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the exit itself remains
+    sys.exit(status)
 
 
 def run(command: click.Command) -> int:
-    """Run a command line, print errors as one line, and return the exit status."""
-    signal.signal(signal.SIGTERM, _terminate)
-    status = _status(command)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # all is done but the exit itself
-    return status
-
-
-def _status(command: click.Command) -> int:
+    """Run a command line, print an error as one line, and return the exit status."""
     try:
         command.main(standalone_mode=False)
     except DecametreError as error:
