@@ -269,7 +269,7 @@ Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
     Field(
         description="Number format of the super-resolution networks. auto: bfloat16 where the "
-        "device is fast at it, float32 elsewhere."
+        "device computes it in hardware, float32 elsewhere."
     ),
 ]
 

@@ -438,7 +438,7 @@ def _jobs(file: ClusterFile, logs: Path) -> Iterator[Any]:
 
 
 class _Job(ProcessInterface):
-    """What is added to a job of dask-jobqueue, which is asked for once and then believed in.
+    """Additions to a job of dask-jobqueue, which submits a job once and never checks it.
 
     Attributes:
         marks: Folder that is the same on all nodes.
