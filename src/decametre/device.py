@@ -70,6 +70,11 @@ def precision_name(precision: torch.dtype) -> str:
     return str(precision).removeprefix("torch.")
 
 
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """A context in which networks compute in this precision; no change for `torch.float32`."""
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
+
+
 def bfloat16_flags() -> list[str]:
     """The CPU's flags for bfloat16 arithmetic; empty where the system does not list flags."""
     try:

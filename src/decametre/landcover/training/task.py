@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decametre.device import precision_name
-from decametre.errors import ModelError, TrainingError
+from decametre.device import autocast, precision_name
+from decametre.errors import TrainingError
 from decametre.landcover.metrics.scores import count, f1, merge_predictions
 from decametre.landcover.metrics.thresholds import fixed
 from decametre.landcover.models.card import (
@@ -32,11 +31,16 @@ from decametre.landcover.training.recipe import LandCoverRecipe
 from decametre.landcover.training.samples import LandCoverBatch, LandCoverSamples, read_batch
 from decametre.model_folder import ATTRIBUTION
 from decametre.training.batch_norm import synchronised_norms
+from decametre.training.model_record import (
+    check_same_network,
+    init_provenance,
+    now,
+    training_record,
+)
 from decametre.training.order import EpochOrder, SampleOrder
 from decametre.training.prefetching import prefetch_batches
 from decametre.training.ranks import Ranks
 from decametre.training.task import RankSamples, Validation
-from decametre.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +123,7 @@ class LandCover:
         self.validate_every = recipe.validate_every * epochs.steps
         self.extra_inputs = {
             "precision": precision_name(precision),
-            "init": self._init_provenance(),
+            "init": init_provenance(self.init),
             # Names instead of paths, which differ between machines.
             "train": _describe_part(self.store, places),
             "validation": _describe_part(self.held_out, self.held_places),
@@ -131,11 +135,6 @@ class LandCover:
             len(self.card.classes),
             epochs.steps,
         )
-
-    def _init_provenance(self) -> dict[str, str] | None:
-        if self.init is None:
-            return None
-        return {"name": self.init.name, "checksum": self.init.checksum}
 
     def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[LandCoverBatch]]:
         """See `Task.batches`; the recipe's workers read the patches."""
@@ -158,16 +157,12 @@ class LandCover:
     def loss(self, network: nn.Module, batch: LandCoverBatch) -> Tensor:
         """Sum of the losses of all labels."""
         dtype = next(network.parameters()).dtype
-        with self._autocast():
+        with autocast(self.device, self.precision):
             images = batch.images(self.device, dtype)
             logits = network(images, batch.factors(self.device, dtype))
         targets = batch.targets(self.device, dtype)
         weights = None if self.weights is None else self.weights.to(dtype)
         return loss_sum(logits.to(dtype), targets, self.focal, weights)
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.precision != torch.float32
-        return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
         """1 - micro F1 of the validation patches, each of which is classified by one rank."""
@@ -185,24 +180,18 @@ class LandCover:
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
         """Write a model folder. The card contains the training inputs and the scores."""
-        training: dict[str, Any] = {
-            "recipe": self.recipe.model_dump(
-                mode="json", exclude={"data": {"train", "validation"}}
-            ),
-            "step": step,
-            "init": self._init_provenance(),
+        data = {
             "patches": self.order.count if isinstance(self.order, EpochOrder) else 0,
             "sharpened_by": self.store.model,
-            "precision": self.extra_inputs["precision"],
-            "decametre": __version__,
         }
+        training = training_record(self.recipe, step, self.extra_inputs, data)
         save_land_cover(
             folder,
             replace(
                 self.card,
                 training=training,
                 scores={"split": "validation", "threshold": 0.5, **validation.record},
-                datetime=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                datetime=now(),
                 attribution=self.store.header.attribution or ATTRIBUTION,
             ),
             network,
@@ -303,12 +292,12 @@ def load_initial_model(folder: str, card: LandCoverCard) -> LandCoverModel:
         ModelError: It cannot be loaded, or has another network than the recipe.
     """
     model = load_land_cover(Path(folder))
-    for part in ("architecture", "config", "norm", "bands_in", "sharpened", "classes"):
-        was, now = getattr(model.card, part), getattr(card, part)
-        if was != now:
-            raise ModelError(
-                f"--init {folder}: its {part} is {was!r:.80}, but that of the recipe is {now!r:.80}"
-            )
+    check_same_network(
+        folder,
+        model.card,
+        card,
+        ("architecture", "config", "norm", "bands_in", "sharpened", "classes"),
+    )
     return model
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from decametre.device import autocast
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.radiometry import Radiometry
@@ -155,9 +156,7 @@ class Sharpener:
             gsd: self._tensor(stack, names, gsd, aligned.relative_to(window))
             for gsd, names in card.bands_in.items()
         }
-        with torch.autocast(
-            self.device.type, self.precision, enabled=self.precision != torch.float32
-        ):
+        with autocast(self.device, self.precision):
             fine = model.network(inputs, self._measured(stack, card, aligned, window)).float()
         rows, cols = kept.relative_to(aligned).slices
         fine = fine[..., rows, cols]

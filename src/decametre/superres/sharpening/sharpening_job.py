@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from decametre.device import choose_devices, choose_precision
+from decametre.device import choose_devices, choose_precision, precision_name
 from decametre.io.outputs import check_input_safe, write_json
 from decametre.io.stac_item import result_item
 from decametre.io.staging import Staging
@@ -191,7 +191,7 @@ class SharpenedProduct:
             self.residuals,
             self.statistics,
             device=", ".join(str(device) for device in self.devices),
-            precision=str(self.precision).removeprefix("torch."),
+            precision=precision_name(self.precision),
             consistent=self.options.consistent,
         )
 

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from decametre.errors import ModelError, TrainingError
+from decametre.device import autocast, precision_name
+from decametre.errors import TrainingError
 from decametre.model_folder import ATTRIBUTION
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.product import Product
@@ -41,11 +41,16 @@ from decametre.superres.models.registry import (
 from decametre.superres.pixels.scenes import Scene, load_scenes
 from decametre.superres.sharpening.quicklook import stretch, to_bytes
 from decametre.superres.training.recipe import SuperResolutionRecipe
+from decametre.training.model_record import (
+    check_same_network,
+    init_provenance,
+    now,
+    training_record,
+)
 from decametre.training.order import EndlessOrder, SampleOrder
 from decametre.training.prefetching import prefetch_batches
 from decametre.training.ranks import Ranks
 from decametre.training.task import RankSamples, Validation
-from decametre.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +126,8 @@ class SuperResolution:
         for name in sorted({product.id for product, _ in validation if product.id in known}):
             log.warning("%s is in both training and validation: its score is too good", name)
         self.extra_inputs = {
-            "precision": str(precision).removeprefix("torch."),
-            "init": self._init_provenance(),
+            "precision": precision_name(precision),
+            "init": init_provenance(self.init),
             "train": [scene.name for _, scene in scenes],
             "validation": [scene.name for _, scene in validation],
         }
@@ -167,12 +172,6 @@ class SuperResolution:
         log.info("%s: %d scenes of %d products", part, len(scenes), len(products))
         return scenes
 
-    def _init_provenance(self) -> dict[str, str] | None:
-        """Name and checksum of the initial model; its path differs between machines."""
-        if self.init is None:
-            return None
-        return {"name": self.init.name, "checksum": self.init.checksum}
-
     def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[Pair]]:
         """See `Task.batches`; the recipe's workers draw the patches."""
         return prefetch_batches(
@@ -192,7 +191,7 @@ class SuperResolution:
     def loss(self, network: nn.Module, batch: Pair) -> Tensor:
         """Sum of the losses over the mask."""
         batch = batch.to(self.device)
-        with self._autocast():
+        with autocast(self.device, self.precision):
             predicted = network(batch.inputs, batch.measured)
         errors = predicted.float() - batch.target
         if self.recipe.optimization.loss == "charbonnier":
@@ -200,10 +199,6 @@ class SuperResolution:
         else:
             costs = errors.abs()
         return (costs * batch.mask).sum()
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.precision != torch.float32
-        return torch.autocast(self.device.type, dtype=self.precision, enabled=enabled)
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
         """RMSE on the validation scenes, averaged over bands and scenes, over that of bicubic.
@@ -246,16 +241,8 @@ class SuperResolution:
 
     def save(self, folder: Path, network: nn.Module, validation: Validation, step: int) -> None:
         """Write a model folder. The card contains the training inputs and the scores."""
-        training: dict[str, Any] = {
-            "recipe": self.recipe.model_dump(
-                mode="json", exclude={"data": {"train", "validation"}}
-            ),
-            "step": step,
-            "init": self._init_provenance(),
-            "products": [product.id for product in self.products],
-            "precision": self.extra_inputs["precision"],
-            "decametre": __version__,
-        }
+        data = {"products": [product.id for product in self.products]}
+        training = training_record(self.recipe, step, self.extra_inputs, data)
         save_model(
             folder,
             replace(
@@ -268,7 +255,7 @@ class SuperResolution:
                     "split": "validation",
                     **validation.record,
                 },
-                datetime=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                datetime=now(),
                 attribution=attribution_of(self.products, self.init),
             ),
             network,
@@ -318,10 +305,7 @@ def load_initial_model(name: str, card: Card) -> Model:
     """
     members = families().get(name, [name])
     model = load_model(next((m for m in members if m.endswith(f"{card.scale}x")), members[0]))
-    for part in ("architecture", "config", "bands_in", "projection"):
-        was, now = getattr(model.card, part), getattr(card, part)
-        if was != now:
-            raise ModelError(f"--init {name}: its {part} is {was}, but that of the recipe is {now}")
+    check_same_network(name, model.card, card, ("architecture", "config", "bands_in", "projection"))
     return model
 
 
