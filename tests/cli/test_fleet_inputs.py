@@ -1,4 +1,4 @@
-"""INPUT and the options of a search, as a verb of a fleet has them."""
+"""INPUT and the search options of the fleet verbs."""
 
 import click
 import pytest
@@ -24,16 +24,16 @@ def run(*arguments):
     return CliRunner().invoke(verb, [str(each) for each in arguments])
 
 
-def test_an_input(tmp_path):
+def test_input(tmp_path):
     (tmp_path / "products.txt").write_text("/a/X.SAFE\n/a/Y.SAFE")
     assert run(tmp_path / "products.txt", tmp_path / "out").output == "X\nY\n"
 
 
-def test_a_search(sample_item, tmp_path):
+def test_search_in_place_of_input(sample_item, tmp_path):
     with stac_api(derived_items(sample_item), ["sentinel-2-l2a"]) as (url, searches):
         options = "--bbox", "-10,50,12.9,60", "--datetime", "2023-05/2023-06", "--cloud-cover", "20"
-        answer = run("--search", url, *options, "--collection", "sentinel-2-l2a", tmp_path / "out")
-    assert answer.output == "T33UUB_0\nT33UUB_1\n"
+        result = run("--search", url, *options, "--collection", "sentinel-2-l2a", tmp_path / "out")
+    assert result.output == "T33UUB_0\nT33UUB_1\n"
     assert searches[-1]["bbox"] == [-10, 50, 12.9, 60]
 
 
@@ -49,12 +49,12 @@ def test_a_search(sample_item, tmp_path):
         ([], "Missing argument 'OUT'"),
     ],
 )
-def test_mistakes(arguments, expected):
-    answer = run(*arguments)
-    assert answer.exit_code == 2
-    assert expected in " ".join(answer.output.split())
+def test_usage_errors(arguments, expected):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert expected in " ".join(result.output.split())
 
 
-def test_the_modules_errors_pass():
-    answer = run("gone.txt", "out")
-    assert isinstance(answer.exception, FleetError)
+def test_errors_of_the_list_are_raised():
+    result = run("gone.txt", "out")
+    assert isinstance(result.exception, FleetError)

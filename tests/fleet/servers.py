@@ -1,4 +1,4 @@
-"""On loopback: a STAC API (stac-fastapi over a list of items), and a server of files."""
+"""Servers on loopback: a STAC API (stac-fastapi over a list of items) and a file server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Query(BaseModel):
 
 
 class QueryExtension(ApiExtension):
-    """The query extension, as far as `lte` goes; without a model it is claimed only."""
+    """The query extension with the operator `lte`; an API without a model ignores queries."""
 
     def __init__(self, model: type[BaseModel] | None) -> None:
         super().__init__(["https://api.stacspec.org/v1.0.0/item-search#query"])
@@ -46,7 +46,7 @@ class QueryExtension(ApiExtension):
 
 @attr.s
 class MemoryClient(BaseCoreClient):
-    """Answers from a list of items; `self_link` makes an item's, or None for none."""
+    """Serves a list of items; `self_link` returns the `self` link of an item, or None."""
 
     items: list[Item] = attr.ib(factory=list)
     collections: list[str] = attr.ib(factory=list)
@@ -82,7 +82,7 @@ class MemoryClient(BaseCoreClient):
         base, token = str(request.base_url), int(request.query_params.get("token", 0))
         last = token + search_request.limit
         links = [{"rel": "next", "method": "POST", "href": f"{base}search?token={last}"}]
-        # As the specification has it, the next page is asked for with the same body.
+        # By the specification, the next page is requested with the same body.
         links[0]["body"] = search_request.model_dump(exclude_none=True, mode="json")
         return {
             "type": "FeatureCollection",
@@ -108,7 +108,7 @@ class MemoryClient(BaseCoreClient):
             "id": collection_id,
             "description": collection_id,
             "license": "other",
-            # As from some servers, what STAC does not allow: no interval at all.
+            # Invalid, but some servers send this: no interval at all.
             "extent": {"spatial": {"bbox": [[-180, -90, 180, 90]]}, "temporal": {"interval": []}},
             "links": [],
         }
@@ -126,7 +126,7 @@ def stac_api(
     heeds_query: bool = True,
     self_link: Any = lambda address: address,
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A STAC API's address, and the searches that it was asked for."""
+    """Start a STAC API; yields its URL and a list of the search requests that it received."""
     extensions = [QueryExtension(Query if heeds_query else None)] if claims_query else []
     client = MemoryClient(
         items=items, collections=collections, self_link=self_link, extensions=extensions
@@ -157,7 +157,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @contextmanager
 def file_server(folder: Path) -> Iterator[str]:
-    """The address of a server of a folder's files."""
+    """Serve the files of a folder; yields the URL."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -168,14 +168,16 @@ def file_server(folder: Path) -> Iterator[str]:
 
 
 def unused_address() -> str:
-    """An address of this machine at which nobody answers."""
+    """A URL on this machine at which no server listens."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 def derived_items(sample_item: str, collection: str = "sentinel-2-l2a") -> list[Item]:
-    """Five of the sample's item: one a month from 2023-05 on, ever more cloud, ever more to the
-    east; the last states no cloud cover."""
+    """Five variants of the sample's item, one per month from 2023-05.
+
+    Each has more clouds and lies further east than the one before; the last states no cloud cover.
+    """
     sample = json.loads(Path(sample_item).read_text())
     for asset in sample["assets"].values():
         asset["href"] = (Path(sample_item).parent / asset["href"]).resolve().as_uri()

@@ -1,4 +1,4 @@
-"""Searches of a real STAC API on loopback."""
+"""Searches of a STAC API that runs on loopback."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ def items(sample_item):
 
 @pytest.fixture(scope="module")
 def api(items):
-    """An API with the query extension, and with another satellite's items."""
+    """An API with the query extension and a second collection."""
     others = [items[0] | {"id": "LC08_1", "collection": "landsat-c2-l2"}]
     with stac_api(items + others, ["landsat-c2-l2", "sentinel-2-l2a"]) as (url, searches):
         yield url, searches
@@ -33,7 +33,7 @@ def numbers(entries):
     return [int(entry.name.rpartition("_")[2]) for entry in entries]
 
 
-def test_the_level_2a_collection_is_searched_and_items_keep_their_addresses(api, tmp_path):
+def test_level_2a_collection_is_searched_by_default(api, tmp_path):
     url, _ = api
     entries = search(url, tmp_path / "items", bbox=EVERYWHERE)
     assert [entry.name for entry in entries] == [f"T33UUB_{number}" for number in range(5)]
@@ -41,7 +41,7 @@ def test_the_level_2a_collection_is_searched_and_items_keep_their_addresses(api,
     assert not (tmp_path / "items").exists()
 
 
-def test_what_is_found_can_be_opened_and_is_the_sample(api, tmp_path, sample, sample_item):
+def test_found_product_can_be_opened(api, tmp_path, sample, sample_item):
     url, _ = api
     [entry] = search(url, tmp_path, datetime="2023-05")
     product = decametre.open(entry.source)
@@ -62,34 +62,34 @@ def test_what_is_found_can_be_opened_and_is_the_sample(api, tmp_path, sample, sa
         ("2023-05-15T10:00:00Z/2023-05-15T10:00:00Z", [0]),
     ],
 )
-def test_an_interval_of_time(api, tmp_path, datetime, expected):
+def test_search_by_time(api, tmp_path, datetime, expected):
     assert numbers(search(api[0], tmp_path, datetime=datetime)) == expected
 
 
-def test_a_box(api, tmp_path):
+def test_search_by_box(api, tmp_path):
     assert numbers(search(api[0], tmp_path, bbox=(13.5, 55, 15, 56))) == [2, 3]
 
 
-def test_clouds_are_the_servers_business_where_it_knows_the_query_extension(api, tmp_path):
+def test_cloud_cover_is_filtered_by_a_server_with_the_query_extension(api, tmp_path):
     url, searches = api
     assert numbers(search(url, tmp_path, bbox=EVERYWHERE, cloud_cover=40)) == [0, 1, 2]
     assert searches[-1]["query"] == {"eo:cloud_cover": {"lte": 40}}
 
 
-def test_clouds_are_ours_where_it_does_not(items, tmp_path, caplog):
+def test_cloud_cover_is_filtered_here_without_the_query_extension(items, tmp_path, caplog):
     with stac_api(items, ["sentinel-2-l2a"], claims_query=False) as (url, searches):
         assert numbers(search(url, tmp_path, bbox=EVERYWHERE, cloud_cover=20)) == [0, 1]
     assert "query" not in searches[-1]
-    assert "1 items do not say how much cloud" in caplog.text
+    assert "skipped 1 items that do not state their cloud cover" in caplog.text
 
 
-def test_a_server_that_ignores_what_it_claims_is_checked(items, tmp_path):
+def test_cloud_cover_is_checked_if_the_server_ignores_the_query(items, tmp_path):
     with stac_api(items, ["sentinel-2-l2a"], heeds_query=False) as (url, searches):
         assert numbers(search(url, tmp_path, bbox=EVERYWHERE, cloud_cover=0)) == [0]
     assert "query" not in searches[-1]
 
 
-def test_many_pages(api, tmp_path, monkeypatch):
+def test_all_pages_are_requested(api, tmp_path, monkeypatch):
     url, searches = api
     before = len(searches)
     monkeypatch.setattr(module, "PAGE", 2)
@@ -97,7 +97,7 @@ def test_many_pages(api, tmp_path, monkeypatch):
     assert len(searches) == before + 3
 
 
-def test_no_more_than_asked_for(api, tmp_path, monkeypatch):
+def test_limit_stops_the_search(api, tmp_path, monkeypatch):
     url, searches = api
     before = len(searches)
     monkeypatch.setattr(module, "PAGE", 2)
@@ -113,7 +113,7 @@ def test_no_more_than_asked_for(api, tmp_path, monkeypatch):
     [lambda address: None, lambda address: f"http://stac-internal:8080/{address[-8:]}"],
     ids=["none", "of another server"],
 )
-def test_items_without_an_address_are_kept(items, tmp_path, self_link, sample):
+def test_items_without_a_usable_address_are_saved(items, tmp_path, self_link, sample):
     with stac_api(items, ["sentinel-2-l2a"], self_link=self_link) as (url, _):
         entries = search(url, tmp_path / "items", datetime="2023-05/2023-06")
     assert [entry.source for entry in entries] == [
@@ -123,42 +123,42 @@ def test_items_without_an_address_are_kept(items, tmp_path, self_link, sample):
         "T33UUB_0.json",
         "T33UUB_1.json",
     ]
-    assert decametre.open(entries[1].source).grid == sample.grid  # and the server is gone
+    assert decametre.open(entries[1].source).grid == sample.grid  # the server has stopped
 
 
 # Collections ------------------------------------------------------------------------------------
 
 
-def test_the_first_api_of_copernicus_writes_it_in_capitals(sample_item, tmp_path):
+def test_collection_id_in_capitals(sample_item, tmp_path):
     with stac_api(derived_items(sample_item, "SENTINEL-2"), ["SENTINEL-2"]) as (url, searches):
         assert len(search(url, tmp_path, datetime="2023-05")) == 1
     assert searches[-1]["collections"] == ["SENTINEL-2"]
 
 
-def test_a_collection_that_is_asked_for(api, tmp_path):
+def test_search_of_a_given_collection(api, tmp_path):
     [entry] = search(api[0], tmp_path, bbox=EVERYWHERE, collections=["landsat-c2-l2"])
     assert entry.name == "LC08_1"
 
 
-def test_a_collection_that_is_not_there(api, tmp_path):
+def test_unknown_collection_is_an_error(api, tmp_path):
     with pytest.raises(UnknownNameError, match="'sentinel-2-l2b'; did you mean sentinel-2-l2a"):
         search(api[0], tmp_path, bbox=EVERYWHERE, collections=["sentinel-2-l2b"])
 
 
-def test_an_api_without_a_collection_that_we_know(items, tmp_path):
+def test_api_without_a_known_collection(items, tmp_path):
     with (
         stac_api(items, ["landsat-c2-l2", "modis"]) as (url, _),
-        pytest.raises(FleetError, match="choose by --collection among landsat-c2-l2, modis"),
+        pytest.raises(FleetError, match="choose one by --collection: landsat-c2-l2, modis"),
     ):
         search(url, tmp_path, bbox=EVERYWHERE)
 
 
-# Mistakes ---------------------------------------------------------------------------------------
+# Errors -----------------------------------------------------------------------------------------
 
 
-def test_nothing_found(api, tmp_path):
+def test_search_without_results_is_an_error(api, tmp_path):
     expected = r"no item found \(collection sentinel-2-l2a, bbox 11,55,12,56, datetime 2019-.*, "
-    with pytest.raises(FleetError, match=expected + "cloud cover 5 at most"):
+    with pytest.raises(FleetError, match=expected + "cloud cover at most 5 %"):
         search(api[0], tmp_path, bbox=(11, 55, 12, 56), datetime="2019", cloud_cover=5)
 
 
@@ -175,28 +175,28 @@ def test_nothing_found(api, tmp_path):
         ({"datetime": "2023/2024/2025"}, "datetime '2023/2024/2025': .*give a day"),
         ({"datetime": "../.."}, r"datetime '\.\./\.\.': .*give a day"),
         ({"datetime": ""}, "datetime '': .*give a day"),
-        ({"datetime": "2023-08/2023-06"}, "ends before it begins"),
+        ({"datetime": "2023-08/2023-06"}, "ends before it starts"),
         ({"datetime": "2023", "cloud_cover": 101}, "cloud cover 101: give percent"),
     ],
 )
-def test_terms_that_make_no_sense_are_refused_before_the_server_is_asked(tmp_path, terms, expected):
+def test_invalid_terms_are_errors_before_any_request(tmp_path, terms, expected):
     with pytest.raises(FleetError, match=expected):
         search(unused_address(), tmp_path, **terms)
 
 
-def test_a_box_across_the_antimeridian_is_none_of_them(api, tmp_path):
+def test_box_across_the_antimeridian_is_valid(api, tmp_path):
     with pytest.raises(FleetError, match="no item found"):
         search(api[0], tmp_path, bbox=(179, -20, -179, -10))
 
 
-def test_a_server_that_is_not_there(tmp_path):
+def test_unreachable_server(tmp_path):
     url = unused_address()
     with pytest.raises(FleetError) as error:
         search(url, tmp_path, datetime="2023")
     assert str(error.value) == f"{url}: cannot be reached ([Errno 111] Connection refused)"
 
 
-def test_a_server_that_says_nothing(tmp_path, monkeypatch):
+def test_silent_server(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "TIMEOUT", (1.0, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -204,9 +204,11 @@ def test_a_server_that_says_nothing(tmp_path, monkeypatch):
             search(url, tmp_path, datetime="2023")
 
 
-def test_a_server_that_fails_half_way(items, tmp_path, monkeypatch):
+def test_server_error_on_a_later_page(items, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 1)
-    broken = {key: value for key, value in items[1].items() if key != "id"}  # it trips over that
+    broken = {
+        key: value for key, value in items[1].items() if key != "id"
+    }  # HTTP 500
     with (
         stac_api([items[0], broken], ["sentinel-2-l2a"]) as (url, searches),
         pytest.raises(FleetError, match="the server answered HTTP 500"),
@@ -215,27 +217,27 @@ def test_a_server_that_fails_half_way(items, tmp_path, monkeypatch):
     assert len(searches) == 2
 
 
-def test_no_address_of_a_server(tmp_path):
-    with pytest.raises(FleetError, match="not the http"):
+def test_path_is_not_an_api(tmp_path):
+    with pytest.raises(FleetError, match="not an http"):
         search("catalog.json", tmp_path, datetime="2023")
 
 
-def test_a_page_that_is_not_there(api, tmp_path):
+def test_url_that_does_not_exist(api, tmp_path):
     with pytest.raises(FleetError, match="HTTP 404"):
         search(f"{api[0]}/nothing", tmp_path, datetime="2023")
 
 
-def test_a_document_of_an_api_that_is_not_its_landing_page(api, tmp_path):
-    with pytest.raises(FleetError, match=r"not as a STAC API does .* landing page"):
+def test_url_of_an_item(api, tmp_path):
+    with pytest.raises(FleetError, match=r"not that of a STAC API .* landing page"):
         search(f"{api[0]}/collections/sentinel-2-l2a/items/T33UUB_0", tmp_path, datetime="2023")
 
 
-def test_no_api(tmp_path, caplog):
+def test_servers_without_an_api(tmp_path, caplog):
     (tmp_path / "index.html").write_text("<html>Welcome</html>")
     catalog = {"type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "c"}
     (tmp_path / "catalog.json").write_text(json.dumps(catalog | {"links": []}))
     with file_server(tmp_path) as url:
-        with pytest.raises(FleetError, match="answers, but not as a STAC API does"):
+        with pytest.raises(FleetError, match="the response is not that of a STAC API"):
             search(url, tmp_path, datetime="2023")
         with pytest.raises(FleetError, match="cannot be searched; give it as INPUT"):
             search(f"{url}/catalog.json", tmp_path, datetime="2023")

@@ -1,1 +1,1 @@
-"""What a fleet is to do: lists, folders, STAC catalogs and searches, as products with names."""
+"""The products that a fleet processes: from lists, folders, STAC catalogs and STAC APIs."""

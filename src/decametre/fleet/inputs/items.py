@@ -1,16 +1,17 @@
-"""STAC items, as their publishers wrote them, as products of a list.
+"""STAC items as products of a list.
 
-An item of a static catalog has an address: the link to it. One in an ItemCollection, or in an
-API's answer, says its address itself, with a `self` link, which is not always to be relied on:
+An item of a static catalog has an address: the link to it. An item of an ItemCollection, or of an
+API's response, states its address in a `self` link, which is not always correct:
 
-* An API behind a proxy may call itself by an internal name. Its items' `self` links count if they
-  lead to the server that was asked.
-* An ItemCollection in a file may have been changed since its items were published; mostly, its
-  assets have been downloaded. Its items' `self` links count if no band is a local file.
-* A path counts if there is a file.
+* An API behind a proxy may use an internal host name in its links. The `self` link is used if it
+  leads to the server that sent the item.
+* The items of an ItemCollection in a file may have been edited since they were published; usually,
+  their assets were downloaded. The `self` link is used if no band is a local file.
+* A path is used if the file exists.
 
-Where it does not count the item itself is kept, which is never wrong: its bands are those that
-the collection says. Only the result then names a copy as its source.
+If the `self` link is not used, the item itself is saved in a file. This is always correct, since
+its bands are those that the collection lists; only the result then names the saved file as its
+source.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from decametre.sentinel2.stac_metadata import band_assets
 Document = dict[str, Any]
 
 UNNAMED = "item"
-"""An item's name if it has no id; it is no item then, which a worker will say."""
+"""Name of an item without an id. Such an item is invalid, which the worker reports."""
 
 
 def item_at(address: str, document: Document) -> ListedProduct:
@@ -43,38 +44,38 @@ def item_at(address: str, document: Document) -> ListedProduct:
     return ListedProduct(_id(document), address, item_size(document, address))
 
 
-def item_inside(document: Document, place: str) -> ListedProduct:
-    """An item that came in a collection.
+def item_of_collection(document: Document, source: str) -> ListedProduct:
+    """An item of an ItemCollection or of an API's response.
 
     Args:
-        document: The item. If it has no address, its hrefs are made absolute, here and now.
-        place: Path of the collection, or URL of the server that sent it.
+        document: The item. If it has no usable address, its hrefs are made absolute in place.
+        source: Path of the collection, or URL of the server that sent it.
     """
-    address = _address(document, place)
+    address = _address(document, source)
     if address is not None:
         return item_at(address, document)
     link = _self_link(document)
-    _stand_alone(document, urljoin(place, link) if is_web(place) else place)
+    _make_hrefs_absolute(document, urljoin(source, link) if is_web(source) else source)
     bands = [str(asset.get("href")).partition("?")[0] for asset in _bands(document)]
-    same = json.dumps([_id(document), document.get("collection"), bands])
-    return ListedProduct(_id(document), same, item_size(document, place), document)
+    identity = json.dumps([_id(document), document.get("collection"), bands])
+    return ListedProduct(_id(document), identity, item_size(document, source), document)
 
 
-def item_size(document: Document, place: str) -> int | None:
-    """Bytes of an item's band files, as it states them or as local files have them.
+def item_size(document: Document, base: str) -> int | None:
+    """Size of an item's band files in bytes, as stated in the item or read from local files.
 
     Args:
         document: The item.
-        place: Its path or URL, at which relative hrefs begin.
+        base: Its path or URL, which relative hrefs are resolved against.
 
     Returns:
-        None if that of a band is not known.
+        None if the size of a band is unknown.
     """
     total = 0
     for asset in _bands(document):
         size = asset.get("file:size")
         if not isinstance(size, int):
-            size = _file_size(resolve_href(place, str(asset.get("href"))))
+            size = _file_size(resolve_href(base, str(asset.get("href"))))
         if size is None:
             return None
         total += size
@@ -93,7 +94,7 @@ def _id(document: Document) -> str:
 
 
 def _assets(document: Document) -> dict[str, Document]:
-    """The assets, as far as they are any."""
+    """The assets that are JSON objects."""
     assets = document.get("assets")
     if not isinstance(assets, dict):
         return {}
@@ -113,53 +114,53 @@ def _links(document: Document) -> list[Document]:
 
 
 def _self_link(document: Document) -> str:
-    """The `self` link as it stands, or nothing."""
+    """The href of the `self` link; empty if there is none."""
     return next((link["href"] for link in _links(document) if link.get("rel") == "self"), "")
 
 
-# Its address ------------------------------------------------------------------------------------
+# Items with a usable address --------------------------------------------------------------------
 
 
-def _address(document: Document, place: str) -> str | None:
-    """Where an item of a collection can be opened, if its `self` link is to be relied on."""
+def _address(document: Document, source: str) -> str | None:
+    """The `self` link of a collection's item, if it can be used (see the module's docstring)."""
     link = _self_link(document)
     if is_web(link):
-        if is_web(place):
-            usable = urlsplit(link).netloc == urlsplit(place).netloc
+        if is_web(source):
+            usable = urlsplit(link).netloc == urlsplit(source).netloc
         else:
-            usable = not any(_is_local(asset, place) for asset in _bands(document))
+            usable = not any(_is_local(asset, source) for asset in _bands(document))
         return link if usable else None
     path = local_path(link)
     return path if Path(path).is_absolute() and _file_size(path) is not None else None
 
 
-def _is_local(asset: Document, place: str) -> bool:
-    """Whether an asset of a collection in a file lies here: a path, or a file beside it."""
+def _is_local(asset: Document, source: str) -> bool:
+    """Whether an asset of a collection in a file is a local file."""
     href = str(asset.get("href"))
     if href.startswith("file://") or Path(href).is_absolute():
         return not href.startswith("/vsi")
     return not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href) and (
-        _file_size(resolve_href(place, href)) is not None
+        _file_size(resolve_href(source, href)) is not None
     )
 
 
-# Without one ------------------------------------------------------------------------------------
+# Items without a usable address -----------------------------------------------------------------
 
 
-def _stand_alone(document: Document, base: str) -> None:
-    """Make all hrefs of an item absolute, so that it may lie anywhere.
+def _make_hrefs_absolute(document: Document, base: str) -> None:
+    """Make all hrefs of an item absolute in place, so that it can be saved anywhere.
 
     Args:
         document: The item.
-        base: Path or URL at which its relative hrefs begin.
+        base: Path or URL that relative hrefs are resolved against.
     """
-    for place in _with_hrefs(document):
-        if isinstance(place.get("href"), str):
-            href = resolve_href(base, place["href"])
-            place["href"] = href if "://" in href else os.path.normpath(href)
+    for item_part in _parts_with_href(document):
+        if isinstance(item_part.get("href"), str):
+            href = resolve_href(base, item_part["href"])
+            item_part["href"] = href if "://" in href else os.path.normpath(href)
 
 
-def _with_hrefs(document: Document) -> Iterator[Document]:
+def _parts_with_href(document: Document) -> Iterator[Document]:
     """The links, the assets and the assets' alternates."""
     yield from _links(document)
     for asset in _assets(document).values():

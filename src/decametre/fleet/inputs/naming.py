@@ -1,4 +1,4 @@
-"""Names for the products of a list: each that of a folder, and each but once."""
+"""A unique name for each product of a list, usable as a folder name."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from decametre.errors import OutputError
+from decametre.files import write_file
 from decametre.fleet.inputs.product_entry import FOLDER, ProductEntry
 
 log = logging.getLogger(__name__)
 
-TAKEN = frozenset({FOLDER, "catalog.json", "failures.jsonl", "fleet.log", "report.html"})
-"""What else stands beside the products' folders."""
+RESERVED_NAMES = frozenset({FOLDER, "catalog.json", "failures.jsonl", "fleet.log", "report.html"})
+"""Names of the fleet's own files in the output folder."""
 
-MAX_NAME = 200
-"""Longest name, in bytes: a file system takes 255, of which files beside the result need some."""
+MAX_NAME_BYTES = 200
+"""Longest name. File systems allow 255 bytes; files next to the result need a longer name."""
 
-DIGITS = 8
-"""Hexadecimal digits by which products of one name are told apart; more if these do not do."""
+DIGEST_DIGITS = 8
+"""Hexadecimal digits that distinguish products with the same name; more if these collide."""
 
 
 @dataclass(frozen=True)
 class ListedProduct:
-    """A product that an input names, before it has a name of its own in the list.
+    """A product of an input, before it gets its unique name.
 
     Attributes:
-        name: As its publisher calls it.
-        source: Its path or URL; of an item without one, what tells it from others.
-        size: Bytes of the input, or None.
-        item: The STAC item, if it has no path or URL; one is made for it.
+        name: Name given by its publisher.
+        source: Path or URL; for an item without an address, a text that identifies it.
+        size: Size of the input in bytes, or None.
+        item: The STAC item, if it has no path or URL. It is then saved in a file.
     """
 
     name: str
@@ -43,68 +44,69 @@ class ListedProduct:
     item: dict[str, Any] | None = None
 
 
-def entries_of(found: Iterable[ListedProduct], items_folder: Path) -> list[ProductEntry]:
-    """Give every product its name; keep items that have no address.
+def entries_of(products: Iterable[ListedProduct], items_folder: Path) -> list[ProductEntry]:
+    """Give each product a unique name, and save the items that have no address.
 
-    A product's name depends on those before it in the list only: of several that are called the
-    same, the first is called so, the others have a digest of their sources at the end.
+    The name of a product depends only on the products before it. The first of several products
+    with the same name keeps it; the others get a digest of their source as a suffix.
 
     Args:
-        found: The products. They are taken one by one, so no more than one item need be in memory.
-        items_folder: Where items that have no address are kept, as `NAME.json`; made if need be.
+        products: The products. They are consumed one by one, so that only one item needs to be in
+            memory.
+        items_folder: Folder for the items without an address, as `NAME.json`; created if needed.
 
     Returns:
-        The same in the same order, those of one source once.
+        The products in the same order; a source listed twice is returned once.
 
     Raises:
         OutputError: An item cannot be written.
     """
     entries: list[ProductEntry] = []
-    names, sources, again = set(TAKEN), set(), 0
-    for each in found:
-        if each.source in sources:
-            again += 1
+    names, sources, duplicates = set(RESERVED_NAMES), set(), 0
+    for product in products:
+        if product.source in sources:
+            duplicates += 1
             continue
-        sources.add(each.source)
-        name = _name(each, names)
+        sources.add(product.source)
+        name = _unique_name(product, names)
         names.add(name)
-        address = each.source if each.item is None else _keep(each.item, name, items_folder)
-        entries.append(ProductEntry(name, address, each.size))
-    if again:
-        log.info("%d of %d are named again; they are done once", again, again + len(entries))
+        source = product.source
+        if product.item is not None:
+            source = _save_item(product.item, items_folder / f"{name}.json")
+        entries.append(ProductEntry(name, source, product.size))
+    if duplicates:
+        log.info(
+            "%d of %d products are listed twice; each is processed once",
+            duplicates,
+            duplicates + len(entries),
+        )
     return entries
 
 
 def safe_name(name: str) -> str:
-    """A name as that of a folder: no separator, not hidden, nothing for which a shell needs quotes.
-
-    Args:
-        name: Any text.
-    """
+    """Turn any text into a folder name without separators, leading dots and shell characters."""
     clean = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip(".-").rstrip(".")
-    return clean[:MAX_NAME] or "product"
+    return clean[:MAX_NAME_BYTES] or "product"
 
 
-def _name(found: ListedProduct, names: set[str]) -> str:
-    """A name that is not among `names`."""
-    plain = safe_name(found.name)
+def _unique_name(product: ListedProduct, names: set[str]) -> str:
+    """A name that is not in `names`."""
+    plain = safe_name(product.name)
     if plain not in names:
         return plain
-    digest = hashlib.sha256(found.source.encode(errors="surrogateescape")).hexdigest()
-    longer = (
-        f"{plain[: MAX_NAME - 1 - digits]}_{digest[:digits]}"
-        for digits in range(DIGITS, len(digest) + 1)
+    digest = hashlib.sha256(product.source.encode(errors="surrogateescape")).hexdigest()
+    candidates = (
+        f"{plain[: MAX_NAME_BYTES - 1 - digits]}_{digest[:digits]}"
+        for digits in range(DIGEST_DIGITS, len(digest) + 1)
     )
-    return next(name for name in longer if name not in names)
+    return next(name for name in candidates if name not in names)
 
 
-def _keep(item: dict[str, Any], name: str, folder: Path) -> str:
-    """Write an item, all or nothing, and return its path."""
-    path, partial = folder / f"{name}.json", folder / f".{name}.json.partial"
+def _save_item(item: dict[str, Any], path: Path) -> str:
+    """Write an item atomically, and return its absolute path."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(item), encoding="utf-8")
-        partial.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path}: cannot write ({error.strerror or error})") from error
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    write_file(path, json.dumps(item))
     return str(path.absolute())

@@ -1,4 +1,4 @@
-"""Products by their paths and URLs, of which there may be 100,000: none is opened."""
+"""Products by path or URL. A list may hold 100,000 of them, so none is opened here."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from decametre.fleet.inputs.naming import ListedProduct
 from decametre.sentinel2.hrefs import is_web, local_path
 from decametre.sentinel2.opening import is_safe
 
-FORMATS = (".zip", ".safe", ".json", ".geojson")
-"""Ends of files' and folders' names that are no part of the products' names."""
+FORMAT_SUFFIXES = (".zip", ".safe", ".json", ".geojson")
+"""Suffixes of files and folders that are not part of the product name."""
 
-NO_IMAGES = frozenset({"QI_DATA", "AUX_DATA", "DATASTRIP", "HTML", "INSPIRE", "rep_info"})
-"""Folders of a SAFE in which there are no bands."""
+FOLDERS_WITHOUT_BANDS = frozenset(
+    {"QI_DATA", "AUX_DATA", "DATASTRIP", "HTML", "INSPIRE", "rep_info"}
+)
+"""Folders of a SAFE product that hold no band images."""
 
 ITEM = "item.json"
-"""The item of a folder that is a product."""
+"""File name of the STAC item in a folder that is a product."""
 
 
 def absolute(text: str, folder: Path) -> str:
-    """A product's path or URL as a list has it, as any worker finds it.
+    """The absolute path or the URL of a product, valid on all workers.
 
     Args:
-        text: Path, file:// or other URL.
-        folder: The list's, at which relative paths begin.
+        text: Path, file:// or other URL, as written in a list.
+        folder: Folder of the list, which relative paths are resolved against.
     """
     text = local_path(text)
     return text if "://" in text else str(folder.absolute() / text)
 
 
 def listed_product(address: str) -> ListedProduct:
-    """A product, its name and size as far as they are known without opening it.
+    """A product with its name and size, as far as they are known without opening it.
 
-    A server is not asked. What is not there, or no product, is found all the same: a worker will
-    say what is the matter with it.
+    No server is contacted. A path that does not exist, or is not a product, is returned like any
+    other; the worker reports the error.
 
     Args:
         address: From `absolute`.
     """
-    name = name_in(address)
+    name = name_of(address)
     try:
         state = None if "://" in address else Path(address).stat()
-    except (OSError, ValueError):  # not there, not for us, or no path at all
+    except (OSError, ValueError):  # missing, not accessible, or not a valid path
         state = None
     if state is None:
         return ListedProduct(name, address)
@@ -64,44 +66,47 @@ def listed_product(address: str) -> ListedProduct:
 
 
 def _product_of(xml: Path) -> Path:
-    """The SAFE folder whose only product metadata a file is, so that both name one product."""
+    """The SAFE folder of a metadata file, or the file if the folder has several of them.
+
+    So the folder and its only metadata file are recognised as the same product.
+    """
     patterns = ("MTD_MSI*.xml", "S2?_*_MTD_SAF*.xml")
     metadata = [each for pattern in patterns for each in xml.parent.glob(pattern)]
     return xml.parent if metadata == [xml] else xml
 
 
-def name_in(address: str) -> str:
-    """What a product is called, by its path or URL."""
+def name_of(address: str) -> str:
+    """The name of a product, derived from its path or URL."""
     path = PurePosixPath(unquote(urlsplit(address).path) if is_web(address) else address)
     if path.name == ITEM or path.suffix.lower() == ".xml":
         path = path.parent
-    while path.suffix.lower() in FORMATS:
+    while path.suffix.lower() in FORMAT_SUFFIXES:
         path = path.with_suffix("")
     return path.name
 
 
 def safe_size(folder: Path) -> int | None:
-    """Bytes of the images of a SAFE folder, or of one of its granules'; None if there is none."""
-    return _images(os.fspath(folder)) or None
+    """Size in bytes of the images of a SAFE product or granule folder; None without images."""
+    return _image_bytes(os.fspath(folder)) or None
 
 
-def _images(folder: str) -> int:
-    """Bytes of the images in a folder and below it; 0 for what may not be read, or is gone."""
+def _image_bytes(folder: str) -> int:
+    """Size of the images in a folder and its subfolders; 0 if it cannot be read."""
     total = 0
     try:
-        with os.scandir(folder) as inside:
-            for each in inside:
+        with os.scandir(folder) as found:
+            for each in found:
                 if each.name.endswith(".jp2"):
                     total += each.stat().st_size
-                elif each.name not in NO_IMAGES and each.is_dir():
-                    total += _images(each.path)
+                elif each.name not in FOLDERS_WITHOUT_BANDS and each.is_dir():
+                    total += _image_bytes(each.path)
     except OSError:
         return 0
     return total
 
 
 def local_item(path: Path) -> ListedProduct | None:
-    """A STAC item in a file, or None if it is none."""
+    """The STAC item in a file; None if the file holds none."""
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,21 +1,21 @@
-"""One product of a list that a fleet is to do."""
+"""One product of the list that a fleet processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 FOLDER = "fleet"
-"""Folder, in that of the results, of what a fleet keeps for itself: no product has this name."""
+"""Subfolder of the output folder for the fleet's own files. No product has this name."""
 
 
 @dataclass(frozen=True)
 class ProductEntry:
-    """A product to be done.
+    """A product to process.
 
     Attributes:
-        name: What the result's folder and files are called; no other entry of a list has it.
-        source: What `io.opening.open_product` takes: a path or a URL.
-        size: Bytes of the input, by which work is ordered; None where nothing says it.
+        name: Name of the result's folder and files, unique within the list.
+        source: Path or URL, as `sentinel2.opening.open_product` takes it.
+        size: Size of the input in bytes, by which the work is ordered; None if unknown.
     """
 
     name: str

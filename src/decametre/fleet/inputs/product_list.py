@@ -1,16 +1,16 @@
-"""What a fleet is to do, from a list, a folder, an ItemCollection or a static catalog.
+"""The products of a fleet, from a list, a folder, an ItemCollection or a static catalog.
 
 | INPUT | its products |
 |---|---|
-| text file | one a line: path or URL; blank lines and comments, from a `#` on, do not count |
-| `.csv` | one a row, in a column `product`, `source`, `path`, `href` or `url`; a column `name` |
-| folder | SAFE folders, SAFE zips, folders of an `item.json` and STAC items that lie in it |
+| text file | one path or URL per line; blank lines and comments (from `#`) are skipped |
+| `.csv` | one per row, in a column `product`, `source`, `path`, `href` or `url`; optional `name` |
+| folder | the SAFE folders, SAFE zips, folders with an `item.json` and STAC items in it |
 | STAC ItemCollection, catalog, collection | their items; a path or a URL |
-| a product itself | that one |
+| a product | this product |
 
-Relative paths begin at the folder of the list. No product is opened: what is not there, or is
-damaged, is a product that fails by itself later. Only a list that cannot be read, or has nothing
-in it, is an error.
+Relative paths are resolved against the folder of the list. No product is opened: a missing or
+damaged one fails later in its worker, without stopping the others. It is an error if the list
+cannot be read or is empty.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from decametre.errors import FleetError
-from decametre.fleet.inputs.documents import read_document, server_access
-from decametre.fleet.inputs.items import Document, item_at, item_inside
+from decametre.fleet.inputs.items import Document, item_at, item_of_collection
 from decametre.fleet.inputs.naming import ListedProduct, entries_of
 from decametre.fleet.inputs.paths import ITEM, absolute, listed_product, local_item
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.inputs.static_catalog import catalog_items
+from decametre.sentinel2.documents import read_document, server_session
 from decametre.sentinel2.hrefs import is_web
 from decametre.sentinel2.opening import is_safe
 
 log = logging.getLogger(__name__)
 
 COLUMNS = ("product", "source", "path", "href", "url")
-"""Columns of a CSV in which products may stand; the first that is there counts."""
+"""Columns of a CSV file that may hold the products; the first one that exists is used."""
 
 COMMENT = re.compile(r"(^|\s)#.*")
-"""Of a text file. A `#` inside a path or a URL begins none."""
+"""A comment in a text file. A `#` within a path or a URL does not start one."""
 
 SEPARATORS = {";": "';'", "\t": "a tab"}
-"""What else spreadsheets write between columns, and how it is called."""
+"""Column separators that spreadsheets write in place of commas, with their names."""
 
 JSON = (".json", ".geojson")
 
@@ -51,24 +51,25 @@ def read_listing(source: str, items_folder: Path) -> list[ProductEntry]:
     """The products of a list.
 
     Args:
-        source: The list, as in this module's table.
-        items_folder: Where items that have no address of their own are kept, as `NAME.json`.
+        source: The list, see the table in the module's docstring.
+        items_folder: Folder in which items without an address are saved, as `NAME.json`.
 
     Returns:
-        At least one, each source and each name once, in the list's order.
+        At least one product, in the order of the list, with unique sources and names.
 
     Raises:
-        FleetError: The list cannot be read, or there is nothing in it.
+        FleetError: The list cannot be read or is empty.
+        DocumentError: A STAC document cannot be read.
         OutputError: An item cannot be written to `items_folder`.
     """
     source = absolute(source, Path.cwd())
-    entries = entries_of(_found(source), items_folder)
+    entries = entries_of(_products_of(source), items_folder)
     if not entries:
-        raise FleetError(f"{source}: no product in it")
-    missing = [each for each in entries if each.size is None and not _is_there(each.source)]
+        raise FleetError(f"{source}: it lists no product")
+    missing = [each for each in entries if each.size is None and not _exists(each.source)]
     if missing:
         log.warning(
-            "%d of %d products are not there, as far as this machine can see; the first: %s",
+            "%d of %d products do not exist on this machine; the first: %s",
             len(missing),
             len(entries),
             missing[0].source,
@@ -76,25 +77,25 @@ def read_listing(source: str, items_folder: Path) -> list[ProductEntry]:
     return entries
 
 
-def _is_there(source: str) -> bool:
+def _exists(source: str) -> bool:
     try:
         return "://" in source or Path(source).exists()
     except (OSError, ValueError):
         return False
 
 
-def _found(source: str) -> Iterator[ListedProduct]:
-    """The products of a list, whatever form it has."""
+def _products_of(source: str) -> Iterator[ListedProduct]:
+    """The products of a list of any form."""
     path = Path(source)
     if is_web(source):
         return _in_document(source)
     if "://" in source:
         raise FleetError(f"{source}: only file, http and https URLs can be read")
-    if not _is_there(source):
+    if not _exists(source):
         raise FleetError(f"{source}: no such file or folder; give a list of products")
     if path.is_dir():
-        alone = is_safe(path) or (path / ITEM).is_file()
-        return iter([listed_product(source)]) if alone else _in_folder(path)
+        is_product = is_safe(path) or (path / ITEM).is_file()
+        return iter([listed_product(source)]) if is_product else _in_folder(path)
     match path.suffix.lower():
         case ".json" | ".geojson":
             return _in_document(source)
@@ -124,15 +125,14 @@ def _in_csv(path: Path) -> Iterator[ListedProduct]:
         columns = {(name or "").strip().lower(): name for name in reader.fieldnames or ()}
         column = next((columns[name] for name in COLUMNS if name in columns), None)
         if column is None:
-            for sign, called in SEPARATORS.items():
-                if any(sign in name for name in columns):
+            for separator, name in SEPARATORS.items():
+                if any(separator in column_name for column_name in columns):
                     raise FleetError(
-                        f"{path}: its columns are separated by {called}, not by commas; save it "
-                        "with commas"
+                        f"{path}: its columns are separated by {name}; separate them by commas"
                     )
             raise FleetError(
-                f"{path}: none of its columns ({', '.join(columns) or 'it has none'}) is called "
-                f"{', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; its first line has to name them"
+                f"{path}: its first line names no column {', '.join(COLUMNS[:-1])} or "
+                f"{COLUMNS[-1]}, but {', '.join(columns) or 'nothing'}; add a line of column names"
             )
         for row in reader:
             product, name = ((row.get(key) or "").strip() for key in (column, columns.get("name")))
@@ -140,20 +140,22 @@ def _in_csv(path: Path) -> Iterator[ListedProduct]:
                 found = listed_product(absolute(product, path.parent))
                 yield dataclasses.replace(found, name=name) if name else found
             elif any(row.values()):
-                raise FleetError(f"{path}, line {reader.line_num}: no {column} in it")
+                raise FleetError(f"{path}, line {reader.line_num}: column {column} is empty")
     except csv.Error as error:
-        raise FleetError(f"{path}, after line {reader.line_num}: not CSV ({error})") from error
+        raise FleetError(
+            f"{path}, after line {reader.line_num}: not valid CSV ({error})"
+        ) from error
 
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")  # spreadsheets begin a CSV with a mark
+        return path.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except OSError as error:
         raise FleetError(f"{path}: cannot be read ({error.strerror or error})") from error
     except ValueError as error:
         raise FleetError(
-            f"{path}: neither a product nor a list of products in UTF-8; give a text file with a "
-            "product a line, a CSV, a folder, or a STAC ItemCollection or catalog"
+            f"{path}: neither a product nor a list of products in UTF-8; give a text file with "
+            "one product per line, a CSV file, a folder, or a STAC ItemCollection or catalog"
         ) from error
 
 
@@ -161,7 +163,7 @@ def _read_text(path: Path) -> str:
 
 
 def _in_folder(folder: Path) -> Iterator[ListedProduct]:
-    """The products that lie in a folder, by name; anything else in it does not count."""
+    """The products in a folder, sorted by name; other files are skipped."""
     try:
         paths = sorted(folder.absolute().iterdir())
     except OSError as error:
@@ -169,8 +171,8 @@ def _in_folder(folder: Path) -> Iterator[ListedProduct]:
     for path in paths:
         suffix = path.suffix.lower()
         if path.is_dir():
-            product = is_safe(path) or (path / ITEM).is_file()
-            found = listed_product(str(path)) if product else None
+            is_product = is_safe(path) or (path / ITEM).is_file()
+            found = listed_product(str(path)) if is_product else None
         elif suffix == ".zip":
             found = listed_product(str(path))
         else:
@@ -184,12 +186,12 @@ def _in_folder(folder: Path) -> Iterator[ListedProduct]:
 
 def _in_document(source: str) -> Iterator[ListedProduct]:
     """The products of a JSON document."""
-    access = server_access()
-    document = read_document(source, access)
+    session = server_session()
+    document = read_document(source, session)
     kind = document.get("type")
     if "conformsTo" in document:
         raise FleetError(
-            f"{source}: a STAC API, not a list; search it: --search {source} with --bbox, "
+            f"{source}: a STAC API, not a list; search it by --search {source} with --bbox, "
             "--datetime or both"
         )
     if kind == "Feature":
@@ -197,10 +199,10 @@ def _in_document(source: str) -> Iterator[ListedProduct]:
     if kind == "FeatureCollection":
         return _in_collection(document, source)
     if kind in ("Catalog", "Collection") or (kind is None and "stac_version" in document):
-        return catalog_items(document, source, access)
+        return catalog_items(document, source, session)
     raise FleetError(
-        f"{source}: JSON, but not STAC (its type is {kind}); give an ItemCollection, a catalog, "
-        "a collection or an item"
+        f"{source}: JSON of type {kind}, not STAC; give an ItemCollection, a catalog, a "
+        "collection or an item"
     )
 
 
@@ -211,9 +213,9 @@ def _in_collection(document: Document, source: str) -> Iterator[ListedProduct]:
         raise FleetError(f"{source}: a FeatureCollection without features")
     if any(isinstance(link, dict) and link.get("rel") == "next" for link in links or ()):
         log.warning(
-            "%s is one page of an API's answer, and there are more; --search finds all", source
+            "%s is one of several pages of an API's response; use --search to get all items", source
         )
     for number, feature in enumerate(features):
         if not isinstance(feature, dict):
-            raise FleetError(f"{source}: feature {number} is no STAC item")
-        yield item_inside(feature, source)
+            raise FleetError(f"{source}: feature {number} is not a STAC item")
+        yield item_of_collection(feature, source)

@@ -1,4 +1,4 @@
-"""What a fleet is to do, from a search of a STAC API."""
+"""The products of a fleet, from a search of a STAC API."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ from typing import Any
 from pystac_client import Client, ItemSearch
 from pystac_client.conformance import ConformanceClasses
 from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
 from pystac_client.warnings import PystacClientWarning
 
 from decametre.errors import FleetError, UnknownNameError
-from decametre.fleet.inputs.documents import TIMEOUT, reason_of, server_access
-from decametre.fleet.inputs.items import Document, item_inside
+from decametre.fleet.inputs.items import Document, item_of_collection
 from decametre.fleet.inputs.naming import entries_of
 from decametre.fleet.inputs.product_entry import ProductEntry
+from decametre.sentinel2.documents import TIMEOUT, excerpt, root_cause, server_session
 from decametre.sentinel2.hrefs import is_web
 
 log = logging.getLogger(__name__)
 
 KNOWN_COLLECTIONS = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "sentinel-s2-l2a-cogs", "sentinel-2")
-"""What APIs call their collection of Level-2A, best first: Earth Search, Planetary Computer and
-Copernicus; Collection 1 alone; the first Earth Search; the first of Copernicus, which has Level-1C
-in it. Capitals make no difference."""
+"""Ids of Level-2A collections, in order of preference: Earth Search, Planetary Computer and
+Copernicus; Collection 1 only; Earth Search v0; the first API of Copernicus, whose collection also
+holds Level-1C. Upper and lower case are not distinguished."""
 
 CLOUD_COVER = "eo:cloud_cover"
 
 PAGE = 100
-"""Items asked for at a time. An answer of many hundred is more than some servers can send."""
+"""Items per request. Some servers fail at responses with several hundred items."""
 
 Box = tuple[float, float, float, float]
 
@@ -52,44 +53,45 @@ def search(
 
     Args:
         url: The API's landing page, such as `https://earth-search.aws.element84.com/v1`.
-        items_folder: Where items that have no address of their own are kept, as `NAME.json`.
-        bbox: West, south, east, north in degrees (WGS 84). West of more than east is a box across
-            the antimeridian.
+        items_folder: Folder in which items without an address are saved, as `NAME.json`.
+        bbox: West, south, east, north in degrees (WGS 84). A box with west > east crosses the
+            antimeridian.
         datetime: Day, month, year, RFC 3339 time, or an interval such as `2023-06/2023-08` or
             `2023-06-01/..`; UTC.
-        cloud_cover: Percent of cloud that a product may have. One that does not say is left out.
-        collections: Their ids; without, the API's collection of Sentinel-2 Level-2A.
-        limit: As many products at most.
+        cloud_cover: Largest cloud cover of a product, in percent. Products that do not state
+            theirs are skipped.
+        collections: Ids of collections; by default, the API's collection of Sentinel-2 Level-2A.
+        limit: The largest number of products.
 
     Returns:
-        At least one, in the API's order.
+        At least one product, in the order of the API.
 
     Raises:
-        FleetError: The box or time cannot be understood, there is neither of the two, `url` is
-            no STAC API or does not answer, nothing is found, or no collection of the API is known
-            to be Sentinel-2 Level-2A.
-        UnknownNameError: The API has no collection of a name that was given.
+        FleetError: The box or time is invalid or both are missing, `url` is not a STAC API or does
+            not respond, nothing is found, or no collection of the API is known to be Sentinel-2
+            Level-2A.
+        UnknownNameError: The API has no collection of that name.
         OutputError: An item cannot be written to `items_folder`.
     """
     if not is_web(url):
-        raise FleetError(f"{url}: not the http(s) address of a STAC API")
+        raise FleetError(f"{url}: not an http(s) URL; give that of a STAC API")
     if bbox is None and datetime is None:
-        raise FleetError(f"{url}: give a bbox or a datetime; nobody wants the whole archive")
+        raise FleetError(f"{url}: a search of the complete archive; give a bbox or a datetime")
     if cloud_cover is not None and not 0 <= cloud_cover <= 100:
         raise FleetError(f"cloud cover {cloud_cover:g}: give percent, 0 to 100")
     terms: dict[str, Any] = {"bbox": _box(bbox), "datetime": _time(url, datetime)}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PystacClientWarning)  # of what we ask for ourselves
+        warnings.simplefilter("ignore", PystacClientWarning)  # we check conformance
         client = _open(url)
         terms["collections"] = _collections(client, url, collections)
         if cloud_cover is not None and client.conforms_to(ConformanceClasses.QUERY):
             terms["query"] = {CLOUD_COVER: {"lte": cloud_cover}}
-        items = _clear(_items(client.search(limit=PAGE, **terms), url), cloud_cover)
-        found = (item_inside(item, url) for item in itertools.islice(items, limit))
+        items = _filter_clouds(_items(client.search(limit=PAGE, **terms), url), cloud_cover)
+        found = (item_of_collection(item, url) for item in itertools.islice(items, limit))
         entries = entries_of(found, items_folder)
     if not entries:
         box = ",".join(f"{number:g}" for number in bbox) if bbox else "everywhere"
-        cloud = "" if cloud_cover is None else f", cloud cover {cloud_cover:g} at most"
+        cloud = "" if cloud_cover is None else f", cloud cover at most {cloud_cover:g} %"
         raise FleetError(
             f"{url}: no item found (collection {', '.join(terms['collections'])}, bbox {box}, "
             f"datetime {terms['datetime'] or 'any'}{cloud})"
@@ -97,41 +99,41 @@ def search(
     return entries
 
 
-# Terms ------------------------------------------------------------------------------------------
+# Search terms -----------------------------------------------------------------------------------
 
 
 def _box(bbox: Sequence[float] | None) -> Box | None:
-    """West, south, east, north, checked."""
+    """Check a box: west, south, east, north."""
     if bbox is None:
         return None
-    said = ",".join(f"{number:g}" for number in bbox)
+    shown = ",".join(f"{number:g}" for number in bbox)
     if len(bbox) != 4 or not all(map(math.isfinite, bbox)):
-        raise FleetError(f"bbox {said}: give west, south, east, north in degrees")
+        raise FleetError(f"bbox {shown}: give west, south, east, north in degrees")
     west, south, east, north = bbox
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
         raise FleetError(
-            f"bbox {said}: west and east must be from -180 to 180 degrees, south and north from "
+            f"bbox {shown}: west and east must be from -180 to 180 degrees, south and north from "
             "-90 to 90, and south no more than north"
         )
     return (west, south, east, north)
 
 
 def _time(url: str, datetime: str | None) -> str | None:
-    """The interval as the API takes it, checked; a day, month or year is from end to end."""
+    """Check an interval and expand it to RFC 3339: a month becomes its first to last second."""
     if datetime is None:
         return None
     try:
         text: str = ItemSearch(url, datetime=datetime).get_parameters()["datetime"]
         start, _, end = text.partition("/")
         if {start, end} <= {"..", ""}:
-            raise ValueError("neither a beginning nor an end")
-    except Exception as error:  # pystac-client raises just that
+            raise ValueError("neither a start nor an end")
+    except Exception as error:  # the type that pystac-client raises
         raise FleetError(
             f"datetime '{datetime}': {error}; give a day, month or year such as 2023-06, or two "
             "of them as 2023-06-01/2023-08-31, one of which may be .."
         ) from error
     if end and ".." not in (start, end) and start > end:
-        raise FleetError(f"datetime '{datetime}': ends before it begins")
+        raise FleetError(f"datetime '{datetime}': ends before it starts")
     return text
 
 
@@ -139,39 +141,54 @@ def _time(url: str, datetime: str | None) -> str | None:
 
 
 def _open(url: str) -> Client:
-    """The API, which is one."""
-    with _asking(url):
-        client = Client.open(url, stac_io=server_access(), timeout=TIMEOUT)
+    """Open the API, and check that it can be searched."""
+    with _api_errors(url):
+        client = Client.open(url, stac_io=_api_io(), timeout=TIMEOUT)
     if client.get_search_link() is None:
         raise FleetError(
-            f"{url}: a STAC catalog that cannot be searched; give it as INPUT to take all of it"
+            f"{url}: a static STAC catalog, which cannot be searched; give it as INPUT to process "
+            "all its items"
         )
     return client
 
 
+def _api_io() -> StacApiIO:
+    """Requests of pystac-client through our session."""
+    api_io = StacApiIO(timeout=TIMEOUT)
+    api_io.session = server_session()
+    return api_io
+
+
 @contextmanager
-def _asking(url: str) -> Iterator[None]:
-    """What a server, or pystac-client of its answer, complains of, as an error of one line."""
+def _api_errors(url: str) -> Iterator[None]:
+    """Turn errors of a server, or of pystac-client about its responses, into a FleetError."""
     try:
         yield
     except APIError as error:
-        raise FleetError(f"{url}: {reason_of(error)}") from error
-    except Exception as error:  # pystac raises whatever it trips over in a stranger's answer
+        raise FleetError(f"{url}: {_reason(error)}") from error
+    except Exception as error:  # pystac raises many types of errors for invalid responses
         raise FleetError(
-            f"{url}: answers, but not as a STAC API does ({type(error).__name__}: {error}); give "
-            "the address of its landing page"
+            f"{url}: the response is not that of a STAC API ({type(error).__name__}: {error}); "
+            "give the URL of its landing page"
         ) from error
 
 
+def _reason(error: APIError) -> str:
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return f"the server answered HTTP {status} {excerpt(str(error))}".rstrip()
+    return f"cannot be reached ({root_cause(error.__context__ or error)})"
+
+
 def _items(found: ItemSearch, url: str) -> Iterator[Document]:
-    """The items, asked for page by page."""
-    with _asking(url):
+    """The items, requested page by page."""
+    with _api_errors(url):
         yield from found.items_as_dicts()
 
 
 def _collections(client: Client, url: str, wanted: Sequence[str]) -> list[str]:
-    """Ids of the collections to be searched, each as the API writes it."""
-    known = {name.lower(): name for name in _known(client, url)}
+    """Ids of the collections to search, in the spelling of the API."""
+    known = {name.lower(): name for name in _collection_ids(client, url)}
     for name in wanted:
         if known and name.lower() not in known:
             raise UnknownNameError(f"collection of {url}", name, known.values())
@@ -180,34 +197,34 @@ def _collections(client: Client, url: str, wanted: Sequence[str]) -> list[str]:
     found = next((known[name] for name in KNOWN_COLLECTIONS if name in known), None)
     if found is None:
         raise FleetError(
-            f"{url}: none of its collections is known to be Sentinel-2 Level-2A; choose by "
-            f"--collection among {', '.join(known.values()) or 'those that its documents name'}"
+            f"{url}: none of its collections is known to be Sentinel-2 Level-2A; choose one by "
+            f"--collection: {', '.join(known.values()) or 'see the documentation of the API'}"
         )
-    log.info("searching %s of %s", found, url)
+    log.info("searching collection %s of %s", found, url)
     return [found]
 
 
-def _known(client: Client, url: str) -> list[str]:
-    """Ids of all collections, none where the API does not list them.
+def _collection_ids(client: Client, url: str) -> list[str]:
+    """Ids of all collections; empty if the API does not list them.
 
-    Taken from the answer itself: one collection that pystac cannot parse would bar all others.
+    They are read from the JSON: pystac fails if it cannot parse one of the collections.
     """
     link = client.get_single_link("data")
     if link is None:
         return []
-    with _asking(url):
-        pages = server_access().get_pages(link.href)
+    with _api_errors(url):
+        pages = _api_io().get_pages(link.href)
         return [str(each["id"]) for page in pages for each in page["collections"]]
 
 
-def _clear(items: Iterator[Document], cloud_cover: float | None) -> Iterator[Document]:
-    """The items that say they have no more cloud; all of them without a limit."""
-    silent = 0
+def _filter_clouds(items: Iterator[Document], cloud_cover: float | None) -> Iterator[Document]:
+    """The items whose stated cloud cover is at most that; all items for None."""
+    unknown = 0
     for item in items:
         cover = (item.get("properties") or {}).get(CLOUD_COVER)
         if cloud_cover is None or (isinstance(cover, int | float) and cover <= cloud_cover):
             yield item
         else:
-            silent += cover is None
-    if silent:
-        log.warning("%d items do not say how much cloud they have, and are left out", silent)
+            unknown += cover is None
+    if unknown:
+        log.warning("skipped %d items that do not state their cloud cover", unknown)

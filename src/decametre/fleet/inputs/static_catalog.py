@@ -1,4 +1,4 @@
-"""Walking a static STAC catalog, on disk or on a server."""
+"""The items of a static STAC catalog, on disk or on a server."""
 
 from __future__ import annotations
 
@@ -9,73 +9,76 @@ from functools import partial
 from typing import Any
 
 import pystac
-from pystac_client.stac_api_io import StacApiIO
+import requests
 
-from decametre.errors import FleetError
-from decametre.fleet.inputs.documents import read_document
+from decametre.errors import DocumentError, FleetError
 from decametre.fleet.inputs.items import item_at
 from decametre.fleet.inputs.naming import ListedProduct
-from decametre.fleet.inputs.paths import name_in
+from decametre.fleet.inputs.paths import name_of
+from decametre.sentinel2.documents import read_document
 from decametre.sentinel2.hrefs import resolve_href
 
-READERS = 8
-"""Items that are read at a time; a server takes a while for each."""
+READER_THREADS = 8
+"""Items that are read concurrently, since a server takes a while for each."""
 
 
 def catalog_items(
-    document: dict[str, Any], source: str, access: StacApiIO
+    document: dict[str, Any], source: str, session: requests.Session
 ) -> Iterator[ListedProduct]:
-    """The items of a catalog or collection and of all those below it.
+    """The items of a catalog or collection and of all its descendants.
 
-    An item that cannot be read is found all the same, under the name that its address has.
+    An item that cannot be read is returned with a name derived from its address.
 
     Args:
         document: The catalog.
         source: Its path or URL.
-        access: What asks servers.
+        session: For requests to servers.
 
     Raises:
-        FleetError: A catalog below it cannot be read, so that the list would lack its items.
+        DocumentError: A child catalog cannot be read, so that the list would lack its items.
+        FleetError: A child is not a STAC catalog.
     """
-    addresses = list(_item_addresses(document, source, access))
-    with ThreadPoolExecutor(READERS) as pool:
-        yield from pool.map(partial(_item, access=access), addresses)
+    addresses = list(_item_addresses(document, source, session))
+    with ThreadPoolExecutor(READER_THREADS) as pool:
+        yield from pool.map(partial(_read_item, session=session), addresses)
 
 
-def _item(address: str, access: StacApiIO) -> ListedProduct:
+def _read_item(address: str, session: requests.Session) -> ListedProduct:
     try:
-        return item_at(address, read_document(address, access))
-    except FleetError:
-        return ListedProduct(name_in(address), address)
+        return item_at(address, read_document(address, session))
+    except DocumentError:
+        return ListedProduct(name_of(address), address)
 
 
-def _item_addresses(document: dict[str, Any], source: str, access: StacApiIO) -> Iterator[str]:
-    """Paths or URLs of all items, in the order of the links; no catalog is visited twice."""
+def _item_addresses(
+    document: dict[str, Any], source: str, session: requests.Session
+) -> Iterator[str]:
+    """Paths or URLs of all items in the order of the links; each catalog is visited once."""
     waiting, seen = [source], {source}
     while waiting:
-        place = waiting.pop()
-        content = document if place == source else read_document(place, access)
-        catalog = _parsed(content, place)
-        yield from (_target(link, place) for link in catalog.get_item_links())
-        children = [_target(link, place) for link in catalog.get_child_links()]
+        address = waiting.pop()
+        content = document if address == source else read_document(address, session)
+        catalog = _parse_catalog(content, address)
+        yield from (_link_target(link, address) for link in catalog.get_item_links())
+        children = [_link_target(link, address) for link in catalog.get_child_links()]
         new = [child for child in dict.fromkeys(children) if child not in seen]
         seen.update(new)
         waiting += reversed(new)
 
 
-def _parsed(document: dict[str, Any], place: str) -> pystac.Catalog:
+def _parse_catalog(document: dict[str, Any], address: str) -> pystac.Catalog:
     try:
-        parsed = pystac.read_dict(document, href=place)
-    except Exception as error:  # pystac raises whatever it trips over in a stranger's JSON
+        parsed = pystac.read_dict(document, href=address)
+    except Exception as error:  # pystac raises many types of errors for invalid JSON
         raise FleetError(
-            f"{place}: not a STAC catalog ({type(error).__name__}: {error})"
+            f"{address}: not a STAC catalog ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(parsed, pystac.Catalog):
-        raise FleetError(f"{place}: linked to as a catalog, and is an item")
+        raise FleetError(f"{address}: an item, but a link to it says that it is a catalog")
     return parsed
 
 
-def _target(link: pystac.Link, place: str) -> str:
-    """What a link in the document at `place` leads to."""
-    address = resolve_href(place, link.target if isinstance(link.target, str) else link.href)
-    return address if "://" in address else os.path.normpath(address)
+def _link_target(link: pystac.Link, address: str) -> str:
+    """The path or URL that a link in the document at `address` leads to."""
+    target = resolve_href(address, link.target if isinstance(link.target, str) else link.href)
+    return target if "://" in target else os.path.normpath(target)
