@@ -1,9 +1,10 @@
 import itertools
+import queue
 import threading
-import time
 
 import pytest
 
+from decametre.superres.sharpening import pipeline
 from decametre.superres.sharpening.pipeline import read_ahead
 
 
@@ -11,18 +12,29 @@ def test_everything_arrives_in_order():
     assert list(read_ahead(lambda: iter(range(50)), 2)) == list(range(50))
 
 
-def test_it_reads_ahead_but_not_further():
-    made = []
+def test_it_reads_ahead_but_not_further(monkeypatch):
+    full = threading.Event()
+
+    class Queue(queue.Queue):
+        def put(self, *arguments, **options):
+            try:
+                super().put(*arguments, **options)
+            except queue.Full:
+                full.set()
+                raise
+
+    monkeypatch.setattr(pipeline.queue, "Queue", Queue)
+    read = []
 
     def numbers():
         for number in itertools.count():
-            made.append(number)
+            read.append(number)
             yield number
 
     ahead = read_ahead(numbers, 2)
     assert next(ahead) == 0
-    time.sleep(0.3)
-    assert len(made) <= 1 + 2 + 1  # taken, waiting, and the one that finds no room
+    assert full.wait(60)
+    assert read == [0, 1, 2, 3]  # consumed, two in the queue, and the one that has no room
     ahead.close()
 
 

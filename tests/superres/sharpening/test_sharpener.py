@@ -18,6 +18,9 @@ from decametre.superres.sharpening.sharpener import Sharpener
 
 CPU = torch.device("cpu")
 
+UNTILED = 10_000
+"""The size of a tile that holds any product of these tests."""
+
 
 def crop(product: Product, folder, window: Window, spoil=None, offset=0.0) -> Product:
     """A window of a product as a product of its own.
@@ -43,14 +46,15 @@ def crop(product: Product, folder, window: Window, spoil=None, offset=0.0) -> Pr
     return dataclasses.replace(product, grid=product.grid.crop(window), bands=files)
 
 
-def sharpen_all(product, tile, *, models=(), consistent=False, bands=BAND_NAMES):
-    """The whole product, cut into tiles: DN and reflectance of each band, and residual sums."""
-    sharpener = Sharpener(models_for(bands, models), bands, CPU, torch.float32, consistent)
+def sharpen_all(product, tile, *, models=(), consistent=False, bands=BAND_NAMES, devices=1):
+    """A complete product, cut into tiles: DN and reflectance of each band, and residual sums."""
+    models = models_for(bands, models)
+    sharpeners = [Sharpener(models, bands, CPU, torch.float32, consistent) for _ in range(devices)]
     shape = product.grid.shape()
     dn = {name: np.full(shape, 77, np.uint16) for name in bands}
     reflectance = {n: np.zeros(shape, np.float32) for n in bands if ALL_BANDS[n].gsd > 10}
     squares: dict[str, torch.Tensor] = {}
-    for piece in sharpen_windows(product, product.grid.window, [sharpener], tile):
+    for piece in sharpen_windows(product, product.grid.window, sharpeners, tile):
         for name in bands:
             dn[name][piece.core.slices] = piece.dn[name]
         for name in reflectance:
@@ -68,22 +72,38 @@ def scene(sample, tmp_path_factory) -> Product:
 
 @pytest.fixture(scope="module")
 def whole(scene):
-    return sharpen_all(scene, 10_000)
+    """The result of the default networks in one tile."""
+    return sharpen_all(scene, UNTILED)
 
 
-def test_several_devices_share_the_windows(scene, whole):
-    models = models_for(BAND_NAMES)
-    both = [Sharpener(models, BAND_NAMES, CPU, torch.float32) for _ in range(2)]
-    pieces = list(sharpen_windows(scene, scene.grid.window, both, 102))
-    assert len(pieces) == len({piece.core for piece in pieces}) == 12
-    for piece in pieces:
-        for name, image in piece.reflectance.items():
-            np.testing.assert_allclose(image, whole[1][name][piece.core.slices], atol=2e-6)
+def save_random(folder, family, scale, config, **changes):
+    """Save a network with random weights that change the image; its folder."""
+    card = Card(f"s{scale}x", family, config, BANDS_FOR_SCALE[scale], margin=0, **changes)
+    torch.manual_seed(scale)
+    network = build(card)
+    torch.nn.init.normal_(network.tail.weight, std=0.1)
+    if "attention" in config or family == "rsa":
+        torch.nn.init.constant_(network.trunk[1].gamma, 1)
+    save_model(folder, card, network)
+    return str(folder)
 
 
-@pytest.mark.parametrize("tile", [60, 102, 150])
-def test_tiled_equals_untiled(scene, whole, tile):
-    dn, reflectance, squares = sharpen_all(scene, tile)
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Small networks for both scales, for what does not depend on the weights."""
+    return [
+        save_random(tmp_path_factory.mktemp("small"), "native", scale, {"width": 16, "blocks": 1})
+        for scale in (2, 6)
+    ]
+
+
+@pytest.fixture(scope="module")
+def small_whole(scene, small):
+    return sharpen_all(scene, UNTILED, models=small)
+
+
+def test_tiles_on_two_devices_equal_the_untiled_result(scene, whole):
+    dn, reflectance, squares = sharpen_all(scene, 162, devices=2)
     for name in BAND_NAMES:
         assert np.abs(dn[name].astype(int) - whole[0][name]).max() <= (ALL_BANDS[name].gsd > 10)
     for name, image in reflectance.items():
@@ -92,10 +112,22 @@ def test_tiled_equals_untiled(scene, whole, tile):
         torch.testing.assert_close(squares[name], whole[2][name], rtol=1e-4, atol=0)
 
 
-def test_tiled_equals_untiled_when_projected(scene):
-    one, other = (sharpen_all(scene, tile, consistent=True) for tile in (10_000, 126))
+def test_each_window_is_sharpened_once(scene, small):
+    models = models_for(BAND_NAMES, small)
+    both = [Sharpener(models, BAND_NAMES, CPU, torch.float32) for _ in range(2)]
+    pieces = list(sharpen_windows(scene, scene.grid.window, both, 102))
+    assert len(pieces) == len({piece.core for piece in pieces}) == 12
+
+
+@pytest.mark.parametrize("consistent", [False, True])
+def test_tiled_equals_untiled_with_gaps(sample, tmp_path, small, consistent):
+    product = crop(sample, tmp_path, Window(60, 120, 318, 216), swath)
+    one, other = (
+        sharpen_all(product, size, models=small, consistent=consistent) for size in (UNTILED, 102)
+    )
     for name, image in one[1].items():
         np.testing.assert_allclose(image, other[1][name], atol=3e-6)
+        np.testing.assert_array_equal(one[0][name] == NODATA, other[0][name] == NODATA)
 
 
 @pytest.fixture(scope="module", params=["rsa", "native"])
@@ -108,13 +140,8 @@ def attentive(request, tmp_path_factory):
             "native": {"attention": window, "bias": False},
         }
         config = {"width": 16, "blocks": 2} | own[request.param]
-        card = Card(f"s{scale}x", request.param, config, BANDS_FOR_SCALE[scale], margin=0)
-        torch.manual_seed(scale)
-        network = build(card)
-        torch.nn.init.normal_(network.tail.weight, std=0.1)
-        torch.nn.init.constant_(network.trunk[1].gamma, 1)
-        folders[scale] = tmp_path_factory.mktemp("attentive")
-        save_model(folders[scale], card, network)
+        folder = tmp_path_factory.mktemp("attentive")
+        folders[scale] = save_random(folder, request.param, scale, config)
     return folders
 
 
@@ -124,15 +151,10 @@ def test_tiled_equals_untiled_with_attention(sample, tmp_path, attentive, scale,
     """Neither tiles nor product are whole windows, and a swath's edge runs through it."""
     product = crop(sample, tmp_path, Window(60, 120, 150, 114), swath_of(40))
     bands = BANDS_FOR_SCALE[scale][10 * scale]
-    model = [str(attentive[scale])]
-
-    def run(tile):
-        return sharpen_all(product, tile, models=model, consistent=consistent, bands=bands)[1]
-
-    one = run(10_000)
-    for tile in (54, 66):
-        for name, image in run(tile).items():
-            np.testing.assert_allclose(image, one[name], atol=3e-6)
+    options = {"models": [attentive[scale]], "consistent": consistent, "bands": bands}
+    one, other = (sharpen_all(product, tile, **options)[1] for tile in (UNTILED, 66))
+    for name, image in one.items():
+        np.testing.assert_allclose(image, other[name], atol=3e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 6])
@@ -144,11 +166,11 @@ def test_tiled_equals_untiled_with_a_projection_in_the_network(sample, tmp_path,
     save_model(tmp_path / "mine", card, build(card))
     one, other = (
         sharpen_all(product, tile, models=[str(tmp_path / "mine")], bands=bands)
-        for tile in (10_000, 54)
+        for tile in (UNTILED, 54)
     )
     for name, image in one[1].items():
         np.testing.assert_allclose(image, other[1][name], atol=2e-6)
-    plain = sharpen_all(product, 10_000, models=["bicubic"], bands=bands)
+    plain = sharpen_all(product, UNTILED, models=["bicubic"], bands=bands)
     for name in one[2]:
         assert (one[2][name] < 0.1 * plain[2][f"bicubic_{scale}x"]).all()
 
@@ -163,19 +185,12 @@ def test_tiled_equals_untiled_with_local_regressions(sample, tmp_path, scale):
         {"radius": 3, "ridge": 1e-1, "gain": 0.3, "softened": True},
     ]
     config = {"width": 16, "blocks": 1, "regressions": regressions}
-    card = Card("mine", "guided", config, BANDS_FOR_SCALE[scale], margin=0)
-    torch.manual_seed(0)
-    network = build(card)
-    torch.nn.init.normal_(network.tail.weight, std=0.1)
-    save_model(tmp_path / "mine", card, network)
-
-    def run(tile):
-        return sharpen_all(product, tile, models=[str(tmp_path / "mine")], bands=bands)[1]
-
-    one = run(10_000)
-    for tile in (54, 66):
-        for name, image in run(tile).items():
-            np.testing.assert_allclose(image, one[name], atol=3e-6)
+    models = [save_random(tmp_path / "mine", "guided", scale, config)]
+    one, other = (
+        sharpen_all(product, tile, models=models, bands=bands)[1] for tile in (UNTILED, 66)
+    )
+    for name, image in one.items():
+        np.testing.assert_allclose(image, other[name], atol=3e-6)
 
 
 @pytest.mark.parametrize("scale", [2, 6])
@@ -183,7 +198,7 @@ def test_attention_is_what_makes_the_difference(sample, tmp_path, attentive, sca
     """Without gamma the test above would hold for a network that ignores its windows."""
     product = crop(sample, tmp_path, Window(60, 120, 150, 114))
     bands = BANDS_FOR_SCALE[scale][10 * scale]
-    models = models_for(bands, [str(attentive[scale])])
+    models = models_for(bands, [attentive[scale]])
     found = []
     for gamma in (1.0, 0.0):
         torch.nn.init.constant_(models[0].network.trunk[1].gamma, gamma)
@@ -212,17 +227,17 @@ def test_sharpened_bands_keep_the_scene_s_level(scene, whole):
             assert np.corrcoef(means.ravel(), measured.ravel())[0, 1] > 0.97
 
 
-def test_the_offset_shifts_dn_and_nothing_else(sample, tmp_path, scene, whole):
+def test_the_offset_shifts_dn_and_nothing_else(sample, tmp_path, small, small_whole):
     def shift(name, dn):
         dn += 1000
 
     shifted = crop(sample, tmp_path, Window(60, 120, 318, 216), shift, offset=-0.1)
-    dn, reflectance, _ = sharpen_all(shifted, 10_000)
+    dn, reflectance, _ = sharpen_all(shifted, UNTILED, models=small)
     for name, image in reflectance.items():
-        np.testing.assert_allclose(image, whole[1][name], atol=2e-6)
+        np.testing.assert_allclose(image, small_whole[1][name], atol=2e-6)
         # An unshifted value below DN 1 is clipped there; the shifted one has room.
-        free = whole[0][name] > 1
-        difference = dn[name].astype(int) - whole[0][name]
+        free = small_whole[0][name] > 1
+        difference = dn[name].astype(int) - small_whole[0][name]
         assert np.abs(difference[free] - 1000).max() <= 1
 
 
@@ -246,21 +261,17 @@ def swath_of(top):
 swath = swath_of(130)
 
 
-@pytest.mark.parametrize("spoil", [hole, swath])
-@pytest.mark.parametrize("garbage", [False, True])
-def test_nodata_stays_and_does_not_spread(sample, tmp_path, whole, spoil, garbage):
-    """Wherever a band has data, it gets a value near the one that it has without the gap.
-
-    With `garbage`, saturated pixels stand in for nodata: filled likewise, and restored.
-    """
-    gap = SATURATED if garbage else NODATA
+@pytest.mark.parametrize("gap", [NODATA, SATURATED])
+def test_gaps_stay_and_do_not_spread(sample, tmp_path, whole, gap):
+    """Wherever a band has data, it gets a value near the one that it has without the gaps."""
 
     def spoiled(name, dn):
-        spoil(name, dn)
+        hole(name, dn)
+        swath(name, dn)
         dn[dn == NODATA] = gap
 
     product = crop(sample, tmp_path, Window(60, 120, 318, 216), spoiled)
-    dn, reflectance, _ = sharpen_all(product, 10_000)
+    dn, reflectance, _ = sharpen_all(product, UNTILED)
     for name, band in ALL_BANDS.items():
         factor = band.gsd // 10
         with rasterio.open(product.bands[name].path) as source:
@@ -275,24 +286,16 @@ def test_nodata_stays_and_does_not_spread(sample, tmp_path, whole, spoil, garbag
             assert error.max() < 6 * spread
 
 
-def test_a_gap_changes_nothing_beyond_the_receptive_field(sample, tmp_path, whole):
+def test_a_gap_changes_nothing_beyond_the_receptive_field(sample, tmp_path, small, small_whole):
     product = crop(sample, tmp_path, Window(60, 120, 318, 216), hole)
-    reflectance = sharpen_all(product, 10_000)[1]
-    for model in models_for(BAND_NAMES):
+    reflectance = sharpen_all(product, UNTILED, models=small)[1]
+    for model in models_for(BAND_NAMES, small):
         reach = model.card.margin * model.card.scale
         near = np.zeros(product.grid.shape(), bool)
-        near[max(0, 96 - reach) : 102 + reach, max(0, 120 - reach) : 126 + reach] = True
+        near[96 - reach : 102 + reach, 120 - reach : 126 + reach] = True
         for name in model.card.bands_out:
-            np.testing.assert_allclose(reflectance[name][~near], whole[1][name][~near], atol=2e-6)
-
-
-@pytest.mark.parametrize("tile", [60, 150])
-def test_tiled_equals_untiled_with_gaps(sample, tmp_path, tile):
-    product = crop(sample, tmp_path, Window(60, 120, 318, 216), swath)
-    one, other = (sharpen_all(product, size) for size in (10_000, tile))
-    for name, image in one[1].items():
-        np.testing.assert_allclose(image, other[1][name], atol=2e-6)
-        np.testing.assert_array_equal(one[0][name] == NODATA, other[0][name] == NODATA)
+            expected = small_whole[1][name]
+            np.testing.assert_allclose(reflectance[name][~near], expected[~near], atol=2e-6)
 
 
 def test_an_empty_product_stays_empty(sample, tmp_path):
@@ -310,23 +313,29 @@ def test_snow_and_cloud_are_kept(sample, tmp_path):
         np.minimum(dn.astype(np.uint32) * 8, 28000, out=dn, casting="unsafe")
 
     product = crop(sample, tmp_path, Window(0, 0, 120, 120), brighten)
-    dn, _, _ = sharpen_all(product, 10_000)
+    dn, _, _ = sharpen_all(product, UNTILED)
     with rasterio.open(product.bands["B8A"].path) as source:
         measured = source.read(1).astype(float)
     assert measured.mean() > 10_000
     assert abs(dn["B8A"].mean() - measured.mean()) < 0.03 * measured.mean()
 
 
-def test_a_consistent_result_gives_the_input_again(scene, whole):
-    projected = sharpen_all(scene, 10_000, consistent=True)[2]
-    for name, squares in whole[2].items():
+def test_a_consistent_result_gives_the_input_again(scene, small, small_whole):
+    projected = sharpen_all(scene, UNTILED, models=small, consistent=True)[2]
+    for name, squares in small_whole[2].items():
         assert (projected[name] < 0.05 * squares).all()
 
 
-def test_bfloat16_is_close_to_float32(scene, whole):
+def test_bfloat16_is_close_to_float32(sample, tmp_path):
+    product = crop(sample, tmp_path, Window(60, 120, 60, 60))
     models = models_for(BAND_NAMES)
-    sharpener = Sharpener(models, BAND_NAMES, CPU, torch.bfloat16)
-    for piece in sharpen_windows(scene, scene.grid.window, [sharpener], 10_000):
-        for name, image in piece.reflectance.items():
-            error = np.sqrt(((image - whole[1][name]) ** 2).mean())
-            assert error < 10e-4, f"{name}: {error * 1e4:.1f} DN"
+    pieces = [
+        next(sharpen_windows(product, product.grid.window, [sharpener], UNTILED))
+        for sharpener in (
+            Sharpener(models, BAND_NAMES, CPU, precision)
+            for precision in (torch.float32, torch.bfloat16)
+        )
+    ]
+    for name, image in pieces[0].reflectance.items():
+        error = np.sqrt(((image - pieces[1].reflectance[name]) ** 2).mean())
+        assert error < 10e-4, f"{name}: {error * 1e4:.1f} DN"

@@ -1,7 +1,6 @@
 """One product in, one complete result out, or nothing."""
 
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -114,12 +113,14 @@ def test_the_consistency_figure_is_that_of_the_file(sample, tmp_path):
 
     from decametre.superres.degradation.kernels import degrade, kernel_taps
 
-    result = decametre.sharpen(sample, tmp_path / "all.tif")
-    for name in ("B05", "B12", "B01"):
+    bands, crop = ("B05", "B12", "B01"), Window(120, 60, 240, 240)
+    window = (crop.col, crop.row, crop.width, crop.height)
+    result = decametre.sharpen(sample, tmp_path / "some.tif", window=window, bands=bands)
+    for name in bands:
         factor = ALL_BANDS[name].gsd // 10
         with rasterio.open(result.path) as cog, rasterio.open(sample.bands[name].path) as source:
-            fine = torch.from_numpy(cog.read(BAND_NAMES.index(name) + 1).astype(np.float64))
-            measured = source.read(1).astype(float)
+            fine = torch.from_numpy(cog.read(cog.descriptions.index(name) + 1).astype(np.float64))
+            measured = source.read(1)[crop.coarsened(factor).slices].astype(float)
         seen = degrade(fine[None, None], kernel_taps("mtf", [name], factor), factor)[0, 0].numpy()
         inner = (slice(4, -4), slice(4, -4))
         rmse = np.sqrt(((seen - measured)[inner] ** 2).mean())
@@ -151,14 +152,14 @@ def test_reflectance(sample, tmp_path):
         assert 0.1 < cog.read(2).mean() < 0.6
 
 
-def test_the_same_input_gives_the_same_bytes(sample, tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-    one, other = (
-        decametre.sharpen(sample, tmp_path / name / "sharp.tif", window=WINDOW) for name in "ab"
-    )
-    for attribute in ("path", "item_path", "quality_path"):
-        assert getattr(one, attribute).read_bytes() == getattr(other, attribute).read_bytes()
+def test_the_same_input_gives_the_same_bytes(sample, result, tmp_path):
+    again = decametre.sharpen(sample, tmp_path / "sharp.tif", window=WINDOW, quicklook=True)
+    for attribute in ("path", "quality_path", "quicklook_path"):
+        assert getattr(again, attribute).read_bytes() == getattr(result, attribute).read_bytes()
+    items = [json.loads(run.item_path.read_text()) for run in (again, result)]
+    for item in items:
+        del item["links"]  # relative to the folder
+    assert items[0] == items[1]
 
 
 def test_a_subset_asks_only_for_what_it_needs(sample, tmp_path):
@@ -242,7 +243,7 @@ def test_the_input_s_folder_is_not_written_into(sample, tmp_path):
     with pytest.raises(OutputError, match="lies inside the input"):
         decametre.sharpen(safe, safe / "GRANULE" / "sharp.tif")
     assert sorted(safe.rglob("*")) == before
-    decametre.sharpen(safe, tmp_path / "beside.tif")
+    decametre.sharpen(safe, tmp_path / "beside.tif", model="bicubic")
     with rasterio.open(tmp_path / "beside.tif") as cog:
         assert cog.offsets == (-0.1,) * 12
         np.testing.assert_array_equal(cog.read(2), bands["B02"])
@@ -310,53 +311,80 @@ def test_an_old_picture_does_not_stay_beside_a_new_result(sample, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.json", "x.quality.json", "x.tif"]
 
 
-def start(sample, output, *options):
-    command = [sys.executable, "-m", "decametre", "sharpen", sample.source, str(output)]
-    return processes.Process([*command, "--tile", "60", "--model", "bicubic", *options])
+PAUSED = """
+import sys, time
+from contextlib import closing
+from pathlib import Path
+
+from decametre.cli.main import main
+from decametre.superres.sharpening import sharpening_job
+from decametre.superres.sharpening.pipeline import sharpen_windows
 
 
-def wait_for(path):
-    for _ in range(600):
-        if path.exists() and any(p.suffix == ".tif" for p in path.iterdir()):
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} did not appear")
+def paused(*arguments):
+    with closing(sharpen_windows(*arguments)) as windows:
+        yield next(windows)
+        Path("paused").touch()
+        while not Path("continue").exists():
+            time.sleep(0.01)
+        yield from windows
 
 
-def test_a_killed_run_leaves_no_output_and_the_next_one_says_so(sample, tmp_path):
-    output = tmp_path / "x.tif"
-    partial = tmp_path / ".x.tif.partial"
-    process = start(sample, output)
-    wait_for(partial)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+sharpening_job.sharpen_windows = paused
+main()
+"""
+
+
+def start(sample, output, *interpreted):
+    command = interpreted or ("-m", "decametre")
+    words = [sys.executable, *command, "sharpen", str(Path(sample.source).resolve()), str(output)]
+    words += ["--tile", "300", "--model", "bicubic", "--bands", "B05,B11"]
+    return processes.Process(words, cwd=output.parent)
+
+
+@pytest.fixture
+def paused_run(sample, tmp_path):
+    """A run that waits after its first window until there is a file `continue`."""
+    (tmp_path / "run").mkdir()
+    process = start(sample, tmp_path / "run" / "x.tif", "-c", PAUSED)
+    while not (tmp_path / "run" / "paused").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    yield process, tmp_path / "run" / "x.tif"
+    process.kill()
+    process.wait()
+
+
+def test_a_killed_run_leaves_no_output_and_the_next_one_reports_it(sample, paused_run):
+    process, output = paused_run
+    process.kill()
+    process.wait()
+    partial = output.with_name(".x.tif.partial")
     assert not output.exists()
     assert partial.exists()
     again = start(sample, output)
-    _, said = again.communicate()
+    _, logged = again.communicate()
     assert again.returncode == 0
-    assert "an earlier run for" in said
+    assert "an earlier run for" in logged
     assert not partial.exists()
     assert output.exists()
 
 
-def test_a_terminated_run_cleans_up(sample, tmp_path):
-    process = start(sample, tmp_path / "x.tif")
-    wait_for(tmp_path / ".x.tif.partial")
-    process.send_signal(signal.SIGTERM)
-    _, said = process.communicate()
+def test_a_terminated_run_cleans_up(paused_run):
+    process, output = paused_run
+    process.terminate()
+    _, logged = process.communicate()
     assert process.returncode == 130
-    assert "interrupted; no result was left half-written" in said
-    assert list(tmp_path.iterdir()) == []
+    assert "interrupted; no result was left half-written" in logged
+    assert [path.name for path in output.parent.iterdir()] == ["paused"]
 
 
-def test_two_runs_do_not_write_one_output(sample, tmp_path):
-    first = start(sample, tmp_path / "x.tif")
-    wait_for(tmp_path / ".x.tif.partial")
-    second = start(sample, tmp_path / "x.tif")
-    _, said = second.communicate()
-    first.communicate()
-    assert first.returncode == 0
+def test_two_runs_do_not_write_one_output(sample, paused_run):
+    first, output = paused_run
+    second = start(sample, output)
+    _, logged = second.communicate()
     assert second.returncode == 2
-    assert said.count("\n") <= 2
-    assert "another run is writing it" in said or "exists already" in said
+    assert "another run is writing it" in logged.splitlines()[-1]
+    output.with_name("continue").touch()
+    assert first.wait() == 0
+    assert output.exists()
