@@ -55,6 +55,21 @@ def test_models():
     assert card["properties"]["decametre:training"]["products"]
 
 
+def test_models_of_one_family():
+    """Only its members, with the score of each kernel that they were validated with."""
+    from decametre.superres.models.registry import families, shipped_cards
+
+    text = decametre("models", "native").stdout
+    assert "native (default)" in text
+    assert "native_mtf" not in text
+    for name in families()["native"]:
+        (row,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
+        for ratio in shipped_cards()[name].ratios_of_kernels.values():
+            assert f"{ratio:.3f}" in row
+    cards = json.loads(decametre("models", "native", "--json").stdout)
+    assert [card["id"] for card in cards] == families()["native"]
+
+
 def test_env_names_no_user_and_no_path():
     found = json.loads(decametre("env", "--json").stdout)
     assert found["decametre"] == __version__

@@ -144,9 +144,7 @@ def test_csv_column_of_products(tmp_path, column):
 
 def test_csv_without_a_column_of_products(tmp_path):
     products = write(tmp_path / "products.csv", "scene,cloud", "a.SAFE,3")
-    with pytest.raises(
-        FleetError, match=r"names no column product, .*, but scene, cloud;"
-    ):
+    with pytest.raises(FleetError, match=r"names no column product, .*, but scene, cloud;"):
         listed(products, tmp_path)
 
 
@@ -492,9 +490,7 @@ def test_unreadable_item_of_a_catalog_is_listed(catalog, tmp_path):
 
 def test_unreadable_child_catalog_is_an_error(catalog, tmp_path):
     (catalog / "year2" / "collection.json").unlink()
-    with pytest.raises(
-        DocumentError, match=r"year2/collection\.json: cannot be read"
-    ):
+    with pytest.raises(DocumentError, match=r"year2/collection\.json: cannot be read"):
         listed(catalog / "catalog.json", tmp_path)
 
 
@@ -545,9 +541,7 @@ def test_missing_lists_are_errors(tmp_path, caplog):
         listed(tmp_path / "gone.txt", tmp_path)
     with pytest.raises(FleetError, match="only file, http and https"):
         listed("s3://bucket/catalog.json", tmp_path)
-    with pytest.raises(
-        DocumentError, match=r"cannot be reached .*Connection refused"
-    ):
+    with pytest.raises(DocumentError, match=r"cannot be reached .*Connection refused"):
         listed(f"{unused_address()}/catalog.json", tmp_path)
     assert "Retry" not in caplog.text  # the error is enough
     with file_server(tmp_path) as url, pytest.raises(DocumentError, match="HTTP 404"):

@@ -206,9 +206,7 @@ def test_silent_server(tmp_path, monkeypatch):
 
 def test_server_error_on_a_later_page(items, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "PAGE", 1)
-    broken = {
-        key: value for key, value in items[1].items() if key != "id"
-    }  # HTTP 500
+    broken = {key: value for key, value in items[1].items() if key != "id"}  # HTTP 500
     with (
         stac_api([items[0], broken], ["sentinel-2-l2a"]) as (url, searches),
         pytest.raises(FleetError, match="the server answered HTTP 500"),

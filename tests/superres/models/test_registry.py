@@ -8,12 +8,14 @@ from decametre.sentinel2.bands import BAND_NAMES, bands_at
 from decametre.superres.models.card import Card
 from decametre.superres.models.registry import (
     BANDS_FOR_SCALE,
+    USES,
     build,
     families,
     families_of,
     load_folder,
     load_model,
     models_for,
+    operations,
     save_model,
     shipped_cards,
 )
@@ -203,3 +205,21 @@ def test_damaged_and_missing_weights(folder):
     weights.unlink()
     with pytest.raises(ModelError, match="is missing"):
         load_folder(folder)
+
+
+def test_every_shipped_family_has_a_use():
+    assert set(families()) <= set(USES)
+
+
+def test_operations_of_a_convolution():
+    """At 20 m, so a quarter for each 10 m pixel; two operations a weight. Bicubic has none."""
+    assert operations(load_model("bicubic_2x")) == 0
+    model = load_model("native_2x")
+    kernels = sum(weights.numel() for weights in model.network.parameters() if weights.ndim == 4)
+    assert operations(model) == 2 * kernels / 4
+
+
+def test_ratios_of_kernels_of_an_older_card():
+    """A network that was scored with one kernel."""
+    card = shipped_cards()["native_mtf_2x"]
+    assert card.ratios_of_kernels == {"mtf": card.scores["rmse_ratio_to_bicubic"]}

@@ -76,6 +76,19 @@ class Card(ModelCard):
         return tuple(name for names in self.bands_in.values() for name in names)
 
     @property
+    def ratios_of_kernels(self) -> dict[str, float]:
+        """RMSE divided by that of bicubic on the validation scenes, for each degradation kernel."""
+        if "of_kernels" in self.scores:
+            return dict(self.scores["of_kernels"])
+        # Cards of networks that were trained and scored for one kernel name it in the protocol.
+        ratio, protocol = self.scores.get("rmse_ratio_to_bicubic"), self.scores.get("protocol", "")
+        return {
+            kernel: ratio
+            for kernel in KERNELS
+            if ratio is not None and f"kernel {kernel}," in protocol
+        }
+
+    @property
     def description(self) -> str:
         """What the model does, in one line."""
         return f"Brings {', '.join(self.bands_out)} to {FINEST_GSD} m"

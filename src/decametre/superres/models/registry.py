@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from decametre import model_folder
 from decametre.errors import ModelError, UnknownNameError
@@ -46,6 +48,15 @@ BANDS_FOR_SCALE: dict[int, dict[int, tuple[str, ...]]] = {
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_FAMILY = "native"
+
+USES = {
+    "bicubic": "the baseline of every score; uses no finer band.",
+    "regression": "regressions on the finer bands of the product itself; nothing is trained.",
+    "native": "for any product, whatever its blur.",
+    "native_mtf": "sharper than native where the product's blur is the nominal MTF "
+    "(`decametre info --mtf`), worse elsewhere.",
+}
+"""When to use each shipped family of models."""
 
 UNTRAINED: dict[str, tuple[str, dict[str, Any], int]] = {
     "bicubic_2x": ("bicubic", {}, 2),
@@ -121,6 +132,18 @@ def build(card: Card) -> nn.Module:
     if card.projection:
         return Projected(network, card.projection, card.bands_out, card.scale)
     return network
+
+
+def operations(model: Model) -> float:
+    """Floating point operations of convolutions and matrix products for each 10 m pixel."""
+    edge = 10 * model.card.alignment * model.card.scale  # pixels of 10 m
+    inputs = {
+        gsd: torch.zeros(1, len(names), edge * FINEST_GSD // gsd, edge * FINEST_GSD // gsd)
+        for gsd, names in model.card.bands_in.items()
+    }
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model.network(inputs)
+    return counter.get_total_flops() / edge**2
 
 
 def load_folder(folder: Path) -> Model:
