@@ -120,7 +120,7 @@ def test_names_are_unique_and_as_long_as_real_ones(tmp_path):
 def test_what_the_driver_writes_of_itself_is_counted_from_its_first_line(tmp_path):
     journal, samples = tmp_path / "journal", tmp_path / "samples"
     journal.write_text("begun\n")
-    progress = RunProgress()
+    progress = RunProgress({"event": "run", "time": 0.0, "products": 100, "done_before": 0})
     with samples.open("w") as file:
         watch = Watch(file, 100, journal)
         for done in range(31):

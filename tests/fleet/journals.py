@@ -1,4 +1,4 @@
-"""Journals of fleets that never were, written as a driver writes them."""
+"""Synthetic journals, in the form that a driver writes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BANDS = ("B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09")
 STAGES = {"open": 0.5, "stage_in": 2.0, "wait": 1.0, "compute": 12.0, "encode": 4.0}
 
 
-class Written:
-    """Events of one journal, in order; a clock that the caller moves."""
+class JournalWriter:
+    """Writes the events of a journal; `now` is the time of the latest one."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -30,7 +30,9 @@ class Written:
             file.writelines(json.dumps(event) + "\n" for event in events)
         self.now = events[-1]["time"]
 
-    def run(self, products: int, *, before: int = 0, after: float = 0.0, **fields: Any) -> None:
+    def run(
+        self, products: int = 10, *, before: int = 0, after: float = 0.0, **fields: Any
+    ) -> None:
         self.now += after
         self.add(
             {
@@ -89,12 +91,15 @@ class Written:
             | fields
         )
 
+    def beat(self, running: int) -> None:
+        self.add({"event": "beat", "time": self.now, "running": running})
+
     def ended(self, status: str = "complete", after: float = 0.0) -> None:
         self.add({"event": "ended", "time": self.now + after, "status": status})
 
 
 def done(name: str, time: float, **fields: Any) -> dict[str, Any]:
-    """What a driver writes when a product is done."""
+    """The event of a completed product."""
     stages = fields.get("stages", STAGES)
     return {
         "event": "done",
@@ -119,7 +124,7 @@ def done(name: str, time: float, **fields: Any) -> dict[str, Any]:
 
 
 def residuals(chance: random.Random, factor: float = 1.0) -> dict[str, Any]:
-    """Of one product: some 10 DN in every band, times a factor."""
+    """Residuals of one product: about 10 DN in each band, times a factor."""
     values = {band: factor * chance.gauss(10, 1) for band in BANDS}
     return {
         band: {"rmse_dn": round(value, 3), "relative": round(value / 2000, 6), "pixels": 3600}
@@ -127,10 +132,10 @@ def residuals(chance: random.Random, factor: float = 1.0) -> dict[str, Any]:
     }
 
 
-def busy(out: Path, products: int, workers: int = 2, *, seed: int = 1) -> Written:
-    """A run of many products that all succeed: each worker does one after another."""
+def long_run(out: Path, products: int, workers: int = 2, *, seed: int = 1) -> JournalWriter:
+    """A run in which each worker completes one product after another."""
     chance = random.Random(seed)
-    journal = Written(out)
+    journal = JournalWriter(out)
     journal.run(products)
     for number in range(workers):
         journal.worker(str(number), host=f"node{number // 4}")

@@ -6,38 +6,40 @@ from click.testing import CliRunner
 from decametre.cli.fleet.plan import plan
 from decametre.errors import FleetError
 from decametre.fleet.plan import EDGE, CapacityPlan, ProductCost, measured_plans
-from tests.fleet.journals import Written
+from tests.fleet.journals import JournalWriter
 
 TILE = EDGE**2
 
 
-def measured(out) -> Written:
-    """Two products of half a tile on one worker of four threads; the second overlaps the first."""
-    journal = Written(out)
+def measured(out) -> JournalWriter:
+    """Two overlapping products of half a tile on one worker with four threads."""
+    journal = JournalWriter(out)
     journal.run(2)
     journal.worker("0", threads=4)
-    begun = journal.now
+    start = journal.now
     common = {"pixels": TILE // 2, "bytes_in": 400_000_000, "bytes_out": 1_500_000_000}
     stages = {"open": 10.0, "wait": 30.0, "compute": 100.0, "encode": 40.0}
-    journal.done("A", start=begun, after=180, stages=stages, **common)
-    journal.done("B", start=begun + 100, after=100, stages=stages, **common)
+    journal.done("A", start=start, after=180, stages=stages, **common)
+    journal.done("B", start=start + 100, after=100, stages=stages, **common)
     journal.ended()
     return journal
 
 
-def test_times_are_brought_to_a_full_product(tmp_path):
+def test_times_are_scaled_to_a_full_product(tmp_path):
     measured(tmp_path)
     (found,) = measured_plans(1000, 1.0, tmp_path)
     cost = found.cost
     assert cost.stages == pytest.approx({"open": 20, "compute": 200, "encode": 80})
     assert cost.waiting == pytest.approx(60)
-    assert cost.busy == pytest.approx(280)  # from 0 to 280 s a worker was busy, for one tile
+    assert cost.busy == pytest.approx(
+        280
+    )  # the worker was busy from 0 to 280 s for one full product
     assert cost.bytes_in == pytest.approx(800e6)
     assert cost.bottleneck == "compute"
     assert (cost.device, cost.threads, cost.gpus) == ("cpu", 4, 0)
 
 
-def test_the_arithmetic_by_hand(tmp_path):
+def test_workers_as_calculated_by_hand(tmp_path):
     measured(tmp_path)
     (found,) = measured_plans(1000, 0.8, tmp_path)
     needs = {need.overlap: need for need in found.needs}
@@ -58,7 +60,7 @@ def test_a_whole_number_of_workers_is_not_rounded_up():
     assert {need.workers for need in found.needs} == {1}
 
 
-def test_each_kind_of_worker_has_its_plan(tmp_path):
+def test_each_kind_of_worker_has_a_plan(tmp_path):
     journal = measured(tmp_path)
     journal.run(4, before=2)
     journal.worker("gpu", threads=8, gpus=1)
@@ -72,46 +74,46 @@ def test_each_kind_of_worker_has_its_plan(tmp_path):
     assert gpu.cost.busy == pytest.approx(5)
 
 
-def test_runs_with_other_settings_are_not_mixed_in(tmp_path):
+def test_runs_with_other_settings_are_excluded(tmp_path):
     journal = measured(tmp_path)
     journal.run(3, before=2, settings={"model": "slow"})
     journal.worker("0", threads=4)
     journal.done("C", pixels=TILE, stages={"compute": 500.0}, after=500)
     journal.ended()
-    journal.run(3, before=3)  # has nothing to do, so it tells nothing
+    journal.run(3, before=3)  # computes nothing
     journal.ended()
     (found,) = measured_plans(1, 1.0, tmp_path)
     assert found.cost.products == 1
     assert found.cost.stages == pytest.approx({"compute": 500})
 
 
-def test_the_text_shows_how_every_figure_comes_about(tmp_path):
+def test_text_shows_the_calculation(tmp_path):
     measured(tmp_path)
     result = CliRunner().invoke(plan, ["28750", "--measured", str(tmp_path)])
     lines = result.stdout.splitlines()
-    assert "| compute |       200 | 67 % |" in lines
-    assert "bottleneck: compute; besides 60.0 s of waiting for the device" in lines
-    assert "workers = 28,750 x 280 s / (86,400 s x 0.8) = 116, so 117" in lines
+    assert "| compute |       200 |  67 % |" in lines
+    assert "Waiting for the device, in addition: 60.0 s/product" in lines
+    assert "workers = 28,750 x 280 s / (86,400 s x 0.8) = 116, rounded up to 117" in lines
     assert "cores   = 117 x 4 = 468" in lines
     assert (
-        "in      = 28,750 x 800 MB / (86,400 s x 0.8) = 333 MB/s (2.66 Gbit/s), 23.0 TB a day"
+        "read    = 28,750 x 800 MB / (86,400 s x 0.8) = 333 MB/s (2.66 Gbit/s), 23.0 TB per day"
         in lines
     )
-    assert lines[-1].startswith("Input is 100 % of the 23.0 TB")
-    assert not any("whatever its size" in line for line in lines)
+    assert lines[-1].startswith("The input is 100 % of the approximately 23.0 TB")
+    assert not any("overestimates" in line for line in lines)
 
 
-def test_small_products_are_said_to_mislead(tmp_path):
-    journal = Written(tmp_path)
+def test_plan_from_small_products_warns(tmp_path):
+    journal = JournalWriter(tmp_path)
     journal.run(1)
     journal.worker("0")
     journal.done("A")
     shown = CliRunner().invoke(plan, ["10", "--measured", str(tmp_path)]).stdout
-    assert "measured on 1 products of 0.299 % of a full one's pixels on average" in shown
-    assert "Measure on full ones." in shown
+    assert "Measured on 1 product(s) with on average 0.299 % of the pixels" in shown
+    assert "This overestimates" in shown
 
 
-def test_products_of_unknown_size_do_not_make_the_others_smaller(tmp_path):
+def test_products_of_unknown_size_are_excluded_from_the_mean_size(tmp_path):
     journal = measured(tmp_path)
     journal.run(3, before=2)
     journal.worker("0", threads=4)
@@ -121,7 +123,7 @@ def test_products_of_unknown_size_do_not_make_the_others_smaller(tmp_path):
     assert found.cost.bytes_in == pytest.approx(800e6)
 
 
-def test_sizes_overrule_what_was_measured(tmp_path):
+def test_given_sizes_replace_the_measured_ones(tmp_path):
     measured(tmp_path)
     options = ["10", "--measured", str(tmp_path), "--input-gb", "0.5", "--json"]
     (found,) = json.loads(CliRunner().invoke(plan, options).stdout)
@@ -131,7 +133,7 @@ def test_sizes_overrule_what_was_measured(tmp_path):
     assert found["needs"][-1]["overlap"] == "as measured"
 
 
-def test_times_can_be_given(tmp_path):
+def test_plan_from_given_times(tmp_path):
     options = ["864", "--seconds", "compute=240", "--seconds", "encode=60", "--threads", "2"]
     (found,) = json.loads(
         CliRunner().invoke(plan, [*options, "--gpus", "1", "--utilisation", "1", "--json"]).stdout
@@ -146,18 +148,18 @@ def test_times_can_be_given(tmp_path):
         "gpus": 3,
     }
     assert found["bandwidth"] == {}
-    assert "not known; --input-gb says it" in CliRunner().invoke(plan, options).stdout
+    assert "unknown; set --input-gb" in CliRunner().invoke(plan, options).stdout
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["5"], "nothing says how long a product takes; run `decametre fleet sharpen"),
+        (["5"], "the time per product is missing; run `decametre fleet sharpen"),
         (["0", "--seconds", "a=1"], "0 is not in the range"),
         (["5", "--seconds", "compute"], "'compute' is not a stage and its seconds"),
         (["5", "--seconds", "compute=nan"], "'compute=nan' is not a stage"),
         (["5", "--seconds", "compute=0"], "'compute=0' is not a stage"),
-        (["5", "--measured", ".", "--threads", "2"], "leave out --seconds, --threads, --gpus"),
+        (["5", "--measured", ".", "--threads", "2"], "omit --seconds, --threads, --gpus"),
         (["5", "--seconds", "compute=inf"], "'compute=inf' is not a stage"),
         (
             ["5", "--seconds", "a=1", "--seconds", "b=2", "--seconds", "a=3"],
@@ -169,17 +171,17 @@ def test_times_can_be_given(tmp_path):
         (["5", "--seconds", "a=1", "--output-gb", "inf"], "inf is not a finite number"),
     ],
 )
-def test_what_makes_no_sense_is_refused(options, message):
+def test_invalid_options(options, message):
     result = CliRunner().invoke(plan, options)
     assert result.exit_code == 2
     assert isinstance(result.exception, SystemExit)
     assert message in " ".join(result.output.split())
 
 
-def test_a_fleet_that_computed_nothing_measures_nothing(tmp_path):
-    with pytest.raises(FleetError, match="no fleet has been at work there"):
+def test_fleet_without_a_computed_product_is_an_error(tmp_path):
+    with pytest.raises(FleetError, match="no fleet has run there"):
         measured_plans(1, 1.0, tmp_path)
-    journal = Written(tmp_path)
+    journal = JournalWriter(tmp_path)
     journal.run(1)
     journal.done("A", already=True)
     with pytest.raises(FleetError, match="no product was computed there"):

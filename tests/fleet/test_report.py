@@ -14,23 +14,18 @@ from PIL import Image
 from decametre.cli.fleet.report import report
 from decametre.errors import FleetError, OutputError
 from decametre.fleet import figures
-from decametre.fleet.events import read_events
-from decametre.fleet.history import OTHER, History
+from decametre.fleet.history import History, read_history
 from decametre.fleet.report import render, write_report
 from decametre.fleet.residuals import summarise
-from tests.fleet.journals import STAGES, Written, busy, residuals
+from tests.fleet.journals import STAGES, JournalWriter, long_run, residuals
 
 
 def history_of(out) -> History:
-    history = History()
-    for event in read_events(out):
-        history.add(event)
-    history.close()
-    return history
+    return read_history(out, keep_products=True)
 
 
 class Page(HTMLParser):
-    """Elements of a page that are opened and closed, what its links are, and its words."""
+    """A parsed page: its open elements, links, images and text."""
 
     VOID = frozenset({"meta", "img", "br", "link", "input"})
 
@@ -41,7 +36,7 @@ class Page(HTMLParser):
         self.images: list[str] = []
         self.loaded: list[str] = []
         self.ids: list[str] = []
-        self.words = ""
+        self.text = ""
         self.tags: set[str] = set()
         self.feed(text)
         self.close()
@@ -68,35 +63,41 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words += data
+        self.text += data
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A picture that is larger than a page wants it."""
+    """A picture larger than those of a report."""
     path = tmp_path_factory.mktemp("pictures") / "large.png"
     pixels = np.random.default_rng(0).integers(0, 255, (500, 500, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path, compress_level=0)
     return path
 
 
-def beside(out, name, picture) -> str:
-    """A picture beside a result."""
+def add_quicklook(out, name, picture) -> str:
+    """Copy a picture into the folder of a result."""
     (out / name).mkdir()
     shutil.copy(picture, out / name / f"{name}.quicklook.png")
     return f"{name}/{name}.quicklook.png"
 
 
-@pytest.fixture
-def interrupted(tmp_path, large):
-    """Two runs of 20 products: interrupted after nine, then two failures; one outlier."""
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory, large):
+    """An interrupted run of nine products, then a run with nine products and two failures.
+
+    One of the products is an outlier.
+    """
+    tmp_path = tmp_path_factory.mktemp("two_runs")
     chance = random.Random(1)
-    journal = Written(tmp_path)
+    journal = JournalWriter(tmp_path)
     journal.run(20)
     journal.worker("0")
     for number in range(9):
         name = f"P {number}"
-        journal.done(name, consistency=residuals(chance), quicklook=beside(tmp_path, name, large))
+        journal.done(
+            name, consistency=residuals(chance), quicklook=add_quicklook(tmp_path, name, large)
+        )
     journal.ended("interrupted")
     journal.run(20, before=9, after=86400)
     journal.worker("tcp://two", name="one $x$ worker")
@@ -105,51 +106,59 @@ def interrupted(tmp_path, large):
             f"P {number}",
             worker="tcp://two",
             consistency=residuals(chance, 30 if number == 12 else 1),
-            quicklook=beside(tmp_path, f"P {number}", large),
+            quicklook=add_quicklook(tmp_path, f"P {number}", large),
         )
-    there = {"worker": "tcp://two"}
-    journal.failed("<script>bad()</script>", reason='"<b>" & such', attempt=3, stage="<i>", **there)
-    journal.failed("Q", final=False, **there)
-    journal.failed("Q", stage="compute", attempt=2, **there)
+    worker = {"worker": "tcp://two"}
+    journal.failed(
+        "<script>bad()</script>", reason='"<b>" & such', attempt=3, stage="<i>", **worker
+    )
+    journal.failed("Q", final=False, **worker)
+    journal.failed("Q", stage="compute", attempt=2, **worker)
     journal.ended("failures")
     return journal
 
 
-def test_the_page_stands_by_itself(interrupted):
-    page = Page(write_report(interrupted.out).read_text())
+@pytest.fixture(scope="module")
+def html(two_runs):
+    return render(two_runs.out, two_runs.out)
+
+
+@pytest.fixture(scope="module")
+def page(html):
+    return Page(html)
+
+
+def test_report_is_one_valid_file_without_external_resources(two_runs, tmp_path):
+    written = write_report(two_runs.out, tmp_path / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    page = Page(written.read_text())
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert "script" not in page.tags
     assert page.loaded
     assert all(value.startswith(("data:image/", "#")) for value in page.loaded)
-    assert sorted(p.name for p in interrupted.out.iterdir() if not p.name.startswith("P")) == [
-        "fleet",
-        "report.html",
-    ]
 
 
-def test_counts_are_those_of_all_runs_and_failures_of_the_latest(interrupted):
-    words = Page(render(interrupted.out, interrupted.out)).words
-    assert "sharpen: 18 of 20 products done" in words
-    assert "ended; some products failed" in words
-    assert "2 runs" in words
-    assert "Failed attempts that were followed by another: 1." in words
-    assert "18.0 MB" in words  # read in both runs
+def test_counts_are_those_of_all_runs_and_failures_of_the_latest(page):
+    text = page.text
+    assert "sharpen: 18 of 20 products completed" in text
+    assert "ended; some products failed" in text
+    assert "2 runs" in text
+    assert "1 failed attempts were or will be retried." in text
+    assert "18.0 MB" in text  # read in both runs
 
 
-def test_nothing_in_a_journal_can_bring_markup(interrupted):
-    text = render(interrupted.out, interrupted.out)
-    assert "<script" not in text
-    assert "<b>" not in text
-    assert "<i>" not in text
-    assert '"<b>" & such' in Page(text).words
-    assert "<script>bad()</script>" in Page(text).words
-    assert "one $x$ worker" in Page(text).words  # a name, not a formula
+def test_values_of_the_journal_are_escaped(html, page):
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert "<i>" not in html
+    assert '"<b>" & such' in page.text
+    assert "<script>bad()</script>" in page.text
+    assert "one $x$ worker" in page.text  # a name, not a formula
 
 
-def test_the_outlier_is_named_linked_and_pictured_first(interrupted):
-    page = Page(render(interrupted.out, interrupted.out))
-    _, outliers = summarise(history_of(interrupted.out).results)
+def test_outlier_is_listed_and_its_picture_comes_first(two_runs, page):
+    _, outliers = summarise(history_of(two_runs.out).results)
     assert [outlier.product.name for outlier in outliers] == ["P 12"]
     assert len(outliers[0].bands) == 8
     assert "P%2012" in page.links
@@ -159,108 +168,104 @@ def test_the_outlier_is_named_linked_and_pictured_first(interrupted):
     assert len(set(pictured)) == 12
 
 
-def test_pictures_are_small_and_a_lost_one_is_left_out(interrupted):
-    (interrupted.out / "P 12" / "P 12.quicklook.png").write_bytes(b"no picture")
-    page = Page(render(interrupted.out, interrupted.out))
-    assert len(page.images) == 11
+def test_unreadable_pictures_are_skipped(tmp_path, large):
+    journal = JournalWriter(tmp_path)
+    journal.run(2)
+    journal.done("A", quicklook=add_quicklook(tmp_path, "A", large))
+    journal.done("B", quicklook=add_quicklook(tmp_path, "B", large))
+    (tmp_path / "B" / "B.quicklook.png").write_bytes(b"no picture")
+    assert len(Page(render(tmp_path, tmp_path)).images) == 1
+
+
+def test_pictures_are_reduced(page):
     for address in page.images:
         data = base64.b64decode(address.removeprefix("data:image/jpeg;base64,"))
         assert max(Image.open(io.BytesIO(data)).size) == 480
 
 
-def test_links_lead_from_where_the_page_is(interrupted):
-    elsewhere = interrupted.out / "pages" / "deep"
-    elsewhere.mkdir(parents=True)
-    page = elsewhere / "a.html"
-    result = CliRunner().invoke(report, [str(interrupted.out), "--output", str(page)])
+def test_links_are_relative_to_the_folder_of_the_page(tmp_path):
+    journal = JournalWriter(tmp_path / "out")
+    journal.run(2)
+    journal.done("P 1")
+    journal.failed("Q")
+    page = tmp_path / "pages" / "a.html"
+    page.parent.mkdir()
+    result = CliRunner().invoke(report, [str(journal.out), "--output", str(page)])
     assert result.exit_code == 0, result.output
     links = Page(page.read_text()).links
-    assert "../../P%2012" in links
-    assert "../../failures.jsonl" in links
+    assert "../out/P%201" in links
+    assert "../out/failures.jsonl" in links
 
 
-def test_the_times_of_stages_add_up(tmp_path):
-    journal = Written(tmp_path)
-    journal.run(2)
-    journal.worker("0")
-    journal.done("A", stages={"open": 1.0, "compute": 5.0}, start=journal.now, after=10)
-    journal.done("B", stages={"open": 1.0, "new": 2.0, "compute": 7.0}, after=10)
-    history = history_of(tmp_path)
-    assert history.stages == ["open", "new", "compute", OTHER]
-    assert history.completed[0].stages[OTHER] == pytest.approx(4)
-    assert "new" in Page(render(tmp_path, tmp_path)).words
-
-
-def test_the_timeline_shows_every_second_of_every_stage(interrupted):
-    history = history_of(interrupted.out)
+def test_timeline_contains_the_total_time_of_each_stage(two_runs):
+    history = history_of(two_runs.out)
     axis = figures.TimeAxis.of(history)
     rows = {(0, "0"): 0, (1, "tcp://two"): 1}
     stages = [*history.stages, figures.FAILED]
-    seconds = figures._seconds(history, axis, rows, stages)
-    width = axis.offsets[-1] / figures.BINS
-    shown = seconds.sum(axis=(0, 2)) * width
+    counts = figures._stage_counts(history, axis, rows, stages)
+    width = axis.offsets[-1] / figures.COLUMNS
+    shown = counts.sum(axis=(0, 2)) * width
     assert shown[: len(STAGES)] == pytest.approx([18 * v for v in STAGES.values()], rel=1e-6)
-    # The first worker was there in the first run only; a day of pause takes no room.
+    # The first worker belonged to the first run only; the day between the runs is omitted.
     assert axis.offsets[-1] == pytest.approx(2 * 9 * 20 + 3)
-    assert seconds[0, :, figures.BINS // 2 + 1 :].sum() == 0
-    present = figures._present(history, axis, rows)
-    assert present[0, : figures.BINS // 2 - 5].min() == pytest.approx(1)
-    assert present[1, : figures.BINS // 2 - 5].max() == 0
+    assert counts[0, :, figures.COLUMNS // 2 + 1 :].sum() == 0
+    presence = figures._presence(history, axis, rows)
+    assert presence[0, : figures.COLUMNS // 2 - 5].min() == pytest.approx(1)
+    assert presence[1, : figures.COLUMNS // 2 - 5].max() == 0
 
 
-def test_a_worker_that_was_started_again_has_one_row(tmp_path):
-    """A cluster starts another process in the place of a killed one, under the same name."""
-    journal = Written(tmp_path)
+def test_replaced_worker_shares_the_row_of_its_name(tmp_path):
+    """A cluster gives the process that replaces a killed worker the same name."""
+    journal = JournalWriter(tmp_path)
     journal.run(2)
     journal.worker("tcp://1", name=0)
     journal.done("A", worker="tcp://1")
     journal.worker("tcp://1", name=0, joined=False)
     journal.worker("tcp://2", name=0)
     journal.done("B", worker="tcp://2")
-    assert list(history_of(tmp_path).names().values()) == ["0", "0"]
+    assert [worker.name for worker in history_of(tmp_path).workers.values()] == ["0", "0"]
     drawn, _, _ = figures.timeline(history_of(tmp_path))
     assert len(re.findall(r'id="timeline-ytick_\d+"', drawn)) == 1
 
 
-def test_spans_cover_what_they_cover():
-    found = figures._covered(
-        np.array([0, 0, 1]), np.array([0.25, 2.0, 0.0]), np.array([0.75, 4.5, 600.0]), 2
+def test_coverage_of_intervals():
+    found = figures._coverage(
+        [0, 0, 1], np.array([0.25, 2.0, 0.0]), np.array([0.75, 4.5, 600.0]), 2
     )
     assert found[0, :6] == pytest.approx([0.5, 0, 1, 1, 0.5, 0])
-    assert found[1] == pytest.approx(np.ones(figures.BINS))
+    assert found[1] == pytest.approx(np.ones(figures.COLUMNS))
 
 
-def test_the_height_of_a_colour_is_its_share():
+def test_stages_are_stacked_by_their_counts():
     red, blue = (1.0, 0.0, 0.0, 1.0), (0.0, 0.0, 1.0, 1.0)
-    seconds = np.zeros((1, 2, figures.BINS))
-    seconds[0, :, 0] = 0.5, 0.5
-    seconds[0, :, 1] = 0.0, 0.5
-    present = np.ones((1, figures.BINS))
-    present[0, 2] = 0
-    shown = figures._stacked(seconds, present, [red, blue])[:, :4]
-    half = (figures.ROW - 2) // 2
+    counts = np.zeros((1, 2, figures.COLUMNS))
+    counts[0, :, 0] = 0.5, 0.5
+    counts[0, :, 1] = 0.0, 0.5
+    presence = np.ones((1, figures.COLUMNS))
+    presence[0, 2] = 0
+    shown = figures._stack_stages(counts, presence, [red, blue])[:, :4]
+    half = (figures.ROW_HEIGHT - 2) // 2
     assert (shown[1 : 1 + half, 0] == (0, 0, 255, 255)).all()
     assert (shown[1 + half : -1, 0] == (255, 0, 0, 255)).all()
     assert (shown[1 + half : -1, 1] == (0, 0, 255, 255)).all()
-    assert (shown[1 : 1 + half, 1, 3] == 46).all()  # idle: faint
-    assert (shown[:, 2, 3] == 0).all()  # not there: nothing
+    assert (shown[1 : 1 + half, 1, 3] == 46).all()  # idle: faint grey
+    assert (shown[:, 2, 3] == 0).all()  # absent: transparent
 
 
-def test_many_products_make_a_small_page(tmp_path):
-    """What grows with products is limited or binned; names of the rest are not there."""
-    busy(tmp_path, 3_000, workers=60)
+def test_report_of_many_products_is_small(tmp_path):
+    long_run(tmp_path, 3_000, workers=60)
     text = render(tmp_path, tmp_path)
     assert len(text) < 400_000
-    words = Page(text).words
-    assert "20 more workers, which did less, are not shown" in words
-    assert "2,800 more are not shown" in words
+    text = Page(text).text
+    assert "20 workers with fewer products are not shown" in text
+    assert "2,800 more are not shown" in text
     for svg in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
         ET.fromstring(svg)
 
 
 def test_few_products_have_no_outliers(tmp_path):
     chance = random.Random(2)
-    journal = Written(tmp_path)
+    journal = JournalWriter(tmp_path)
     journal.run(7)
     for number in range(7):
         journal.done(str(number), consistency=residuals(chance, 50 if number == 3 else 1))
@@ -269,8 +274,8 @@ def test_few_products_have_no_outliers(tmp_path):
     assert [band.limit for band in bands] == [None] * 8
 
 
-def test_equal_products_are_no_outliers_of_each_other(tmp_path):
-    journal = Written(tmp_path)
+def test_small_differences_are_no_outliers(tmp_path):
+    journal = JournalWriter(tmp_path)
     journal.run(30)
     for number in range(30):
         value = {"rmse_dn": 10.001 if number == 3 else 10.0, "relative": None, "pixels": 1}
@@ -281,52 +286,41 @@ def test_equal_products_are_no_outliers_of_each_other(tmp_path):
     assert [(band.band, band.limit) for band in bands] == [("B05", pytest.approx(10.5))]
 
 
-def test_a_product_that_was_done_again_counts_as_it_is_now(tmp_path):
-    journal = Written(tmp_path)
-    journal.run(1)
-    journal.done("A", bytes_out=1)
-    journal.ended()
-    journal.run(1)
-    journal.done("A", bytes_out=2)
-    journal.done("A", bytes_out=0, already=True)
-    assert [one.bytes_out for one in history_of(tmp_path).results] == [2]
-    assert len(history_of(tmp_path).completed) == 2
-
-
-@pytest.mark.parametrize("what", ["run", "worker", "failed"])
-def test_a_run_in_which_nothing_is_done_yet_has_a_page(tmp_path, what):
-    journal = Written(tmp_path)
+@pytest.mark.parametrize("latest", ["run", "worker", "failed"])
+def test_report_of_a_run_without_completed_products(tmp_path, latest):
+    journal = JournalWriter(tmp_path)
     journal.run(3, settings={}, dashboard=None)
-    if what != "run":
+    if latest != "run":
         journal.worker("0")
-    if what == "failed":
+    if latest == "failed":
         journal.failed("A", worker=None, host=None, start=None, end=None)
-    words = Page(render(tmp_path, tmp_path)).words
-    assert "No product has been computed." in words
-    assert ("A is broken" in words) == (what == "failed")
+    text = Page(render(tmp_path, tmp_path)).text
+    assert "No product has been computed." in text
+    assert ("A is broken" in text) == (latest == "failed")
 
 
-def test_what_cannot_be_written_is_one_line(interrupted, tmp_path):
+def test_report_errors(tmp_path):
+    with pytest.raises(FleetError, match="no fleet has run there"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    JournalWriter(tmp_path).run()
     with pytest.raises(OutputError, match="does not exist; make it first"):
-        write_report(interrupted.out, tmp_path / "nowhere" / "report.html")
-    with pytest.raises(FleetError, match="no fleet has been at work there"):
-        write_report(tmp_path / "P 1")
-    assert not (tmp_path / "P 1" / "report.html").exists()
+        write_report(tmp_path, tmp_path / "nowhere" / "report.html")
 
 
 @pytest.mark.parametrize(
-    ("verb", "said"),
+    ("verb", "hint"),
     [
-        ("sharpen", "There are none; --quicklook makes one for each product."),
-        ("predict", "There are none; only sharpen makes them."),
-        ("extract", "There are none; only sharpen makes them."),
+        ("sharpen", "There are no pictures; --quicklook creates one for each product."),
+        ("predict", "There are no pictures; only sharpen creates them."),
+        ("extract", "There are no pictures; only sharpen creates them."),
     ],
 )
-def test_pictures_are_promised_only_where_an_option_makes_them(verb, said, tmp_path):
-    journal = Written(tmp_path)
+def test_hint_for_reports_without_pictures(verb, hint, tmp_path):
+    journal = JournalWriter(tmp_path)
     journal.run(1, verb=verb)
     journal.worker("0")
     journal.done("A")
-    words = Page(render(tmp_path, tmp_path)).words
-    assert said in words
-    assert ("--quicklook" in words) == (verb == "sharpen")
+    text = Page(render(tmp_path, tmp_path)).text
+    assert hint in text
+    assert ("--quicklook" in text) == (verb == "sharpen")

@@ -1,4 +1,4 @@
-"""A whole run, with workers that are none: what is done, written down, refused, gone on with."""
+"""Complete runs of a fleet with a worker pool in this process."""
 
 import errno
 import json
@@ -15,8 +15,8 @@ from decametre.errors import BusyError, FleetError, OutputError
 from decametre.fleet import catalog
 from decametre.fleet.completion import item_path
 from decametre.fleet.events import events_path, read_events
+from decametre.fleet.history import read_history
 from decametre.fleet.messages import AttemptResult, WorkerInfo, WorkerSnapshot
-from decametre.fleet.progress import status_of
 from decametre.fleet.run import FAILURES, LOG, FleetConfig, run
 from decametre.fleet.worker import run_task
 from tests.fleet.light import ALWAYS, Light, entry, marks_of
@@ -27,46 +27,47 @@ WORKERS = {
 }
 
 
-def nothing():
-    """Happens."""
+def do_nothing():
+    pass
 
 
 @dataclass
 class FakePool:
-    """As `engine.WorkerPool`, in this process.
+    """A worker pool that processes products in this process, one by one.
 
     Attributes:
-        stop: Raised after so many attempts.
-        orders: Names in the order in which they were begun.
-        meanwhile: Called before every attempt.
+        stop: Errors to raise, by the number of attempts before.
+        meanwhile: Called before each attempt.
+        started: Names of the products in the order of their attempts.
+        sizes: Numbers of products that the pool was opened for.
     """
 
     stop: dict[int, BaseException] = field(default_factory=dict)
-    meanwhile: Callable[[], None] = nothing
-    orders: list[str] = field(default_factory=list)
-    left: list[int] = field(default_factory=list)
+    meanwhile: Callable[[], None] = do_nothing
+    started: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
 
-    description = "two that are none"
+    description = "two simulated workers"
     dashboard = "http://nowhere"
 
     @contextmanager
-    def __call__(self, left: int) -> Iterator["FakePool"]:
-        self.left.append(left)
+    def __call__(self, size: int) -> Iterator["FakePool"]:
+        self.sizes.append(size)
         yield self
 
-    def perform(self, orders, retries):
+    def perform(self, requests, retries):
         yield WorkerSnapshot(WORKERS, 0)
-        waiting, again = iter(orders), deque()
-        while order := next(waiting, None) or (again.popleft() if again else None):
+        repeated = deque()
+        while request := next(requests, None) or (repeated.popleft() if repeated else None):
             self.meanwhile()
-            if len(self.orders) in self.stop:
-                raise self.stop[len(self.orders)]
-            self.orders.append(order.entry.name)
-            outcome = run_task(order)
-            answer = AttemptResult(order, outcome, not outcome.failed or order.attempt > retries)
-            if not answer.final:
-                again.append(replace(order, attempt=order.attempt + 1))
-            yield answer
+            if len(self.started) in self.stop:
+                raise self.stop[len(self.started)]
+            self.started.append(request.entry.name)
+            result = run_task(request)
+            final = not result.failed or request.attempt > retries
+            if not final:
+                repeated.append(replace(request, attempt=request.attempt + 1))
+            yield AttemptResult(request, result, final)
         yield WorkerSnapshot({"tcp://2": WORKERS["tcp://2"]}, 0)
 
 
@@ -85,8 +86,13 @@ def plan(tmp_path):
     )
 
 
-def go(plan, crew=None, notify=lambda progress: None):
-    return run(plan, crew or FakePool(), notify)
+def start(plan, pool=None, notify=lambda progress: None):
+    return run(plan, pool or FakePool(), notify)
+
+
+def latest(plan):
+    """The latest run in the journal."""
+    return read_history(plan.out).latest
 
 
 def attempts(plan):
@@ -95,7 +101,7 @@ def attempts(plan):
 
 
 def in_catalog(out):
-    """Names of the items that a reader finds, every link followed."""
+    """Names of the items that a reader finds by following all links."""
     root = pystac.Catalog.from_file(out / "catalog.json")
     return sorted(item.id for item in root.get_items(recursive=True))
 
@@ -110,72 +116,74 @@ def last_run(out):
     return events[begin:]
 
 
-def test_all_is_done_longest_first(plan):
-    crew, seen = FakePool(), []
-    result = go(plan, crew, lambda progress: seen.append(progress.done))
+def test_all_products_are_processed_largest_first(plan):
+    pool, seen = FakePool(), []
+    result = start(plan, pool, lambda progress: seen.append(progress.done))
     assert (result.done, result.done_before, list(result.failures)) == (4, 0, [])
-    assert crew.orders == ["C", "B", "D", "A"]  # unknown is assumed to be long
-    assert crew.left == [4]
+    assert pool.started == ["C", "B", "D", "A"]  # an unknown size is assumed to be large
+    assert pool.sizes == [4]
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
     events = list(read_events(plan.out))
     assert [event["event"] for event in events] == [
         *("run", "worker", "worker", "beat", "done", "done", "done", "done"),
-        *("worker", "beat", "ended"),  # a worker has gone
+        *("worker", "beat", "ended"),  # a worker left
     ]
     assert seen == sorted(seen)
     assert seen[-1] == 4
     begin = events[0]
     assert (begin["verb"], begin["products"], begin["done_before"]) == ("sharpen", 4, 0)
-    assert (begin["cluster"], begin["dashboard"]) == ("two that are none", "http://nowhere")
+    assert (begin["cluster"], begin["dashboard"]) == ("two simulated workers", "http://nowhere")
     assert begin["command"] == plan.command
     assert begin["settings"] == {"kind": "light"}
     assert (events[-3]["worker"], events[-3]["joined"]) == ("tcp://1", False)
     assert events[-1]["status"] == "complete"
     assert (plan.out / FAILURES).read_text() == ""
-    assert status_of(plan.out).state == "complete"
+    assert latest(plan).state == "complete"
     log = (plan.out / LOG).read_text()
-    assert "4 of 4 done" in log.splitlines()[-1]
+    assert "4 of 4 completed" in log.splitlines()[-1]
     assert plan.command in log
 
 
-def test_what_is_done_is_left_out_and_counted(plan):
-    go(replace(plan, entries=plan.entries[:2]))
-    crew = FakePool()
-    result = go(plan, crew)
+def test_complete_products_are_skipped(plan):
+    start(replace(plan, entries=plan.entries[:2]))
+    pool = FakePool()
+    result = start(plan, pool)
     assert (result.done, result.done_before) == (2, 2)
-    assert sorted(crew.orders) == ["C", "D"]
+    assert sorted(pool.started) == ["C", "D"]
     assert set(attempts(plan).values()) == {1}
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
-    # With all done, nobody is asked for.
+    # If all products are complete, no worker pool is opened.
     third = FakePool()
-    assert go(plan, third).done_before == 4
-    assert third.left == []
+    assert start(plan, third).done_before == 4
+    assert third.sizes == []
     assert [event["event"] for event in last_run(plan.out)] == ["run", "ended"]
-    assert status_of(plan.out).progress.done == 4
+    assert latest(plan).done == 4
 
 
-def test_results_of_other_settings_are_refused_or_made_again(plan, tmp_path):
-    go(replace(plan, entries=plan.entries[:2]))
+def test_results_with_other_settings_are_an_error_or_recomputed(plan):
+    start(replace(plan, entries=plan.entries[:2]))
     before = {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()}
     other = replace(plan, work=replace(plan.work, kind="heavy"))
-    with pytest.raises(FleetError, match=r"A.json: made with kind light, not heavy; 2 of 4") as no:
-        go(other)
-    assert "\n" not in str(no.value)
+    with pytest.raises(
+        FleetError, match=r"A.json: made with kind light, not heavy; 2 of 4"
+    ) as caught:
+        start(other)
+    assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()} == before
-    result = go(replace(other, redo=True))
+    result = start(replace(other, redo=True))
     assert (result.done, result.done_before) == (4, 0)
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
     with pytest.raises(FleetError, match="made with kind heavy, not light; 4 of 4"):
-        go(plan)
+        start(plan)
 
 
-def test_failures_are_tried_again_told_and_listed(plan):
+def test_failed_products_are_retried_and_listed(plan):
     entries = [entry("A", 4), entry("B", 3, fail=1), entry("C", 2, fail=ALWAYS)]
     plan = replace(plan, entries=[*entries, entry("D", 1, **{"raise": ALWAYS})], retries=2)
-    crew = FakePool()
-    result = go(plan, crew)
+    pool = FakePool()
+    result = start(plan, pool)
     assert (result.done, len(result.failures)) == (2, 2)
-    assert crew.orders == [*"ABCD", *"BCD", *"CD"]
+    assert pool.started == [*"ABCD", *"BCD", *"CD"]
     assert attempts(plan) == {"A": 1, "B": 2, "C": 3, "D": 3}
     listed = {each["name"]: each for each in lines(plan.out / FAILURES)}
     assert set(listed) == {"C", "D"}
@@ -187,8 +195,8 @@ def test_failures_are_tried_again_told_and_listed(plan):
     assert listed["D"]["reason"] == "ZeroDivisionError: D"
     assert "Traceback" in listed["D"]["traceback"]
     failed = [event for event in read_events(plan.out) if event["event"] == "failed"]
-    told = Counter((event["name"], event["final"]) for event in failed)
-    assert told == {
+    recorded = Counter((event["name"], event["final"]) for event in failed)
+    assert recorded == {
         ("B", False): 1,
         ("C", False): 2,
         ("C", True): 1,
@@ -201,31 +209,31 @@ def test_failures_are_tried_again_told_and_listed(plan):
     assert "2 failed" in (plan.out / LOG).read_text().splitlines()[-1]
 
 
-def test_what_failed_is_tried_by_the_next_run_and_no_longer_listed(plan):
+def test_next_run_retries_failed_products(plan):
     broken = replace(plan, entries=[entry("A", fail=2), entry("B")], retries=0)
-    assert len(go(broken).failures) == 1
-    assert len(go(broken).failures) == 1
-    result = go(broken)
+    assert len(start(broken).failures) == 1
+    assert len(start(broken).failures) == 1
+    result = start(broken)
     assert (result.done, result.done_before, list(result.failures)) == (1, 1, [])
     assert (plan.out / FAILURES).read_text() == ""
     assert in_catalog(plan.out) == ["A", "B"]
-    assert status_of(plan.out).state == "complete"
+    assert latest(plan).state == "complete"
 
 
 @pytest.mark.parametrize("retries", [0, 3])
-def test_retries_are_bounded(plan, retries):
+def test_number_of_retries(plan, retries):
     plan = replace(plan, entries=[entry("A", fail=ALWAYS)], retries=retries)
-    [failure] = go(plan).failures
+    [failure] = start(plan).failures
     assert failure["attempt"] == attempts(plan)["A"] == retries + 1
 
 
-def test_an_interrupted_run_is_gone_on_with(plan):
+def test_interrupted_run_is_resumed(plan):
     with pytest.raises(KeyboardInterrupt):
-        go(plan, FakePool(stop={2: KeyboardInterrupt()}))
+        start(plan, FakePool(stop={2: KeyboardInterrupt()}))
     assert last_run(plan.out)[-1]["status"] == "interrupted"
-    assert status_of(plan.out).state == "interrupted"
+    assert latest(plan).state == "interrupted"
     assert in_catalog(plan.out) == ["B", "C"]
-    result = go(plan)
+    result = start(plan)
     assert (result.done, result.done_before) == (2, 2)
     assert set(attempts(plan).values()) == {1}
     done = Counter(event["name"] for event in read_events(plan.out) if event["event"] == "done")
@@ -233,33 +241,33 @@ def test_an_interrupted_run_is_gone_on_with(plan):
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
 
 
-def test_a_lost_cluster(plan):
-    with pytest.raises(FleetError, match="gone"):
-        go(plan, FakePool(stop={1: FleetError("it is gone")}))
-    assert status_of(plan.out).state == "lost"
-    assert go(plan).done == 3
+def test_lost_scheduler(plan):
+    with pytest.raises(FleetError, match="lost"):
+        start(plan, FakePool(stop={1: FleetError("scheduler lost")}))
+    assert latest(plan).state == "lost"
+    assert start(plan).done == 3
 
 
-def test_a_cluster_that_never_was(plan):
+def test_pool_that_cannot_be_opened(plan):
     @contextmanager
-    def nobody(left):
-        raise FleetError("nobody answers")
+    def unavailable(size):
+        raise FleetError("no scheduler")
         yield
 
-    with pytest.raises(FleetError, match="nobody answers"):
-        go(plan, nobody)
-    assert go(plan).done == 4
+    with pytest.raises(FleetError, match="no scheduler"):
+        start(plan, unavailable)
+    assert start(plan).done == 4
 
 
-def test_a_killed_driver(plan):
-    """It could not write what it meant to: half a line, an item without a link, no end."""
+def test_killed_driver(plan):
+    """It leaves an incomplete line, an item without a link and a run without an end."""
 
     class Killed(BaseException):
         pass
 
-    go(replace(plan, entries=plan.entries[:1]))
+    start(replace(plan, entries=plan.entries[:1]))
     with pytest.raises(Killed):
-        go(plan, FakePool(stop={2: Killed()}))
+        start(plan, FakePool(stop={2: Killed()}))
     journal = events_path(plan.out)
     journal.write_text(journal.read_text().rpartition('{"event": "ended"')[0] + '{"event": "do')
     page = plan.out / "fleet" / "pages" / "00001.json"
@@ -267,117 +275,119 @@ def test_a_killed_driver(plan):
     content["links"] = [link for link in content["links"] if link["title"] != "C"]
     page.write_text(json.dumps(content))
     assert in_catalog(plan.out) == ["A", "B"]
-    assert status_of(plan.out).state == "killed"
-    result = go(plan)
+    assert latest(plan).state == "killed"
+    result = start(plan)
     assert (result.done, result.done_before) == (1, 3)
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
     assert set(attempts(plan).values()) == {1}
 
 
-def test_a_result_that_was_deleted_is_made_again(plan):
-    go(plan)
+def test_deleted_result_is_recomputed(plan):
+    start(plan)
     for path in (plan.out / "B").iterdir():
         path.unlink()
     (plan.out / "B").rmdir()
-    result = go(plan)
+    result = start(plan)
     assert (result.done, result.done_before) == (1, 3)
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
 
 
-def test_a_product_that_left_the_list_stays_in_the_catalog(plan):
-    go(plan)
-    assert go(replace(plan, entries=plan.entries[:1])).done_before == 1
+def test_product_removed_from_the_list_stays_in_the_catalog(plan):
+    start(plan)
+    assert start(replace(plan, entries=plan.entries[:1])).done_before == 1
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
 
 
-def test_a_worker_that_finished_before_it_was_lost(plan):
-    """Its product is found done, which is not done twice."""
-    crew = FakePool()
+def test_result_of_a_lost_worker_is_used(plan):
+    """The worker completed its product before it was lost."""
+    pool = FakePool()
 
     def another():
-        if not crew.orders:
-            go_alone = replace(plan, out=plan.out.parent / "side", entries=[plan.entries[2]])
-            go(go_alone)
-            (go_alone.out / "C").rename(plan.out / "C")
+        if not pool.started:
+            other = replace(plan, out=plan.out.parent / "side", entries=[plan.entries[2]])
+            start(other)
+            (other.out / "C").rename(plan.out / "C")
 
-    crew.meanwhile = another
-    assert go(plan, crew).done == 4
+    pool.meanwhile = another
+    assert start(plan, pool).done == 4
     [event] = [e for e in read_events(plan.out) if e["event"] == "done" and e["already"]]
     assert event["name"] == "C"
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
-    assert status_of(plan.out).progress.computed == 3
+    assert latest(plan).computed == 3
 
 
-def test_another_driver_is_refused(plan):
-    refused = []
+def test_second_driver_is_an_error(plan):
+    errors = []
 
     def another():
         with pytest.raises(BusyError, match="another run is writing it"):
-            go(plan)
-        refused.append(True)
+            start(plan)
+        errors.append(True)
 
-    crew = FakePool(meanwhile=another)
-    assert go(replace(plan, entries=plan.entries[:1]), crew).done == 1
-    assert refused == [True]
-    assert go(plan).done == 3  # the lock is gone
+    pool = FakePool(meanwhile=another)
+    assert start(replace(plan, entries=plan.entries[:1]), pool).done == 1
+    assert errors == [True]
+    assert start(plan).done == 3  # the lock is released
 
 
-def test_settings_that_make_no_sense_leave_nothing(plan):
-    class Senseless(Light):
+def test_invalid_settings_leave_no_files(plan):
+    class Invalid(Light):
         def check(self):
-            raise FleetError("senseless")
+            raise FleetError("invalid")
 
-    with pytest.raises(FleetError, match="senseless"):
-        go(replace(plan, work=Senseless("")))
+    with pytest.raises(FleetError, match="invalid"):
+        start(replace(plan, work=Invalid("")))
     assert not plan.out.exists()
 
 
-def test_workers_with_too_little_memory_are_named(plan, caplog):
+def test_workers_with_too_little_memory_get_a_warning(plan, caplog):
     class Hungry(Light):
         def memory(self, size):
             return 900
 
-    go(plan)
+    start(plan)
     assert "memory" not in caplog.text
-    go(replace(plan, work=Hungry(plan.work.marks), out=plan.out.with_name("other")))
-    said = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
-    assert len(said) == len(WORKERS)
-    assert said[0].startswith("worker 0 on here has 0.0 GB of memory; at 80 % of that dask")
+    start(replace(plan, work=Hungry(plan.work.marks), out=plan.out.with_name("other")))
+    warnings = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert len(warnings) == len(WORKERS)
+    assert warnings[0].startswith(
+        "worker 0 on here has 0.0 GB of memory, but a small product needs"
+    )
 
 
 @pytest.mark.parametrize("redo", [False, True])
-def test_results_of_another_verb_are_left_alone(plan, redo):
-    go(plan)
+def test_results_of_another_verb_are_an_error(plan, redo):
+    start(plan)
 
     class Other(Light):
         verb = "extract"
 
     with pytest.raises(FleetError, match="holds the results of `fleet sharpen`; give `fleet ext"):
-        go(replace(plan, work=Other(plan.work.marks), redo=redo))
-    assert go(plan).done_before == 4
+        start(replace(plan, work=Other(plan.work.marks), redo=redo))
+    assert start(plan).done_before == 4
 
 
-def test_a_folder_that_cannot_be(plan):
+def test_folder_that_cannot_be_created(plan):
     nowhere = plan.out / "deep" / "out"
     with pytest.raises(OutputError, match="does not exist; make it first"):
-        go(replace(plan, out=nowhere))
-    plan.out.write_text("in the way")
+        start(replace(plan, out=nowhere))
+    plan.out.write_text("a file")
     with pytest.raises(OutputError, match="out: cannot be written"):
-        go(plan)
-    assert plan.out.read_text() == "in the way"
+        start(plan)
+    assert plan.out.read_text() == "a file"
 
 
-def test_a_foreign_catalog_is_left_alone(plan):
+def test_catalog_of_another_program_is_not_changed(plan):
     plan.out.mkdir()
     (plan.out / "catalog.json").write_text("mine")
     with pytest.raises(OutputError, match="no fleet made it"):
-        go(plan)
+        start(plan)
     assert (plan.out / "catalog.json").read_text() == "mine"
 
 
 @contextmanager
 def files_up_to(size):
-    """No file may grow beyond, as on a disk that is full."""
+    """Limit the size of files, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -386,7 +396,7 @@ def files_up_to(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_journal_that_cannot_be_written_is_one_line(plan):
+def test_journal_that_cannot_be_written_is_an_error(plan):
     old = json.dumps({"event": "run", "time": 0, "products": 1, "text": "x" * 100_000}) + "\n"
     events_path(plan.out).parent.mkdir(parents=True)
     events_path(plan.out).write_text(old)
@@ -397,58 +407,58 @@ def test_a_journal_that_cannot_be_written_is_one_line(plan):
 
     with (
         files_up_to(resource.RLIM_INFINITY),
-        pytest.raises(OutputError, match=r"journal cannot be written \(File too large\)") as no,
+        pytest.raises(OutputError, match=r"journal cannot be written \(File too large\)") as caught,
     ):
-        go(plan, FakePool(meanwhile=limit))
-    assert "\n" not in str(no.value)
-    assert "same command goes on" in str(no.value)
-    # C was made, only not told of.
+        start(plan, FakePool(meanwhile=limit))
+    assert "\n" not in str(caught.value)
+    assert "resume by the same command" in str(caught.value)
+    # C is complete, but not in the journal.
     assert item_path(plan.out, plan.entries[2]).exists()
-    result = go(plan)
+    result = start(plan)
     assert (result.done, result.done_before) == (3, 1)
     assert set(attempts(plan).values()) == {1}
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
 
 
-def test_a_log_that_cannot_be_written_is_one_line(plan):
+def test_log_that_cannot_be_written_is_an_error(plan):
     plan.out.mkdir()
     (plan.out / LOG).symlink_to("/dev/full")
     with pytest.raises(OutputError, match="No space left on device"):
-        go(plan)
+        start(plan)
 
 
-def test_a_fault_of_the_network_is_not_taken_for_one_of_the_disk(plan):
+def test_network_error_is_not_reported_as_a_journal_error(plan):
     with pytest.raises(OSError, match="no route") as caught:
-        go(plan, FakePool(stop={1: OSError(errno.EHOSTUNREACH, "no route to host")}))
+        start(plan, FakePool(stop={1: OSError(errno.EHOSTUNREACH, "no route to host")}))
     assert not isinstance(caught.value, OutputError)
 
 
-def test_the_catalog_is_whole_at_every_moment(plan, monkeypatch):
+def test_catalog_is_complete_after_each_event(plan, monkeypatch):
     monkeypatch.setattr(catalog, "PAGE", 2)
     seen = []
 
-    def look(progress):
+    def check(progress):
         found = in_catalog(plan.out)
         items = sorted(path.stem for path in plan.out.glob("?/?.json"))
         assert found == items
         seen.append(len(found))
 
-    go(plan, notify=look)
+    start(plan, notify=check)
     assert seen == sorted(seen)
     assert set(seen) == {0, 1, 2, 3, 4}
 
 
-def test_an_answer_lost_with_the_catalog_is_made_up_for(plan, monkeypatch):
-    """The item stands, but the catalog could not be written."""
+def test_result_missing_in_the_catalog_is_added_by_the_next_run(plan, monkeypatch):
+    """The item was written, but the catalog could not be."""
 
-    def full(self, name, item):
+    def fail(self, name, item):
         raise OutputError("full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(catalog.Catalog, "add", full)
+        patched.setattr(catalog.Catalog, "add", fail)
         with pytest.raises(OutputError, match="full"):
-            go(plan)
-    result = go(plan)
+            start(plan)
+    result = start(plan)
     assert (result.done, result.done_before) == (3, 1)
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
     assert set(attempts(plan).values()) == {1}

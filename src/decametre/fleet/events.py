@@ -1,8 +1,7 @@
-"""The journal of a fleet: what happened when, a JSON object a line.
+"""The journal of a fleet: one JSON object per line for each event, with its time.
 
-The driver alone appends to it, so that a line is never mixed with another. Everything that is said
-of a run while it lasts or later (progress, status, report, plan) is folded from these lines.
-docs/fleet.md lists their kinds and fields.
+Only the driver writes it, so lines never mix. Progress, status, report and plan are computed from
+these events. docs/fleet.md lists the kinds of events and their fields.
 """
 
 from __future__ import annotations
@@ -10,72 +9,80 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from decametre.errors import FleetError
+from decametre.files import is_locked
 from decametre.fleet.inputs.product_entry import FOLDER
 
 Event = dict[str, Any]
 
 
 def events_path(out: Path) -> Path:
-    """Where the journal of a folder of results lies."""
+    """The journal of an output folder."""
     return out / FOLDER / "events.jsonl"
 
 
+def lock_path(out: Path) -> Path:
+    """The file that a driver keeps locked while it uses an output folder."""
+    return out / FOLDER / "lock"
+
+
+def driver_is_running(out: Path) -> bool:
+    """Whether a driver uses the output folder; the lock of a killed driver is released."""
+    try:
+        return is_locked(lock_path(out))
+    except OSError:  # the file does not exist, or the file system does not support locks
+        return False
+
+
 class Journal:
-    """Appends events; a context manager.
+    """Appends events to an open file."""
 
-    Args:
-        out: The folder of results. A last line that was cut short by a kill is removed.
-
-    Raises:
-        OSError: The journal cannot be written.
-    """
-
-    def __init__(self, out: Path) -> None:
-        self._path = events_path(out)
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a+b")
-        if size := self._path.stat().st_size:
-            # Not read into memory: the runs before may have been long.
-            with mmap(self._file.fileno(), 0, access=ACCESS_READ) as content:
-                end = content.rfind(b"\n") + 1
-            if end < size:
-                self._file.truncate(end)
-        return self
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     def write(self, kind: str, **fields: Any) -> Event:
-        """Append an event of now, and return it."""
-        assert self._file is not None
+        """Append an event with the current time, and return it.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         event: Event = {"event": kind, "time": round(time.time(), 3), **fields}
         self._file.write(json.dumps(event).encode() + b"\n")
         self._file.flush()
         return event
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
+
+@contextmanager
+def open_journal(out: Path) -> Iterator[Journal]:
+    """Open the journal of an output folder, and remove an incomplete last line.
+
+    Raises:
+        OSError: The journal cannot be written.
+    """
+    path = events_path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        if size := path.stat().st_size:
+            # Mapped rather than read: the journal of earlier runs may be large.
+            with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+                end = content.rfind(b"\n") + 1
+            if end < size:  # a run was killed while it wrote this line
+                file.truncate(end)
+        yield Journal(file)
 
 
 def read_events(out: Path) -> Iterator[Event]:
-    """The events of a folder of results, oldest first; none where no fleet has been at work.
+    """The events of an output folder, oldest first; none if no fleet has used it.
 
-    A last line that was cut short is left out.
+    An incomplete last line is skipped.
 
     Raises:
-        FleetError: A line before the last is no event.
+        FleetError: Another line is not an event.
     """
     path = events_path(out)
     if not path.exists():
@@ -89,3 +96,8 @@ def read_events(out: Path) -> Iterator[Event]:
                     raise FleetError(
                         f"{path}, line {number}: not an event of a fleet; remove that line"
                     ) from error
+
+
+def run_events(out: Path) -> Iterator[Event]:
+    """The event `run` of each run in an output folder, oldest first; see `read_events`."""
+    return (event for event in read_events(out) if event["event"] == "run")

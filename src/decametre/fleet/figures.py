@@ -1,11 +1,12 @@
-"""Pictures of a fleet's history, as SVG that stands in a page and takes on its colours."""
+"""Figures of a fleet's history as SVG elements, which take the text colour of the page."""
 
 from __future__ import annotations
 
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +17,24 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from decametre.fleet.history import OTHER, WAIT, Attempt, History
+from decametre.fleet.history import History
+from decametre.fleet.records import OTHER, WAIT, Attempt
 from decametre.fleet.residuals import BandResiduals, Outlier
 
-BINS = 600
-"""Columns of the timeline, however long the runs."""
+COLUMNS = 600
+"""Columns of the timeline, whatever the duration of the runs."""
 
 MIN_STEPS, MAX_STEPS = 12, 150
-"""Steps of the throughput; between these, one for each five products."""
+"""Steps of the throughput curve; between these limits, one step per five products."""
 
 MAX_WORKERS = 40
-"""Rows of the timeline at most: of the workers that did most."""
+"""Rows of the timeline: the workers that completed most products."""
 
-ROW = 16
-"""Picture pixels of a worker's row, with the two that part it from the next."""
+ROW_HEIGHT = 16
+"""Image rows of a worker, including one empty row above and one below."""
 
 MAX_DOTS = 20
-"""Outliers of a band that are drawn."""
+"""Outliers drawn for each band."""
 
 FAILED = "failed"
 
@@ -47,12 +49,13 @@ COLOURS = {
     OTHER: "#8f8f8f",
     FAILED: "#ee6677",
 }
-"""Of the stages that are known; after Paul Tol's schemes for the colour-blind."""
+"""Colours of the known stages, from Paul Tol's colour schemes for colour-blind readers
+(SRON/EPS/TN/09-002)."""
 
 MORE_COLOURS = ("#aa3377", "#ee8866", "#332288", "#77aadd", "#ffaabb")
 
 INK = "#0a0b0c"
-"""Stands for the page's own text colour."""
+"""Placeholder for the page's text colour."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -68,9 +71,15 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
 }
 
+UNITS = ((86400.0, 3 * 86400.0, "days"), (3600.0, 10800.0, "hours"), (60.0, 300.0, "min"))
+"""Units of a time axis: length in seconds, duration from which it is used, name."""
+
+Rows = Mapping[tuple[int, str], int]
+"""Rows of the timeline, by run and address of a worker."""
+
 
 def colours_of(stages: Sequence[str]) -> dict[str, str]:
-    """A colour for each stage; the known ones have their own."""
+    """A colour for each stage."""
     unknown = [stage for stage in stages if stage not in COLOURS]
     return {
         stage: COLOURS.get(stage) or MORE_COLOURS[unknown.index(stage) % len(MORE_COLOURS)]
@@ -80,14 +89,14 @@ def colours_of(stages: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class TimeAxis:
-    """The time in which the fleet was at work: runs one after another, no pauses between.
+    """A time axis on which the runs follow one another without the pauses between them.
 
     Attributes:
-        starts: Of the runs, in seconds since 1970.
-        ends: Of the runs.
-        offsets: Of the runs on this axis; one more, for the end.
-        unit: Seconds of what the axis counts.
-        label: What that is.
+        starts: Start of each run in seconds since 1970.
+        ends: End of each run.
+        offsets: Start of each run on this axis, and the end of the last run.
+        unit: Seconds of the axis' unit.
+        label: Name of the unit.
     """
 
     starts: np.ndarray
@@ -99,59 +108,58 @@ class TimeAxis:
     @classmethod
     def of(cls, history: History) -> TimeAxis:
         """The axis of all runs."""
-        starts = np.array([run.start for run in history.runs])
-        ends = np.array([run.end for run in history.runs])
+        starts = np.array([run.run["time"] for run in history.runs])
+        ends = np.array([run.last for run in history.runs])
         offsets = np.concatenate([[0.0], np.cumsum(ends - starts)])
         offsets[-1] = max(offsets[-1], 1.0)
-        units = ((86400.0, 3 * 86400.0, "days"), (3600.0, 10800.0, "hours"), (60.0, 300.0, "min"))
-        unit, _, label = next((u for u in units if offsets[-1] > u[1]), (1.0, 0.0, "s"))
+        unit, _, label = next((u for u in UNITS if offsets[-1] > u[1]), (1.0, 0.0, "s"))
         return cls(starts, ends, offsets, unit, label)
 
-    def place(self, runs: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Seconds on this axis; a clock that is wrong stays within its run."""
-        return (
-            self.offsets[runs]
-            + np.clip(times, self.starts[runs], self.ends[runs])
-            - self.starts[runs]
-        )
+    def position(self, runs: Sequence[int], times: Sequence[float]) -> np.ndarray:
+        """Seconds on this axis. Times outside their run (a wrong clock) are clipped to it."""
+        number = np.array(runs, dtype=int)
+        starts, ends = self.starts[number], self.ends[number]
+        return self.offsets[number] + np.clip(times, starts, ends) - starts
 
     def draw(self, axes: Axes) -> None:
-        """Limits, label, and a line between runs."""
+        """Set limits and label, and draw a line between runs."""
         axes.set_xlim(0, self.offsets[-1] / self.unit)
         for border in self.offsets[1:-1]:
             axes.axvline(border / self.unit, color=INK, linewidth=0.6, linestyle=":")
-        pauses = "; dotted: between runs, whose pauses are left out" if len(self.starts) > 1 else ""
-        axes.set_xlabel(f"{self.label} at work{pauses}")
+        borders = "; dotted: between two runs, without the pause" if len(self.starts) > 1 else ""
+        axes.set_xlabel(f"{self.label} of the fleet's runs{borders}")
 
 
 def timeline(history: History) -> tuple[str, dict[str, str], int]:
-    """What each worker did when.
+    """The stages that each worker worked on over time.
 
     Returns:
-        The picture; the colour of each stage in it; and how many workers were left out.
+        The figure (empty without workers), the colour of each stage, and the number of workers
+        that are not shown.
     """
-    names = history.names()
-    tallied = dict.fromkeys(names.values(), 0)
-    for one in history.completed:
-        if (one.run, one.worker) in names:
-            tallied[names[one.run, one.worker]] += 1
-    busiest = set(sorted(tallied, key=lambda name: -tallied[name])[:MAX_WORKERS])
-    workers = [name for name in tallied if name in busiest]
-    rows = {who: workers.index(name) for who, name in names.items() if name in busiest}
+    names = {key: worker.name for key, worker in history.workers.items()}
+    counts = dict.fromkeys(names.values(), 0)
+    for product in history.completed:
+        if (product.run, product.worker) in names:
+            counts[names[product.run, product.worker]] += 1
+    busiest = set(sorted(counts, key=lambda name: -counts[name])[:MAX_WORKERS])
+    workers = [name for name in counts if name in busiest]
+    rows = {key: workers.index(name) for key, name in names.items() if name in busiest}
     stages = history.stages + ([FAILED] if history.failed_attempts else [])
     colours = colours_of(stages)
     if not workers:
         return "", colours, 0
     axis = TimeAxis.of(history)
-    seconds = _seconds(history, axis, rows, stages)
-    present = _present(history, axis, rows)
-    picture = _stacked(seconds, present, [to_rgba(colours[stage]) for stage in stages])
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "timeline"}):
-        figure = Figure(figsize=(10, 0.7 + 0.24 * len(workers)))
-        figure.set_layout_engine("constrained")
+    image = _stack_stages(
+        _stage_counts(history, axis, rows, stages),
+        _presence(history, axis, rows),
+        [to_rgba(colours[stage]) for stage in stages],
+    )
+    height = 0.7 + 0.24 * len(workers)
+    with _svg_figure("timeline", "What each worker did when", height) as (figure, svg):
         axes = figure.subplots()
         axes.imshow(
-            picture,
+            image,
             extent=(0, axis.offsets[-1] / axis.unit, len(workers), 0),
             aspect="auto",
             interpolation="none",
@@ -160,157 +168,145 @@ def timeline(history: History) -> tuple[str, dict[str, str], int]:
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         axis.draw(axes)
-        return (
-            _svg(figure, "timeline", "What each worker did when"),
-            colours,
-            len(tallied) - len(workers),
-        )
+    return svg.getvalue(), colours, len(counts) - len(workers)
 
 
-Rows = Mapping[tuple[int, str], int]
-"""Rows of the timeline, by run and address of a worker."""
+def _stage_counts(
+    history: History, axis: TimeAxis, rows: Rows, stages: Sequence[str]
+) -> np.ndarray:
+    """Mean number of products in each stage, for each worker and column of the timeline.
 
-
-def _seconds(history: History, axis: TimeAxis, rows: Rows, stages: Sequence[str]) -> np.ndarray:
-    """Products in each stage at a time, averaged over each column.
-
-    Stages of a product are taken to follow one another without gaps.
+    The stages of a product are assumed to follow one another without gaps.
 
     Returns:
-        (rows, stages, BINS).
+        (rows, stages, COLUMNS).
     """
-    columns = {name: number for number, name in enumerate(stages)}
-    runs, cells, begins, ends = [], [], [], []
+    index = {name: number for number, name in enumerate(stages)}
+    runs: list[int] = []
+    cells: list[int] = []
+    starts: list[float] = []
+    ends: list[float] = []
 
-    def add(attempt: Attempt, stage: str, begin: float, end: float) -> None:
+    def add(attempt: Attempt, stage: str, start: float, end: float) -> None:
         row = rows.get((attempt.run, attempt.worker))
         if row is not None:
             runs.append(attempt.run)
-            cells.append(row * len(stages) + columns[stage])
-            begins.append(begin)
+            cells.append(row * len(stages) + index[stage])
+            starts.append(start)
             ends.append(end)
 
-    for one in history.completed:
-        begin = one.start
-        for stage, lasted in one.stages.items():
-            add(one, stage, begin, begin + lasted)
-            begin += lasted
+    for product in history.completed:
+        start = product.start
+        for stage, seconds in product.stages.items():
+            add(product, stage, start, start + seconds)
+            start += seconds
     for attempt in history.failed_attempts:
         add(attempt, FAILED, attempt.start, attempt.end)
-    width = axis.offsets[-1] / BINS
-    which = np.array(runs, dtype=int)
-    place = [axis.place(which, np.array(times)) / width for times in (begins, ends)]
-    count = 1 + max(rows.values())
-    found = _covered(np.array(cells, dtype=int), place[0], place[1], count * len(stages))
-    return found.reshape(count, len(stages), BINS)
-
-
-def _present(history: History, axis: TimeAxis, rows: Rows) -> np.ndarray:
-    """Which part of each column each worker was there, (rows, BINS)."""
-    stays = [stay for stay in history.worker_intervals if (stay.run, stay.worker) in rows]
-    which = np.array([stay.run for stay in stays], dtype=int)
-    width = axis.offsets[-1] / BINS
-    return _covered(
-        np.array([rows[stay.run, stay.worker] for stay in stays], dtype=int),
-        axis.place(which, np.array([stay.start for stay in stays])) / width,
-        axis.place(which, np.array([stay.end for stay in stays])) / width,
-        1 + max(rows.values()),
+    workers = 1 + max(rows.values())
+    covered = _coverage(
+        cells, _columns(axis, runs, starts), _columns(axis, runs, ends), workers * len(stages)
     )
+    return covered.reshape(workers, len(stages), COLUMNS)
 
 
-def _covered(cells: np.ndarray, begins: np.ndarray, ends: np.ndarray, count: int) -> np.ndarray:
-    """How much of each column spans cover, summed by cell.
+def _presence(history: History, axis: TimeAxis, rows: Rows) -> np.ndarray:
+    """Share of each column in which each worker was there, (rows, COLUMNS)."""
+    workers = {key: worker for key, worker in history.workers.items() if key in rows}
+    runs = [run for run, _ in workers]
+    starts = _columns(axis, runs, [worker.start for worker in workers.values()])
+    ends = _columns(axis, runs, [worker.end for worker in workers.values()])
+    return _coverage([rows[key] for key in workers], starts, ends, 1 + max(rows.values()))
 
-    A span's covered length up to a column is a ramp from its begin to its end. Ramps are summed
-    as second differences, so that a span costs four additions however long it is.
+
+def _columns(axis: TimeAxis, runs: Sequence[int], times: Sequence[float]) -> np.ndarray:
+    """Times in columns of the timeline."""
+    return axis.position(runs, times) / (axis.offsets[-1] / COLUMNS)
+
+
+def _coverage(cells: Sequence[int], starts: np.ndarray, ends: np.ndarray, count: int) -> np.ndarray:
+    """Share of each column that intervals cover, summed over the intervals of a cell.
+
+    The covered length up to a column is a ramp from the interval's start to its end. The ramps are
+    summed as second differences, so that an interval of any length costs four additions.
 
     Args:
-        cells: Of each span.
-        begins: In columns.
-        ends: In columns.
+        cells: Cell of each interval.
+        starts: Start of each interval in columns.
+        ends: End of each interval in columns.
         count: Number of cells.
 
     Returns:
-        (count, BINS).
+        (count, COLUMNS).
     """
-    bends = np.zeros((count, BINS + 3))
-    for places, sign in ((begins, 1.0), (ends, -1.0)):
-        whole = np.floor(places).astype(int).clip(0, BINS)
-        part = places - whole
-        np.add.at(bends, (cells, whole + 1), sign * (1 - part))
-        np.add.at(bends, (cells, whole + 2), sign * part)
-    covered = np.diff(bends.cumsum(axis=1).cumsum(axis=1)[:, : BINS + 1], axis=1)
+    rows = np.array(cells, dtype=int)
+    bends = np.zeros((count, COLUMNS + 3))
+    for positions, sign in ((starts, 1.0), (ends, -1.0)):
+        column = np.floor(positions).astype(int).clip(0, COLUMNS)
+        fraction = positions - column
+        np.add.at(bends, (rows, column + 1), sign * (1 - fraction))
+        np.add.at(bends, (rows, column + 2), sign * fraction)
+    covered = np.diff(bends.cumsum(axis=1).cumsum(axis=1)[:, : COLUMNS + 1], axis=1)
     return covered.clip(0, None)
 
 
-def _stacked(
-    seconds: np.ndarray, present: np.ndarray, colours: Sequence[tuple[float, float, float, float]]
+def _stack_stages(
+    counts: np.ndarray, presence: np.ndarray, colours: Sequence[tuple[float, float, float, float]]
 ) -> np.ndarray:
-    """A picture: a row a worker, from its bottom up the stages' shares of each column.
+    """An image with one row per worker, in which the stages are stacked from the bottom.
 
-    The full height is the most products that a worker had at once. A worker that is there but
-    has less to do shows a faint grey; one that is not there, nothing.
+    The full height is the largest number of concurrent products of a worker. Idle workers are
+    faint grey; columns in which the worker was not there are transparent.
 
     Returns:
-        uint8 RGBA, (workers * ROW, BINS, 4).
+        uint8 RGBA, (workers * ROW_HEIGHT, COLUMNS, 4).
     """
-    workers, stages, _ = seconds.shape
-    high = ROW - 2
-    full = max(1, math.ceil(seconds.sum(axis=1).max(initial=0) - 0.05))
-    tops = seconds.cumsum(axis=1) / full * high  # of each stage, in picture pixels
+    workers, stages, _ = counts.shape
+    height = ROW_HEIGHT - 2
+    full = max(1, math.ceil(counts.sum(axis=1).max(initial=0) - 0.05))
+    tops = counts.cumsum(axis=1) / full * height  # of each stage, in image rows
+    idle, absent = stages, stages + 1
     palette = np.array([*colours, (0.5, 0.5, 0.5, 0.18), (0, 0, 0, 0)])
-    heights = np.arange(high, dtype=float)[::-1, None, None] + 0.5
+    heights = np.arange(height, dtype=float)[::-1, None, None] + 0.5
     stage = (tops.transpose(1, 0, 2)[:, None] <= heights[None]).sum(axis=0)
-    stage[(stage == stages) & (present[None] < 0.5)] = stages + 1
-    shown = np.full((workers, ROW, BINS), stages + 1)
-    shown[:, 1:-1] = stage.transpose(1, 0, 2)
-    return (palette[shown.reshape(-1, BINS)] * 255).round().astype(np.uint8)
+    stage[(stage == idle) & (presence[None] < 0.5)] = absent
+    image = np.full((workers, ROW_HEIGHT, COLUMNS), absent)
+    image[:, 1:-1] = stage.transpose(1, 0, 2)
+    return (palette[image.reshape(-1, COLUMNS)] * 255).round().astype(np.uint8)
 
 
 def throughput(history: History) -> str:
-    """Products an hour, and workers, over time."""
+    """Products per hour and number of workers over time."""
     axis = TimeAxis.of(history)
-    steps = min(max(len(history.completed) // 5, MIN_STEPS), MAX_STEPS)
+    completed, workers = history.completed, list(history.workers.values())
+    steps = min(max(len(completed) // 5, MIN_STEPS), MAX_STEPS)
     edges = np.linspace(0, axis.offsets[-1], steps + 1)
-    runs = np.array([one.run for one in history.completed], dtype=int)
-    ends = axis.place(runs, np.array([one.end for one in history.completed]))
+    ends = axis.position([one.run for one in completed], [one.end for one in completed])
     rate = np.histogram(ends, edges)[0] / (edges[1] - edges[0]) * 3600
-    which = np.array([stay.run for stay in history.worker_intervals], dtype=int)
-    joined, left = (
-        np.sort(axis.place(which, np.array(times)))
-        for times in (
-            [s.start for s in history.worker_intervals],
-            [s.end for s in history.worker_intervals],
-        )
-    )
+    runs = [worker.run for worker in workers]
+    joined = np.sort(axis.position(runs, [worker.start for worker in workers]))
+    left = np.sort(axis.position(runs, [worker.end for worker in workers]))
     middles = (edges[1:] + edges[:-1]) / 2
-    workers = np.searchsorted(joined, middles) - np.searchsorted(left, middles)
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "throughput"}):
-        figure = Figure(figsize=(10, 3))
-        figure.set_layout_engine("constrained")
+    count = np.searchsorted(joined, middles) - np.searchsorted(left, middles)
+    title = "Products per hour and number of workers over time"
+    with _svg_figure("throughput", title, 3) as (figure, svg):
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         for axes, values, label, colour in (
             (upper, rate, "products/h", COLOURS["compute"]),
-            (lower, workers, "workers", COLOURS[OTHER]),
+            (lower, count, "workers", COLOURS[OTHER]),
         ):
             axes.stairs(values, edges / axis.unit, fill=True, color=colour)
             axes.set_ylim(0, max(1, values.max()) * 1.05)
             axes.set_ylabel(label)
         axis.draw(lower)
-        upper.axhline(
-            len(history.completed) / axis.offsets[-1] * 3600,
-            color=INK,
-            linewidth=0.8,
-            linestyle="--",
-        )
-        return _svg(figure, "throughput", "Products an hour, and workers, over time")
+        mean = len(completed) / axis.offsets[-1] * 3600
+        upper.axhline(mean, color=INK, linewidth=0.8, linestyle="--")
+    return svg.getvalue()
 
 
 def residuals(bands: Sequence[BandResiduals], outliers: Sequence[Outlier]) -> str:
-    """The distribution of the residuals of each band, limits, and the worst outliers."""
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": "residuals"}):
-        figure = Figure(figsize=(10, 0.7 + 0.32 * len(bands)))
-        figure.set_layout_engine("constrained")
+    """The distribution of each band's residuals with its limit and the largest outliers."""
+    title = "Consistency residuals of each band over all products"
+    with _svg_figure("residuals", title, 0.7 + 0.32 * len(bands)) as (figure, svg):
         axes = figure.subplots()
         for row, band in enumerate(bands):
             low, first, median, third, high = band.percentiles
@@ -319,9 +315,9 @@ def residuals(bands: Sequence[BandResiduals], outliers: Sequence[Outlier]) -> st
             axes.plot([median] * 2, [row - 0.25, row + 0.25], color=INK, linewidth=1.5)
             if band.limit is not None:
                 axes.plot([band.limit] * 2, [row - 0.35, row + 0.35], color=COLOURS[FAILED])
-            worst = [o.product.residuals[band.band] for o in outliers if band.band in o.bands]
-            worst = sorted(worst, reverse=True)[:MAX_DOTS]
-            axes.plot(worst, [row] * len(worst), ".", color=COLOURS[FAILED])
+            dots = [o.product.residuals[band.band] for o in outliers if band.band in o.bands]
+            dots = sorted(dots, reverse=True)[:MAX_DOTS]
+            axes.plot(dots, [row] * len(dots), ".", color=COLOURS[FAILED])
         if min(band.percentiles[0] for band in bands) > 0:
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
@@ -331,14 +327,26 @@ def residuals(bands: Sequence[BandResiduals], outliers: Sequence[Outlier]) -> st
         axes.use_sticky_edges = False
         axes.margins(x=0.04)
         axes.set_xlabel("residual in DN (RMSE)")
-        return _svg(figure, "residuals", "Consistency residuals of each band over all products")
+    return svg.getvalue()
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
-    """As an element of a page, in which no other may have the same ids."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
+@contextmanager
+def _svg_figure(name: str, title: str, height: float) -> Iterator[tuple[Figure, io.StringIO]]:
+    """A figure to draw on; when the block ends, its SVG element is written to the text buffer.
+
+    Args:
+        name: Prefix of the element's ids, which must be unique in the page.
+        title: Text alternative.
+        height: In inches; the width is 10.
+    """
+    svg = io.StringIO()
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        figure = Figure(figsize=(10, height), layout="constrained")
+        yield figure, svg
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+    text = svg.getvalue()
     text = text[text.index("<svg") :].replace(INK, "currentColor")
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
-    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+    svg.seek(0)
+    svg.truncate()
+    svg.write(text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1))

@@ -1,4 +1,4 @@
-"""Amounts as people read them."""
+"""Human-readable amounts, durations and times."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import time
 
 
 def duration(seconds: float) -> str:
-    """Two units at most: `42 s`, `5 min`, `3 h 20 min`, `2 d 4 h`."""
-    whole = max(0, round(seconds))
-    if whole < 90:
-        return f"{whole} s"
-    minutes = round(whole / 60)
+    """At most two units: `42 s`, `5 min`, `3 h 20 min`, `2 d 4 h`."""
+    rounded = max(0, round(seconds))
+    if rounded < 90:
+        return f"{rounded} s"
+    minutes = round(rounded / 60)
     if minutes < 60:
         return f"{minutes} min"
     if minutes < 24 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
-    hours = round(whole / 3600)
+    hours = round(rounded / 3600)
     return f"{hours // 24} d {hours % 24} h"
 
 
 def amount(number: float, unit: str) -> str:
-    """With a decimal prefix and three digits: `1.23 GB`, `45.6 MB/s`."""
+    """A decimal prefix and three digits: `1.23 GB`, `45.6 MB/s`."""
     for limit, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= 0.9995 * limit:
             return f"{digits(number / limit)} {prefix}{unit}"
@@ -28,7 +28,7 @@ def amount(number: float, unit: str) -> str:
 
 
 def digits(number: float) -> str:
-    """Three digits, or all of those before the point: `0.0123`, `4.56`, `78.9`, `12,345`."""
+    """Three digits, or all digits before the point: `0.0123`, `4.56`, `78.9`, `12,345`."""
     size = abs(number)
     if size < 0.9995:
         return f"{number:.3g}"
@@ -36,5 +36,5 @@ def digits(number: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A moment, counted since 1970, in UTC."""
+    """A time in seconds since 1970, as date and time in UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

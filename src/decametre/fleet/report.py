@@ -1,4 +1,4 @@
-"""The report of a fleet: one HTML page, made from the journal and the pictures beside results."""
+"""The report of a fleet: an HTML page with figures from the journal and pictures of the results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,8 +17,9 @@ from PIL import Image
 
 from decametre.fleet import figures
 from decametre.fleet.formatting import amount, clock, digits, duration
-from decametre.fleet.history import CompletedProduct, History
-from decametre.fleet.progress import STATES, status_of
+from decametre.fleet.history import History, read_history
+from decametre.fleet.progress import STATES
+from decametre.fleet.records import CompletedProduct
 from decametre.fleet.residuals import RULE, Outlier, summarise
 from decametre.io.staging import Staging
 
@@ -28,7 +28,7 @@ REPORT_NAME = "report.html"
 MAX_PICTURES = 12
 
 PICTURE_EDGE = 480
-"""Pixels of a picture's longer side, at most."""
+"""Largest width and height of a picture in pixels."""
 
 MAX_OUTLIERS = 50
 
@@ -38,57 +38,22 @@ MAX_PRODUCTS = 200
 
 MAX_RUNS = 20
 
-
-@dataclass(frozen=True)
-class StageRow:
-    """The time that all products spent in a stage.
-
-    Attributes:
-        name: The stage.
-        colour: In the timeline.
-        seconds: Of all products.
-        part: Of the time in all stages.
-        mean: Seconds a product, of those that have the stage.
-        median: Likewise.
-        late: The 95th percentile.
-    """
-
-    name: str
-    colour: str
-    seconds: float
-    part: float
-    mean: float
-    median: float
-    late: float
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A small before/after picture.
-
-    Attributes:
-        done: The product.
-        address: `data:` URI.
-        outlier: The bands in which it is an outlier.
-    """
-
-    product: CompletedProduct
-    address: str
-    outlier: tuple[str, ...]
+TemplateRow = dict[str, Any]
+"""Values of a table row or picture, by their names in the template."""
 
 
 def write_report(out: Path, output: Path | None = None) -> Path:
-    """Make the report of a folder of results, in place of one that is there.
+    """Write the report of an output folder; an earlier report is replaced.
 
     Args:
-        out: The folder.
-        output: The page; `report.html` in the folder if None.
+        out: The output folder of a fleet.
+        output: Path of the page; `report.html` in `out` by default.
 
     Returns:
-        The page.
+        Path of the page.
 
     Raises:
-        FleetError: No fleet has been at work there.
+        FleetError: No fleet has run there.
         OutputError: The page cannot be written.
     """
     page = output or out / REPORT_NAME
@@ -99,20 +64,19 @@ def write_report(out: Path, output: Path | None = None) -> Path:
     return page
 
 
-def render(out: Path, beside: Path) -> str:
-    """The page's text.
+def render(out: Path, folder: Path) -> str:
+    """The report as HTML.
 
     Args:
-        out: The folder of results.
-        beside: The folder in which the page will stand; its links are relative to it.
+        out: The output folder of a fleet.
+        folder: Folder of the page; links are relative to it.
     """
-    history = History()
-    status = status_of(out, history.add)
-    history.close()
-    results = history.results
+    history = read_history(out, keep_products=True)
+    progress, results = history.latest, history.results
     bands, outliers = summarise(results)
-    drawn, colours, workers_omitted = figures.timeline(history)
+    timeline, colours, workers_omitted = figures.timeline(history)
     latest = list(reversed(results))[:MAX_PRODUCTS]
+    runs = _run_rows(history)
     environment = Environment(
         loader=PackageLoader("decametre.fleet"),
         autoescape=True,
@@ -125,27 +89,24 @@ def render(out: Path, beside: Path) -> str:
         "clock": clock,
         "digits": digits,
         "duration": duration,
-        "link": lambda path: _link(out / path, beside),
+        "link": lambda path: _relative_url(out / path, folder),
     }
-    runs = _runs(history)
     return environment.get_template(REPORT_NAME).render(
-        status=status,
-        progress=status.progress,
-        rates=status.progress.rates(status.now),
-        state=STATES[status.state],
-        settings=_settings(status.progress.run["settings"]),
+        progress=progress,
+        state=STATES[progress.state],
+        settings=_setting_rows(progress.run["settings"]),
         runs=runs[-MAX_RUNS:],
         runs_omitted=len(runs[:-MAX_RUNS]),
-        names=history.names(),
+        workers=history.workers,
         results=results,
         totals=_totals(history),
-        timeline=drawn,
+        timeline=timeline,
         colours=colours,
         workers_omitted=workers_omitted,
         throughput=figures.throughput(history) if history.completed else "",
-        stages=_stages(history, colours),
-        failures=history.failures[:MAX_FAILURES],
-        failures_omitted=len(history.failures[MAX_FAILURES:]),
+        stages=_stage_rows(history, colours),
+        failures=progress.failures[:MAX_FAILURES],
+        failures_omitted=len(progress.failures[MAX_FAILURES:]),
         bands=bands,
         rule=RULE,
         residuals=figures.residuals(bands, outliers) if bands else "",
@@ -157,91 +118,89 @@ def render(out: Path, beside: Path) -> str:
     )
 
 
-def _link(path: Path, beside: Path) -> str:
-    """A relative address."""
-    return quote(Path(os.path.relpath(path.absolute(), beside.absolute())).as_posix())
+def _relative_url(path: Path, folder: Path) -> str:
+    return quote(Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix())
 
 
-def _settings(settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and values, as words."""
+def _setting_rows(settings: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values as text."""
     return [
         (name, value if isinstance(value, str) else json.dumps(value))
         for name, value in settings.items()
     ]
 
 
-def _runs(history: History) -> list[dict[str, Any]]:
-    """A row a run."""
-    counts = np.bincount([one.run for one in history.completed], minlength=len(history.runs))
+def _run_rows(history: History) -> list[TemplateRow]:
     return [
         {
-            "start": run.start,
-            "seconds": run.end - run.start,
-            "status": run.status or "no end is told of",
-            "before": run.event["done_before"],
-            "done": int(count),
-            "version": run.event["version"],
-            "command": run.event["command"],
+            "start": run.run["time"],
+            "seconds": run.last - run.run["time"],
+            "state": run.state,
+            "before": run.done_before,
+            "computed": run.computed,
+            "version": run.run["version"],
+            "command": run.run["command"],
         }
-        for run, count in zip(history.runs, counts, strict=True)
+        for run in history.runs
     ]
 
 
-def _totals(history: History) -> dict[str, float]:
-    """Over all runs."""
+def _totals(history: History) -> TemplateRow:
+    """Sums over all runs."""
     return {
         "products": len(history.completed),
-        "pixels": sum(one.pixels for one in history.completed),
-        "bytes_in": sum(one.bytes_in for one in history.completed),
-        "bytes_out": sum(one.bytes_out for one in history.completed),
-        "seconds": sum(run.end - run.start for run in history.runs),
+        "pixels": sum(product.pixels for product in history.completed),
+        "bytes_in": sum(run.bytes_in for run in history.runs),
+        "bytes_out": sum(run.bytes_out for run in history.runs),
+        "seconds": sum(run.last - run.run["time"] for run in history.runs),
     }
 
 
-def _stages(history: History, colours: dict[str, str]) -> list[StageRow]:
-    """A row a stage."""
-    rows = []
-    for name in history.stages:
-        values = np.array([one.stages[name] for one in history.completed if name in one.stages])
-        rows.append((name, values))
-    whole = sum(float(values.sum()) for _, values in rows) or 1.0
+def _stage_rows(history: History, colours: dict[str, str]) -> list[TemplateRow]:
+    """The time of each stage: total, share, and statistics over the products that have it."""
+    seconds = {
+        name: np.array([one.stages[name] for one in history.completed if name in one.stages])
+        for name in history.stages
+    }
+    total = sum(float(values.sum()) for values in seconds.values()) or 1.0
     return [
-        StageRow(
-            name,
-            colours[name],
-            float(values.sum()),
-            float(values.sum()) / whole,
-            float(values.mean()),
-            float(np.median(values)),
-            float(np.percentile(values, 95)),
-        )
-        for name, values in rows
+        {
+            "name": name,
+            "colour": colours[name],
+            "seconds": float(values.sum()),
+            "share": float(values.sum()) / total,
+            "mean": float(values.mean()),
+            "median": float(np.median(values)),
+            "percentile_95": float(np.percentile(values, 95)),
+        }
+        for name, values in seconds.items()
     ]
 
 
 def _pictures(
     out: Path, results: Sequence[CompletedProduct], outliers: Sequence[Outlier]
-) -> list[Picture]:
-    """Of the worst outliers, then of some others, evenly drawn from the order of their ends."""
-    unusual = {outlier.product.name: outlier.bands for outlier in outliers}
+) -> list[TemplateRow]:
+    """Pictures of the worst outliers, then of other products at even intervals."""
+    bands = {outlier.product.name: outlier.bands for outlier in outliers}
     worst = [outlier.product for outlier in outliers if outlier.product.quicklook]
-    others = [one for one in results if one.quicklook and one.name not in unusual]
-    # With many outliers a third of the places is still for what is usual, to compare with.
+    others = [one for one in results if one.quicklook and one.name not in bands]
+    # A third of the pictures shows usual products for comparison, even with many outliers.
     first = worst[: max(MAX_PICTURES * 2 // 3, MAX_PICTURES - len(others))]
-    places = MAX_PICTURES - len(first)
-    if len(others) > places:
-        others = [others[number * len(others) // places] for number in range(places)]
+    free = MAX_PICTURES - len(first)
+    if len(others) > free:
+        others = [others[number * len(others) // free] for number in range(free)]
     pictures = []
-    for one in [*first, *others]:
-        assert one.quicklook is not None
-        address = _embedded(out / one.quicklook)
-        if address is not None:
-            pictures.append(Picture(one, address, unusual.get(one.name, ())))
+    for product in [*first, *others]:
+        assert product.quicklook is not None
+        url = _embedded(out / product.quicklook)
+        if url is not None:
+            outlier_bands = bands.get(product.name, ())
+            pictures.append({"product": product, "url": url, "outlier_bands": outlier_bands})
     return pictures
 
 
 def _embedded(path: Path) -> str | None:
-    """A picture as a `data:` URI, made small; None where it is gone or cannot be read."""
+    """A reduced picture as a `data:` URL; None if it is missing or unreadable."""
     try:
         with Image.open(path) as image:
             small = image.convert("RGB")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decametre.fleet.history import CompletedProduct
+from decametre.fleet.records import CompletedProduct
 
 OUTLIER_DEVIATIONS = 5
 """Median absolute deviations above the median from which on a product is an outlier."""

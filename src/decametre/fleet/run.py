@@ -1,4 +1,4 @@
-"""A whole fleet: leaves out what is done, has the rest done, and writes down what comes of it."""
+"""A run of a fleet: skips completed products, processes the others and records the results."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from decametre.errors import FleetError, OutputError
 from decametre.files import check_parent, locked
 from decametre.fleet.catalog import Catalog
 from decametre.fleet.completion import ResultState, item_path, result_state
 from decametre.fleet.engine import WorkerPool
-from decametre.fleet.events import Journal, read_events
+from decametre.fleet.events import Journal, lock_path, open_journal, run_events
 from decametre.fleet.inputs.product_entry import FOLDER, ProductEntry
 from decametre.fleet.jobs import Work
 from decametre.fleet.messages import AttemptResult, WorkerInfo, WorkerSnapshot
-from decametre.fleet.progress import RunProgress, lock_path
+from decametre.fleet.progress import RunProgress
 from decametre.fleet.worker import TaskRequest
 from decametre.version import __version__
 
@@ -31,36 +30,36 @@ log = logging.getLogger(__name__)
 FAILURES, LOG = "failures.jsonl", "fleet.log"
 
 NO_WORKER_WARNING_SECONDS = 300.0
-"""Seconds without a worker after which that is said."""
+"""Seconds without a worker before a warning."""
 
 DASK_PAUSE_FRACTION = 0.8
-"""Share of its memory at which dask hands a worker nothing more."""
+"""Used share of a worker's memory above which dask assigns it no more products."""
 
 UNKNOWN_SIZE = float("inf")
-"""Bytes of a product of unknown size, for the order of work: late is worse than early."""
+"""Size assumed for a product of unknown size: a large product should start early."""
 
 STATE_THREADS, STATES_PER_TASK = 16, 50
-"""Threads that look for results, and how many each looks for at a time: on a cluster's file system
-a look takes as long as many together."""
+"""Threads that check for existing results, and products that each checks at a time. Each check
+waits for the file system of the cluster, which handles many at a time."""
 
 OpenPool = Callable[[int], AbstractContextManager[WorkerPool]]
-"""Brings workers together for so many products."""
+"""Opens a worker pool for a number of products."""
 
 ProgressCallback = Callable[[RunProgress], None]
-"""Called after every event."""
+"""Called after each event."""
 
 
 @dataclass(frozen=True)
 class FleetConfig:
-    """What a fleet is to do.
+    """The products of a run and how they are processed.
 
     Attributes:
-        work: What is done with each product.
+        work: How each product is processed.
         entries: The products.
-        out: The folder of results; made where it is not there.
-        redo: Make results of other settings again; they are refused without.
-        retries: Attempts that may follow a first one that failed.
-        scratch: Folder of a fast disk, on every worker, for copies of the input; or None.
+        out: The output folder; created if it does not exist.
+        redo: Whether results with other settings are recomputed rather than an error.
+        retries: Further attempts after a product failed.
+        scratch: Folder on a fast disk of each worker for copies of the input, or None.
         interval: Seconds between two lines of `fleet.log`.
         command: The command line, for the journal.
     """
@@ -77,12 +76,12 @@ class FleetConfig:
 
 @dataclass(frozen=True)
 class FleetResult:
-    """What a fleet came to.
+    """The outcome of a run.
 
     Attributes:
-        done: Products that were done in this run.
-        done_before: Products that were done already.
-        failures: Of each product that failed for good, what `failures.jsonl` says.
+        done: Number of products completed in this run.
+        done_before: Number of products that were complete before.
+        failures: The entries of `failures.jsonl`: one for each product that failed.
     """
 
     done: int
@@ -90,49 +89,49 @@ class FleetResult:
     failures: Sequence[dict[str, Any]]
 
 
-def run(config: FleetConfig, gather: OpenPool, notify: ProgressCallback) -> FleetResult:
-    """Do what a config says.
+def run(config: FleetConfig, open_pool: OpenPool, notify: ProgressCallback) -> FleetResult:
+    """Process the products that are not complete.
 
     Args:
-        config: What.
-        gather: Brings the workers together; called only if there is something to do.
-        notify: Called after every event.
+        config: The products and how they are processed.
+        open_pool: Opens the worker pool; only called if there are products to process.
+        notify: Called after each event.
 
     Raises:
-        FleetError: Another fleet is at work in the folder, results of another verb or of other
-            settings stand there, or the scheduler is gone.
+        FleetError: Another fleet uses the output folder, it holds results of another verb or with
+            other settings, or the scheduler was lost.
         OutputError: The folder cannot be written.
-        DecametreError: The settings make no sense.
+        DecametreError: The settings are invalid.
     """
     config.work.check()
     settings = json.loads(json.dumps(config.work.settings()))
-    with _locked(config.out):
-        _refuse_results_of_another_verb(config)
-        todo, done = _survey(config, settings)
+    with _lock_folder(config.out):
+        _check_verb(config)
+        todo, complete = _split_by_completion(config, settings)
         catalog = Catalog(config.out, f"Sentinel-2 products: {config.work.verb}, by decametre")
-        for name in catalog.prune({entry.name for entry in done}):
-            log.info("%s is gone, and no longer in the catalog", name)
-        catalog.add_all({entry.name: _href(entry) for entry in done})
+        for name in catalog.prune({entry.name for entry in complete}):
+            log.info("%s was deleted; removed from the catalog", name)
+        catalog.add_all({entry.name: _item_href(entry) for entry in complete})
         todo.sort(key=lambda entry: -(UNKNOWN_SIZE if entry.size is None else entry.size))
-        with RunRecorder(config, catalog, notify) as record:
-            return _work(config, settings, todo, len(done), gather, record)
+        with open_recorder(config, catalog, notify) as recorder:
+            return _process(config, settings, todo, len(complete), open_pool, recorder)
 
 
-def _work(
+def _process(
     config: FleetConfig,
     settings: dict[str, Any],
     todo: Sequence[ProductEntry],
     done_before: int,
-    gather: OpenPool,
-    record: RunRecorder,
+    open_pool: OpenPool,
+    recorder: RunRecorder,
 ) -> FleetResult:
-    """Have the rest done, and write down how it ended."""
-    ended = "interrupted"
+    """Process products in a worker pool, and record the end of the run."""
+    state = "interrupted"
     try:
         if todo:
-            with gather(len(todo)) as here:
-                record.begin(settings, done_before, here.description, here.dashboard)
-                orders = (
+            with open_pool(len(todo)) as pool:
+                recorder.start(settings, done_before, pool.description, pool.dashboard)
+                requests = (
                     TaskRequest(
                         work=config.work,
                         settings=settings,
@@ -144,249 +143,272 @@ def _work(
                     )
                     for entry in todo
                 )
-                for news in here.perform(orders, config.retries):
-                    if isinstance(news, AttemptResult):
-                        record.answer(news)
+                for message in pool.perform(requests, config.retries):
+                    if isinstance(message, AttemptResult):
+                        recorder.add_result(message)
                     else:
-                        record.look(news)
+                        recorder.add_snapshot(message)
         else:
-            record.begin(settings, done_before, "no workers: all is done", None)
-        ended = "failures" if record.failures else "complete"
+            recorder.start(settings, done_before, "no workers: all products are complete", None)
+        state = "failures" if recorder.failures else "complete"
     except FleetError:
-        ended = "lost"
+        state = "lost"
         raise
     finally:
-        record.end(ended)
-    return FleetResult(record.done, done_before, record.failures)
+        recorder.end(state)
+    return FleetResult(recorder.done, done_before, recorder.failures)
 
 
 class RunRecorder:
-    """Writes down what happens: journal, catalog, failures and log; a context manager.
+    """Records a run in the journal, the catalog, the list of failures and the log.
+
+    All methods raise OutputError if one of these files cannot be written.
 
     Args:
-        config: What is done.
-        catalog: Of the results.
-        notify: Called after every event.
-
-    Raises:
-        OutputError: One of them cannot be written.
+        config: The run's configuration.
+        catalog: Catalog of the results.
+        notify: Called after each event.
+        journal: The open journal.
+        log_file: The open `fleet.log`.
     """
 
-    def __init__(self, config: FleetConfig, catalog: Catalog, notify: ProgressCallback) -> None:
+    def __init__(
+        self,
+        config: FleetConfig,
+        catalog: Catalog,
+        notify: ProgressCallback,
+        journal: Journal,
+        log_file: IO[str],
+    ) -> None:
         self._config, self._catalog, self._notify = config, catalog, notify
-        self._journal, self._progress = Journal(config.out), RunProgress()
+        self._journal, self._log_file = journal, log_file
+        self._progress: RunProgress | None = None
         self._workers: dict[str, WorkerInfo] = {}
-        self._failures: IO[str] | None = None
         self._next_line = 0.0
-        self._lonely_since: float | None = time.monotonic()
+        self._no_worker_since: float | None = time.monotonic()
         self.done = 0
         self.failures: list[dict[str, Any]] = []
 
-    def __enter__(self) -> Self:
-        out = self._config.out
-        with self._writing(), ExitStack() as files:
-            files.enter_context(self._journal)
-            self._log = files.enter_context((out / LOG).open("a", encoding="utf-8"))
-            self._files = files.pop_all()
-        return self
-
-    def begin(
+    def start(
         self, settings: dict[str, Any], done_before: int, cluster: str, dashboard: str | None
     ) -> None:
-        """The workers have been asked for."""
-        with self._writing():
-            failures = (self._config.out / FAILURES).open("w", encoding="utf-8")
-            self._failures = self._files.enter_context(failures)
-        self._tell(
+        """Record that the run starts."""
+        config = self._config
+        with _journal_errors(config.out):
+            (config.out / FAILURES).write_text("")
+        self._record(
             "run",
-            verb=self._config.work.verb,
-            command=self._config.command,
+            verb=config.work.verb,
+            command=config.command,
             version=__version__,
             settings=settings,
-            products=len(self._config.entries),
+            products=len(config.entries),
             done_before=done_before,
             cluster=cluster,
             dashboard=dashboard,
         )
-        self._say(f"{self._config.command}: {cluster}" + (f", {dashboard}" if dashboard else ""))
+        self._log_line(f"{config.command}: {cluster}" + (f", {dashboard}" if dashboard else ""))
 
-    def look(self, look: WorkerSnapshot) -> None:
-        """Who is there now."""
-        changed = look.workers.keys() != self._workers.keys()
-        for address in sorted(look.workers.keys() | self._workers.keys()):
-            here = address in look.workers
-            if here and address in self._workers:
-                continue
-            worker = look.workers[address] if here else self._workers[address]
-            self._tell(
+    def add_snapshot(self, snapshot: WorkerSnapshot) -> None:
+        """Record the workers that joined or left, and at intervals a line in the log."""
+        joined = snapshot.workers.keys() - self._workers.keys()
+        left = self._workers.keys() - snapshot.workers.keys()
+        for address in sorted(joined | left):
+            worker = (snapshot.workers if address in joined else self._workers)[address]
+            self._record(
                 "worker",
                 worker=address,
-                joined=here,
+                joined=address in joined,
                 name=worker.name,
                 host=worker.host,
                 threads=worker.threads,
                 memory=worker.memory,
                 gpus=worker.gpus,
             )
-            needed = self._config.work.memory(0)
-            if here and DASK_PAUSE_FRACTION * worker.memory < needed:
-                log.warning(
-                    "worker %s on %s has %.1f GB of memory; at %.0f %% of that dask hands it "
-                    "nothing more, and a small product takes %.1f GB; give workers more",
-                    worker.name,
-                    worker.host,
-                    worker.memory / 1e9,
-                    100 * DASK_PAUSE_FRACTION,
-                    needed / 1e9,
-                )
-        self._workers = dict(look.workers)
-        if look.workers:
-            self._lonely_since = None
-        elif self._lonely_since is None:
-            self._lonely_since = time.monotonic()
-        elif time.monotonic() - self._lonely_since > NO_WORKER_WARNING_SECONDS:
-            self._lonely_since = float("inf")  # said once
+            if address in joined:
+                self._check_memory(worker)
+        self._workers = dict(snapshot.workers)
+        self._check_workers_present()
+        now = time.monotonic()
+        if joined or left or now >= self._next_line:
+            self._record("beat", running=snapshot.running)
+        if now >= self._next_line and self._progress is not None:
+            self._next_line = now + self._config.interval
+            self._log_line(self._progress.line())
+
+    def _check_memory(self, worker: WorkerInfo) -> None:
+        """Warn if a worker cannot process even a small product."""
+        needed = self._config.work.memory(0)
+        if DASK_PAUSE_FRACTION * worker.memory < needed:
             log.warning(
-                "no worker is there for %.0f minutes: jobs wait in the queue, or end before they "
-                "reach this machine; %s may say more",
+                "worker %s on %s has %.1f GB of memory, but a small product needs %.1f GB and dask "
+                "pauses a worker at %.0f %% of its memory; give workers more memory",
+                worker.name,
+                worker.host,
+                worker.memory / 1e9,
+                needed / 1e9,
+                100 * DASK_PAUSE_FRACTION,
+            )
+
+    def _check_workers_present(self) -> None:
+        """Warn once after some minutes without any worker."""
+        if self._workers:
+            self._no_worker_since = None
+        elif self._no_worker_since is None:
+            self._no_worker_since = time.monotonic()
+        elif time.monotonic() - self._no_worker_since > NO_WORKER_WARNING_SECONDS:
+            self._no_worker_since = float("inf")  # no second warning
+            log.warning(
+                "no worker for %.0f minutes: jobs wait in the queue, or end before they connect to "
+                "this machine; see the logs in %s",
                 NO_WORKER_WARNING_SECONDS / 60,
                 self._config.out / FOLDER / "logs",
             )
-        due = time.monotonic() >= self._next_line
-        if changed or due:
-            self._tell("beat", running=look.running)
-        if due:
-            self._next_line = time.monotonic() + self._config.interval
-            self._say(self._progress.line())
 
-    def answer(self, answer: AttemptResult) -> None:
-        """An attempt has ended."""
-        order, fields = answer.request, answer.result.fields
+    def add_result(self, result: AttemptResult) -> None:
+        """Record the result of an attempt."""
+        request, fields = result.request, result.result.fields
         for warning in fields["warnings"]:
-            log.warning("%s: %s", order.entry.name, warning)
-        if not answer.result.failed:
-            self._catalog.add(order.entry.name, _href(order.entry))
+            log.warning("%s: %s", request.entry.name, warning)
+        if not result.result.failed:
+            self._catalog.add(request.entry.name, _item_href(request.entry))
             self.done += 1
-            self._tell("done", **fields)
+            self._record("done", **fields)
             return
-        if answer.final:
+        if result.final:
             self.failures.append(fields)
-            assert self._failures is not None
-            with self._writing():
-                self._failures.write(json.dumps(fields) + "\n")
-                self._failures.flush()
-        self._tell("failed", **fields, final=answer.final)
+            with (
+                _journal_errors(self._config.out),
+                (self._config.out / FAILURES).open("a", encoding="utf-8") as file,
+            ):
+                file.write(json.dumps(fields) + "\n")
+        self._record("failed", **fields, final=result.final)
         log.warning(
-            "%s: %s failed in attempt %d: %s",
-            order.entry.name,
+            "%s: attempt %d failed in stage %s: %s",
+            request.entry.name,
+            request.attempt,
             fields["stage"],
-            order.attempt,
             fields["reason"],
         )
 
-    def end(self, status: str) -> None:
-        """The run has ended, if it began."""
-        if self._failures is None:
-            return
-        self._tell("ended", status=status)
-        self._say(self._progress.line())
+    def end(self, state: str) -> None:
+        """Record the end of the run, if it started."""
+        if self._progress is not None:
+            self._record("ended", status=state)
+            self._log_line(self._progress.line())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with self._writing():  # closing a file writes what it still holds
-            self._files.close()
-
-    def _tell(self, kind: str, **fields: Any) -> None:
-        with self._writing():
+    def _record(self, kind: str, **fields: Any) -> None:
+        with _journal_errors(self._config.out):
             event = self._journal.write(kind, **fields)
-        self._progress.add(event)
+        if self._progress is None:
+            self._progress = RunProgress(event)
+        else:
+            self._progress.add(event)
         self._notify(self._progress)
 
-    def _say(self, line: str) -> None:
-        with self._writing():
-            self._log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
-            self._log.flush()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(
-                f"{self._config.out}: the journal cannot be written ({error.strerror or error}); "
-                "mend that, and the same command goes on"
-            ) from error
+    def _log_line(self, line: str) -> None:
+        with _journal_errors(self._config.out):
+            self._log_file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {line}\n")
+            self._log_file.flush()
 
 
-def _refuse_results_of_another_verb(config: FleetConfig) -> None:
-    """Keep what one verb made from being made anew by another.
+@contextmanager
+def open_recorder(
+    config: FleetConfig, catalog: Catalog, notify: ProgressCallback
+) -> Iterator[RunRecorder]:
+    """Open the files of a run's recorder; see `RunRecorder`.
 
     Raises:
-        FleetError: The folder is another verb's.
+        OutputError: One of the files cannot be written.
     """
-    runs = (event for event in read_events(config.out) if event["event"] == "run")
-    verb = next(runs, {}).get("verb", config.work.verb)
+    with ExitStack() as files:
+        with _journal_errors(config.out):
+            journal = files.enter_context(open_journal(config.out))
+            log_file = files.enter_context((config.out / LOG).open("a", encoding="utf-8"))
+        try:
+            yield RunRecorder(config, catalog, notify, journal, log_file)
+        finally:
+            with _journal_errors(config.out):  # closing a file writes its buffer
+                files.close()
+
+
+@contextmanager
+def _journal_errors(out: Path) -> Iterator[None]:
+    """Turn an OSError of the run's own files into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{out}: the journal cannot be written ({error.strerror or error}); resolve that, and "
+            "resume by the same command"
+        ) from error
+
+
+def _check_verb(config: FleetConfig) -> None:
+    """Check that the folder holds no results of another verb.
+
+    Raises:
+        FleetError: It does.
+    """
+    verb = next(run_events(config.out), {}).get("verb", config.work.verb)
     if verb != config.work.verb:
         raise FleetError(
             f"{config.out}: holds the results of `fleet {verb}`; give `fleet {config.work.verb}` a "
-            "folder of its own"
+            "separate folder"
         )
 
 
-def _survey(
+def _split_by_completion(
     config: FleetConfig, settings: dict[str, Any]
 ) -> tuple[list[ProductEntry], list[ProductEntry]]:
-    """The products that are to be done, and those that are done.
+    """The products to process, and those that are complete.
 
     Raises:
-        FleetError: Results of other settings stand there, and are not to be made again.
+        FleetError: Results with other settings exist, and are not to be recomputed.
     """
-    todo, done = [], []
-    others: list[tuple[ProductEntry, str]] = []
-    for entry, found in zip(config.entries, _standings(config, settings), strict=True):
-        if found.complete:
-            done.append(entry)
+    todo, complete = [], []
+    different: list[tuple[ProductEntry, str]] = []
+    for entry, state in zip(config.entries, _result_states(config, settings), strict=True):
+        if state.complete:
+            complete.append(entry)
             continue
         todo.append(entry)
-        if found.difference is not None:
-            others.append((entry, found.difference))
-    if others and not config.redo:
-        entry, how = others[0]
+        if state.difference is not None:
+            different.append((entry, state.difference))
+    if different and not config.redo:
+        entry, difference = different[0]
         raise FleetError(
-            f"{item_path(config.out, entry)}: {how}; {len(others)} of {len(config.entries)} "
-            "products have other results there; use --redo to recompute them, or another folder"
+            f"{item_path(config.out, entry)}: {difference}; {len(different)} of "
+            f"{len(config.entries)} products have other results there; use --redo to recompute "
+            "them, or another folder"
         )
-    return todo, done
+    return todo, complete
 
 
-def _standings(config: FleetConfig, settings: dict[str, Any]) -> Iterator[ResultState]:
-    """What stands where each product's result is to be, in their order."""
+def _result_states(config: FleetConfig, settings: dict[str, Any]) -> Iterator[ResultState]:
+    """The state of each product's result, in the order of the products."""
     entries = config.entries
     parts = [entries[at : at + STATES_PER_TASK] for at in range(0, len(entries), STATES_PER_TASK)]
     pool = ThreadPoolExecutor(STATE_THREADS)
     try:
-        for found in pool.map(lambda p: [result_state(config.out, e, settings) for e in p], parts):
-            yield from found
+        for states in pool.map(lambda p: [result_state(config.out, e, settings) for e in p], parts):
+            yield from states
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _href(entry: ProductEntry) -> str:
-    """An item's path in the folder of results."""
+def _item_href(entry: ProductEntry) -> str:
+    """Path of a product's STAC item in the output folder."""
     return f"{entry.name}/{entry.name}.json"
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """The folder of results for this process alone; made where it is not there.
+def _lock_folder(out: Path) -> Iterator[None]:
+    """Lock the output folder for this process; it is created if it does not exist.
 
     Raises:
         BusyError: Another fleet is running there.
-        OutputError: It cannot be made or written.
+        OutputError: The folder cannot be created or written.
     """
     check_parent(out)
     path = lock_path(out)

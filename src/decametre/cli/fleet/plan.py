@@ -1,4 +1,4 @@
-"""`decametre fleet plan`: how large must a fleet be?"""
+"""`decametre fleet plan`: the required size of a fleet."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from decametre.fleet.options import FleetPlanOptions
 def plan(products: int, options: FleetPlanOptions, as_json: bool) -> None:
     """Estimate how many workers, and how much bandwidth, N full products per day need.
 
-    A full product has 10980 x 10980 pixels. Sentinel-2 produces some 23 TB a day: divided by the
-    size of your products, that is the N of the complete archive.
+    A full product has 10980 x 10980 pixels. For the complete archive, N is some 23 TB per day
+    divided by the size of your products.
     """
     from decametre.fleet.plan import CapacityPlan, ProductCost, measured_plans
 
@@ -28,17 +28,17 @@ def plan(products: int, options: FleetPlanOptions, as_json: bool) -> None:
     if options.measured is not None:
         if seconds or threads is not None or gpus is not None:
             raise click.UsageError(
-                "--measured knows seconds, threads and GPUs; leave out --seconds, --threads, --gpus"
+                "--measured provides seconds, threads and GPUs; omit --seconds, --threads, --gpus"
             )
         plans = measured_plans(products, options.utilisation, options.measured, bytes_in, bytes_out)
     elif seconds:
         cost = ProductCost(
             None, threads or 1, gpus or 0, seconds, bytes_in=bytes_in, bytes_out=bytes_out
         )
-        plans = [CapacityPlan(products, options.utilisation, cost, "times as given")]
+        plans = [CapacityPlan(products, options.utilisation, cost, "times given as options")]
     else:
         raise click.UsageError(
-            "nothing says how long a product takes; run `decametre fleet sharpen PRODUCTS OUT` and "
+            "the time per product is missing; run `decametre fleet sharpen PRODUCTS OUT` and "
             "give --measured OUT, or give times such as --seconds compute=240 --seconds encode=50"
         )
     if as_json:

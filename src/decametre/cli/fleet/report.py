@@ -1,4 +1,4 @@
-"""`decametre fleet report`: a page about the work of a fleet."""
+"""`decametre fleet report`: a report of a fleet's work."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ log = logging.getLogger(__name__)
 @out_argument
 @options(FleetReportOptions)
 def report(out: Path, options: FleetReportOptions) -> None:
-    """Write a page about all that a fleet did in the folder OUT, in place of an earlier one.
+    """Write a report of all runs of a fleet in the folder OUT; it replaces an earlier report.
 
     It shows the work of each worker over time, throughput, time by stage, failures, consistency
-    residuals with the outliers by name, and pictures. The page is one file without external
-    resources; it can be written while the fleet runs.
+    residuals with the names of outliers, and pictures. The report is one HTML file without
+    external resources; it can be written while the fleet runs.
     """
     from decametre.fleet.report import write_report
 

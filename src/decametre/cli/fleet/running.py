@@ -1,4 +1,4 @@
-"""Progress and outcome of a fleet, for the verbs that run one."""
+"""Progress and outcome of a run, for the verbs that start one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def shown(what: str) -> Iterator[Callable[[RunProgress], None]]:
-    """Show how far a fleet is; yields what is to be told of its progress."""
+    """Show a progress bar; yields the callback that updates it."""
     with progress_of(what, "products", "products") as show:
         yield lambda progress: show(
             progress.done + progress.failed, progress.all, progress.computed
@@ -28,16 +28,18 @@ def shown(what: str) -> Iterator[Callable[[RunProgress], None]]:
 
 
 def conclude(result: FleetResult, out: Path) -> None:
-    """Say how it went.
+    """Log the outcome.
 
     Raises:
         FleetError: Products failed.
     """
-    before = f", {result.done_before} were done before" if result.done_before else ""
-    log.info("%d products done%s; the catalog is %s", result.done, before, out / "catalog.json")
+    before = f", {result.done_before} before" if result.done_before else ""
+    log.info(
+        "completed %d products%s; the catalog is %s", result.done, before, out / "catalog.json"
+    )
     if result.failures:
         raise FleetError(
             f"{len(result.failures)} of {len(result.failures) + result.done + result.done_before} "
-            f"products failed; {out / 'failures.jsonl'} lists them, and the same command tries "
-            "them again"
+            f"products failed; {out / 'failures.jsonl'} lists them, and the same command retries "
+            "them"
         )

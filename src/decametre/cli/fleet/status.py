@@ -1,4 +1,4 @@
-"""`decametre fleet status`: how far is a fleet?"""
+"""`decametre fleet status`: the progress of a fleet."""
 
 from __future__ import annotations
 
@@ -10,73 +10,74 @@ import click
 
 from decametre.cli.options import json_option
 from decametre.fleet.formatting import amount, clock, digits, duration
-from decametre.fleet.progress import RECENT_SECONDS, STATES, Status, counts, status_of
+from decametre.fleet.history import read_history
+from decametre.fleet.progress import FAILURES_LISTED, RECENT_SECONDS, STATES, RunProgress
+
+HOSTS_LISTED = 4
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @json_option
 def status(out: Path, as_json: bool) -> None:
-    """Tell how far the fleet is that writes, or wrote, to the folder OUT.
+    """Show the progress of the fleet that writes to the folder OUT, or wrote to it.
 
-    Counts, rates and failures are those of the latest run in that folder. A product that an
-    earlier run has done counts as done.
+    Counts, rates and failures are those of the latest run in that folder. Products that earlier
+    runs completed count as completed.
     """
-    found = status_of(out)
+    progress = read_history(out).latest
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=2))
+        click.echo(json.dumps(progress.to_dict(), indent=2))
         return
-    for label, value in _rows(found):
+    for label, value in _rows(progress):
         click.echo(f"{label:<12} {value}")
 
 
-def _rows(status: Status) -> Iterator[tuple[str, str]]:
-    """What is shown to people: a label and a value a line."""
-    progress, now = status.progress, status.now
-    begun = f"since {clock(progress.run['time'])}, {duration(progress.elapsed(now))}"
-    yield "state", f"{STATES[status.state]} ({begun})"
+def _rows(progress: RunProgress) -> Iterator[tuple[str, str]]:
+    """The human-readable status: a label and a value for each line."""
+    started = f"since {clock(progress.run['time'])}, {duration(progress.elapsed)}"
+    yield "state", f"{STATES[progress.state]} ({started})"
     yield "command", progress.run["command"]
-    yield "products", counts(progress)
-    rates, recent, left = (
-        progress.rates(now),
-        progress.recent_rates(now),
-        progress.seconds_left(now),
+    yield "products", progress.counts()
+    rates, recent = progress.rates, progress.recent_rates
+    running = progress.state == "running"
+    yield (
+        "products/h",
+        digits(rates.per_hour)
+        + f", {digits(recent.per_hour)} in the last {duration(recent.seconds)}" * running,
     )
-    running = status.state == "running"
-    late = f", {digits(recent.per_hour)} in the last {duration(recent.seconds)}" if running else ""
-    yield "products/h", f"{digits(rates.per_hour)}{late}"
     if running:
-        yield "time left", "not known yet" if left is None else duration(left)
-    for label, total, rate, of_late in (
+        left = progress.seconds_left
+        yield "time left", "unknown" if left is None else duration(left)
+    for label, total, rate, recent_rate in (
         ("read", progress.bytes_in, rates.read, recent.read),
         ("written", progress.bytes_out, rates.written, recent.written),
     ):
-        late = (
-            f", {amount(of_late, 'B/s')} in the last {duration(RECENT_SECONDS)}" if running else ""
-        )
-        yield label, f"{amount(total, 'B')}, {amount(rate, 'B/s')}{late}"
+        recently = f", {amount(recent_rate, 'B/s')} in the last {duration(RECENT_SECONDS)}"
+        yield label, f"{amount(total, 'B')}, {amount(rate, 'B/s')}" + recently * running
     yield "cluster", progress.run["cluster"]
     if running:
-        hosts = sorted({worker.host for worker in progress.workers.values()})
-        threads = sum(worker.threads for worker in progress.workers.values())
-        gpus = sum(worker.gpus for worker in progress.workers.values())
+        workers = progress.present_workers
+        hosts = sorted({worker.host for worker in workers})
+        threads, gpus = sum(one.threads for one in workers), sum(one.gpus for one in workers)
         yield (
             "workers",
-            f"{len(progress.workers)} with {threads} threads and {gpus} GPUs in all"
+            f"{len(workers)} with {threads} threads and {gpus} GPUs in total"
             + (f", on {_first(hosts)}" if hosts else ""),
         )
         yield "dashboard", progress.run["dashboard"] or "none"
     if progress.repeated:
-        yield "repeated", f"failed attempts that were followed by another: {progress.repeated:,}"
-    for stage, failures in sorted(progress.failures.items(), key=lambda pair: -pair[1].count):
-        yield "failed", f"{failures.count:,} in stage '{stage}'"
-        for name, reason in failures.first:
-            yield "", f"  {name}: {reason}"
-        if failures.count > len(failures.first):
-            yield "", f"  and {failures.count - len(failures.first):,} more"
+        yield "retries", f"{progress.repeated:,} failed attempts were or will be retried"
+    by_stage = progress.failures_by_stage().items()
+    for stage, failures in sorted(by_stage, key=lambda pair: -len(pair[1])):
+        yield "failed", f"{len(failures):,} in stage '{stage}'"
+        for failure in failures[:FAILURES_LISTED]:
+            yield "", f"  {failure.name}: {failure.reason}"
+        if len(failures) > FAILURES_LISTED:
+            yield "", f"  and {len(failures) - FAILURES_LISTED:,} more"
 
 
-def _first(names: list[str], most: int = 4) -> str:
-    """The first few of many names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def _first(names: list[str]) -> str:
+    """The first few of many names, and the number of the others."""
+    more = f" and {len(names) - HOSTS_LISTED} more" if len(names) > HOSTS_LISTED else ""
+    return ", ".join(names[:HOSTS_LISTED]) + more
