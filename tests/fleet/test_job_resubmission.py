@@ -105,7 +105,7 @@ def cluster_file(folder, workers, more=""):
 
 
 def wait_until(true):
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not true():
         assert time.monotonic() < end
         time.sleep(0.1)

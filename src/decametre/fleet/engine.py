@@ -40,6 +40,7 @@ from distributed import (
 )
 from distributed.deploy.spec import ProcessInterface
 from distributed.system import MEMORY_LIMIT
+from tornado.ioloop import IOLoop
 
 from decametre.errors import FleetError
 from decametre.fleet.cluster_file import ClusterFile, job_options
@@ -336,6 +337,32 @@ class WorkerPool:
 
 
 @contextmanager
+def event_loop() -> Iterator[IOLoop]:
+    """An event loop that runs in a thread until the block ends.
+
+    dask would start one itself, but fails if the thread has not started after 10 seconds, which
+    happens on a busy machine.
+    """
+    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    loop, stop = runner.get_loop(), asyncio.Event()
+
+    def serve() -> None:
+        with runner:
+            runner.run(stop.wait())
+
+    async def current() -> IOLoop:
+        return IOLoop.current()
+
+    thread = threading.Thread(target=serve, name="dask event loop", daemon=True)
+    thread.start()
+    try:
+        yield asyncio.run_coroutine_threadsafe(current(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+@contextmanager
 def local_pool(
     specs: Iterable[Mapping[str, Any]], description: str, left: int
 ) -> Iterator[WorkerPool]:
@@ -370,14 +397,17 @@ def local_pool(
         "cls": Scheduler,
         "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
     }
-    with _settings(lost_worker="1 day"):  # a nanny starts its worker again
+    # A nanny restarts its worker.
+    with _settings(lost_worker="1 day"), event_loop() as loop:
         try:
-            cluster = SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.ERROR)
+            cluster = SpecCluster(
+                workers=workers, scheduler=scheduler, silence_logs=logging.ERROR, loop=loop
+            )
         except RuntimeError as error:  # of a nanny
             raise FleetError(
                 f"{description}: one does not start ({error}); what it says itself stands above"
             ) from error
-        with cluster, Client(cluster) as client:
+        with cluster, Client(cluster, loop=loop) as client:
             yield WorkerPool(client, description, left)
 
 
@@ -397,7 +427,12 @@ def job_pool(file: ClusterFile, logs: Path, left: int) -> Iterator[WorkerPool]:
     """
     least, most = file.workers.minimum, file.workers.maximum
     number = str(most) if least == most else f"{least} to {most}"
-    with _settings(lost_worker="2s"), _jobs(file, logs) as cluster, Client(cluster) as client:
+    with (
+        _settings(lost_worker="2s"),
+        event_loop() as loop,
+        _jobs(file, logs, loop) as cluster,
+        Client(cluster, loop=loop) as client,
+    ):
         crew = WorkerPool(client, f"{number} workers in jobs of {file.system}", left)
         look_after = JobResubmitter(cluster, logs)
 
@@ -417,9 +452,9 @@ def job_pool(file: ClusterFile, logs: Path, left: int) -> Iterator[WorkerPool]:
 
 
 @contextmanager
-def _jobs(file: ClusterFile, logs: Path) -> Iterator[Any]:
+def _jobs(file: ClusterFile, logs: Path, loop: IOLoop) -> Iterator[Any]:
     """A cluster whose first jobs have been submitted; they end with it."""
-    cluster = job_cluster(file, logs)
+    cluster = job_cluster(file, logs, loop)
     try:
         command = cluster.job_cls.submit_command.split()[0]
         if shutil.which(command) is None:
@@ -478,12 +513,13 @@ def _said(error: Exception) -> str:
     return lines[-1] if lines else "it does not say why"
 
 
-def job_cluster(file: ClusterFile, logs: Path) -> Any:
+def job_cluster(file: ClusterFile, logs: Path, loop: IOLoop) -> Any:
     """The cluster of dask-jobqueue that a file describes; no job is submitted yet.
 
     Args:
         file: The cluster.
         logs: See `job_pool`.
+        loop: Runs the scheduler.
 
     Raises:
         FleetError: It cannot be made.
@@ -500,7 +536,7 @@ def job_cluster(file: ClusterFile, logs: Path) -> Any:
     try:
         with warnings.catch_warnings():  # such as of a dashboard's port that another fleet has
             warnings.simplefilter("ignore", UserWarning)
-            return kind(job_cls=job, **options)
+            return kind(job_cls=job, loop=loop, **options)
     except Exception as error:  # of dask, of dask-jobqueue, and of what they call
         said = " ".join(str(error).split()) or type(error).__name__
         raise FleetError(f"cluster file: dask-jobqueue does not take it: {said}") from error
@@ -517,30 +553,34 @@ def scheduler_pool(address: str, left: int) -> Iterator[WorkerPool]:
     Raises:
         FleetError: Nobody answers there.
     """
-    with _settings(lost_worker="1 day"):
+    with _settings(lost_worker="1 day"), event_loop() as loop:
         try:
-            client = _PromptClient(address, timeout=CONNECT_TIMEOUT)
+            client = _TimedClient(address, timeout=CONNECT_TIMEOUT, loop=loop)
         except (OSError, ValueError, TypeError) as error:  # TypeError: tls without certificates
+            reason = str(error) or "the connection timed out"
             raise FleetError(
-                f"no scheduler of dask answers at {address} ({error}); `dask scheduler` starts one"
+                f"no dask scheduler answers at {address} ({reason}); start one by `dask scheduler`"
             ) from error
         with client:
             yield WorkerPool(client, f"the scheduler at {address}", left)
 
 
-class _PromptClient(Client):
-    """Dask's own timeout does not count while one who took the call says nothing."""
+class _TimedClient(Client):
+    """A client that gives up on an address whose listener accepts a connection but never answers.
+
+    dask's own timeout does not cover that.
+    """
 
     def start(self, **options: Any) -> None:
         """Connect.
 
         Raises:
-            TimeoutError: Nothing came of it.
+            TimeoutError: The scheduler did not answer.
         """
         try:
             super().start(callback_timeout=CONNECT_TIMEOUT + 1, **options)
-        except TimeoutError:
-            self.close(timeout=1)
+        except BaseException:
+            self.close()
             raise
 
 
