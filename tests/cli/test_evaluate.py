@@ -45,7 +45,7 @@ def test_json_is_one_document_and_out_is_complete(sample_item, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--scale", "2", "--model", "native_6x"], "60 m bands, which are scored with --scale 6"),
+        (["--scale", "2", "--model", "native_6x"], "give --scale 6"),
         (["--scale", "6", "--window", "0,0,30,30"], "5 x 5 pixels of 60 m; at least 6 x 6"),
         (["--scale", "3"], "--scale"),
         (["--out", "{full}"], "not empty"),

@@ -49,7 +49,7 @@ def evaluate(
     from decametre.io.result_folder import result_folder
     from decametre.sentinel2.product import Product
     from decametre.superres.evaluation.compared_models import methods_for
-    from decametre.superres.evaluation.comparison import Part, compare
+    from decametre.superres.evaluation.comparison import SceneWindow, compare
     from decametre.superres.evaluation.full_scale import full_scale_scores
     from decametre.superres.evaluation.output import write_crop, write_evaluation
     from decametre.superres.evaluation.results import Evaluation
@@ -66,7 +66,7 @@ def evaluate(
         if out is not None:
             check_input_safe(product, out / "scores.json")
     parts = [
-        Part(name, product, choose_window(product, options.window, None))
+        SceneWindow(name, product, choose_window(product, options.window, None))
         for name, product in zip(numbered(p.id for p in found), found, strict=True)
     ]
     staged: AbstractContextManager[ResultFolder | None] = nullcontext()

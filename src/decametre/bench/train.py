@@ -16,14 +16,14 @@ from decametre.bench.report_files import markdown_table
 from decametre.device import choose_devices, choose_precision, precision_name
 from decametre.recipes.reading import AnyRecipe
 from decametre.recipes.tasks import build_task
-from decametre.superres.degradation.degraded_scene import Pair
+from decametre.superres.degradation.degraded_scene import DegradedPair
 from decametre.training.batch_sharing import BatchSharing
 from decametre.training.gradient import Gradient
 from decametre.training.launcher import RankInfo
 from decametre.training.loop import initial_state, train_step
 from decametre.training.ranks import Ranks
 
-Batches = Iterator[list[Pair]]
+Batches = Iterator[list[DegradedPair]]
 
 ROUNDS = 3
 """How often each of the three is timed. The fastest counts, as other programs delay the others."""

@@ -24,7 +24,7 @@ def case(kernel, scale, size=40):
 @BOTH_KERNELS
 @SCALES
 @pytest.mark.parametrize("steps", [1, 2])
-def test_each_step_leaves_what_it_promises(kernel, scale, steps):
+def test_each_step_leaves_at_most_the_stated_residual(kernel, scale, steps):
     taps, inverse, fine, coarse = case(kernel, scale)
     edge = margin_of(taps, scale, steps) + reach_of(taps, scale)
     inner = (..., slice(edge, -edge), slice(edge, -edge))
@@ -37,7 +37,7 @@ def test_each_step_leaves_what_it_promises(kernel, scale, steps):
 
 @BOTH_KERNELS
 @SCALES
-def test_an_image_that_agrees_stays(kernel, scale):
+def test_a_consistent_image_is_unchanged(kernel, scale):
     taps, inverse, fine, _ = case(kernel, scale)
     coarse = degrade(fine, taps, scale)
     torch.testing.assert_close(project(fine, coarse, taps, inverse, scale, 2), fine)
@@ -45,7 +45,7 @@ def test_an_image_that_agrees_stays(kernel, scale):
 
 @BOTH_KERNELS
 @SCALES
-def test_the_margin_is_how_far_it_looks(kernel, scale):
+def test_the_margin_is_the_receptive_field(kernel, scale):
     """By gradients, of the coarse image, whose reach is the longest."""
     taps, inverse, fine, coarse = case(kernel, scale)
     coarse.requires_grad_()

@@ -19,9 +19,9 @@ def scene(scale, rows):
     return Scene("random", reflectance, valid), bands_in
 
 
-def test_the_target_is_what_was_measured_and_the_inputs_are_degraded():
+def test_the_target_is_measured_and_the_inputs_are_degraded():
     native, bands_in = scene(2, 24)
-    pair = degrade_scene(native, "dsen2", bands_in).whole()
+    pair = degrade_scene(native, "dsen2", bands_in).full_pair()
     assert torch.equal(pair.target[0], native.reflectance[20])
     assert pair.mask.all()
     for gsd, names in bands_in.items():
@@ -29,9 +29,9 @@ def test_the_target_is_what_was_measured_and_the_inputs_are_degraded():
         torch.testing.assert_close(pair.inputs[gsd], expected)
 
 
-def test_at_six_times_the_20_m_bands_stand_between():
+def test_at_6x_the_20_m_bands_are_degraded_to_120_m():
     native, bands_in = scene(6, 36)
-    pair = degrade_scene(native, "mtf", bands_in).whole()
+    pair = degrade_scene(native, "mtf", bands_in).full_pair()
     assert {gsd: tuple(x.shape[1:]) for gsd, x in pair.inputs.items()} == {
         10: (4, 36, 36),
         20: (6, 18, 18),
@@ -42,10 +42,10 @@ def test_at_six_times_the_20_m_bands_stand_between():
         torch.testing.assert_close(pair.inputs[gsd], expected)
 
 
-def test_a_pair_is_a_part_of_the_whole():
+def test_a_pair_is_a_part_of_the_full_pair():
     native, bands_in = scene(6, 36)
     degraded = degrade_scene(native, "dsen2", bands_in)
-    whole, part = degraded.whole(), degraded.pair(6, 12, 12, 18)
+    whole, part = degraded.full_pair(), degraded.pair(6, 12, 12, 18)
     assert torch.equal(part.target, whole.target[..., 6:18, 12:30])
     assert torch.equal(part.mask, whole.mask[..., 6:18, 12:30])
     for gsd, width in ((10, 1), (20, 2), (60, 6)):
@@ -54,10 +54,10 @@ def test_a_pair_is_a_part_of_the_whole():
     assert torch.equal(part.measured, whole.measured[..., 1:3, 2:5])
 
 
-def test_a_gap_masks_itself_and_what_the_kernel_spreads():
+def test_a_gap_masks_pixels_under_the_kernel():
     native, bands_in = scene(2, 24)
     native.valid[20][2, 10, 12] = False
-    mask = degrade_scene(native, "dsen2", bands_in).whole().mask[0]
+    mask = degrade_scene(native, "dsen2", bands_in).full_pair().mask[0]
     masked = torch.nonzero(~mask[2])
     # Its own degraded pixel, rows 10-11 and columns 12-13, and those above and to the left, which
     # the Gaussian gives more than 1 % of it: the gap is next door to them.
@@ -70,15 +70,15 @@ def test_a_gap_masks_itself_and_what_the_kernel_spreads():
 def test_a_gap_in_a_guiding_band_masks_all_bands_there():
     native, bands_in = scene(2, 24)
     native.valid[10][1, 20, 30] = False
-    mask = degrade_scene(native, "dsen2", bands_in).whole().mask[0]
+    mask = degrade_scene(native, "dsen2", bands_in).full_pair().mask[0]
     assert not mask[:, 10, 15].any()
     assert mask[:, 10, 18].all()
 
 
-def test_a_lower_threshold_lets_more_through():
+def test_a_lower_threshold_keeps_more_pixels():
     native, bands_in = scene(6, 36)
     native.valid[60][:, 15] = False
-    strict = degrade_scene(native, "dsen2", bands_in).whole().mask
-    lenient = degrade_scene(native, "dsen2", bands_in, min_measured=0.8).whole().mask
+    strict = degrade_scene(native, "dsen2", bands_in).full_pair().mask
+    lenient = degrade_scene(native, "dsen2", bands_in, min_measured=0.8).full_pair().mask
     assert int(strict.sum()) < int(lenient.sum())
     assert not lenient[:, :, 15].any()

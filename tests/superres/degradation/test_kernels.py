@@ -11,13 +11,13 @@ from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, bands_at
 from decametre.superres.degradation.kernels import (
     GAIN_SPREAD,
     blurred_square_taps,
-    cut_mirrored,
+    crop_mirrored,
     degrade,
-    drawn_taps,
     inverse_taps,
     kernel_taps,
     mirrored,
     radius_of,
+    random_taps,
     spread,
 )
 
@@ -38,7 +38,7 @@ def test_dsen2_is_a_gaussian_of_1_over_s_then_a_mean(scale):
 
 @pytest.mark.parametrize("kernel", ["dsen2", "mtf"])
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_constant_stays(kernel, scale):
+def test_a_constant_is_unchanged(kernel, scale):
     taps = kernel_taps(kernel, BAND_NAMES, scale)
     np.testing.assert_allclose(taps.sum(dim=1), 1)
     image = torch.full((1, 12, 60, 48), 0.3)
@@ -59,7 +59,7 @@ def test_mtf_of_image_and_kernel_together_is_the_band_s_at_the_coarse_nyquist(ba
     assert kernel_gain * image_gain == pytest.approx(ALL_BANDS[band].mtf, rel=5e-3)
 
 
-def test_the_coarse_grid_keeps_its_place():
+def test_the_coarse_grid_is_aligned():
     """A ramp's coarse value is its value at the coarse pixel's centre."""
     ramp = torch.arange(72.0).expand(1, 1, 72, 72)
     for kernel in ("dsen2", "mtf"):
@@ -70,7 +70,7 @@ def test_the_coarse_grid_keeps_its_place():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_without_padding_only_exact_pixels_are_made(scale):
+def test_without_padding_only_exact_pixels_are_returned(scale):
     taps = kernel_taps("mtf", ["B05", "B11"], scale)
     radius = radius_of(taps, scale)
     image = torch.rand(1, 2, 20 * scale, 20 * scale, dtype=torch.float64)
@@ -90,7 +90,7 @@ def test_spread_is_the_transpose(scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_the_inverse_undoes_degrading_what_was_spread(scale):
+def test_the_inverse_inverts_degrade_of_spread(scale):
     bands = bands_at(10 * scale)
     taps = kernel_taps("mtf", bands, scale)
     weights = inverse_taps(taps, scale)
@@ -107,12 +107,12 @@ def test_the_inverse_undoes_degrading_what_was_spread(scale):
     assert float((back - impulse).abs().max()) < 0.05
 
 
-def test_an_unknown_kernel_is_named():
+def test_an_unknown_kernel_is_an_error():
     with pytest.raises(UnknownNameError, match="did you mean mtf"):
         kernel_taps("mft", ["B05"], 2)
 
 
-def test_mirrored_grids_go_on_alike():
+def test_mirrored_grids_are_consistent():
     fine = torch.rand(1, 2, 6, 8)
     coarse = torch.nn.functional.avg_pool2d(fine, 2)
     found = torch.nn.functional.avg_pool2d(mirrored(fine, [4, 2, 10, 0]), 2)
@@ -121,7 +121,7 @@ def test_mirrored_grids_go_on_alike():
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_what_is_made_of_a_mirrored_image_is_mirrored(kernel):
+def test_a_degraded_mirrored_image_is_mirrored(kernel):
     fine = torch.rand(1, 2, 36, 48, dtype=torch.float64)
     taps = kernel_taps(kernel, ["B01", "B09"], 6)
     coarse = degrade(mirrored(fine, [30, 30, 30, 30]), taps, 6)
@@ -139,7 +139,7 @@ def gain_at_nyquist(taps, scale):
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("square", [0.0, 0.5, 1.0])
-def test_a_blurred_square_has_the_gain_that_is_asked_for(scale, square):
+def test_a_blurred_square_has_the_requested_gain(scale, square):
     for gain in (0.1, 0.3, 0.6):
         taps = blurred_square_taps(gain, square, scale, 3 * scale)
         assert float(taps.sum()) == pytest.approx(1)
@@ -147,18 +147,18 @@ def test_a_blurred_square_has_the_gain_that_is_asked_for(scale, square):
         assert float(gain_at_nyquist(taps, scale)) == pytest.approx(gain, abs=0.2 / scale)
 
 
-def test_a_square_that_blurs_too_much_is_made_smaller():
+def test_a_square_that_blurs_too_much_is_reduced():
     taps = blurred_square_taps(0.8, 1.0, 6, 12)
     assert float(gain_at_nyquist(taps, 6)) == pytest.approx(0.8, abs=0.02)
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_drawn_kernels_fill_the_range_and_bands_of_one_draw_stay_together(scale):
+def test_random_kernels_fill_the_range_and_bands_are_similar(scale):
     bands_in = {10: bands_at(10), 20: bands_at(20)}
     random = np.random.default_rng(0)
     gains = []
     for _ in range(200):
-        drawn = drawn_taps(bands_in, scale, (0.12, 0.6), random)
+        drawn = random_taps(bands_in, scale, (0.12, 0.6), random)
         assert {gsd: len(taps) for gsd, taps in drawn.items()} == {10: 4, 20: 6}
         assert len({taps.shape[1] for taps in drawn.values()}) == 1
         gains.append(torch.cat([gain_at_nyquist(taps, scale) for taps in drawn.values()]))
@@ -171,10 +171,10 @@ def test_drawn_kernels_fill_the_range_and_bands_of_one_draw_stay_together(scale)
     assert float(spread_of_bands.max()) < 2 * GAIN_SPREAD + 0.2 / scale
 
 
-def test_the_same_random_numbers_draw_the_same_kernels():
+def test_random_kernels_are_reproducible():
     bands_in = {10: bands_at(10), 20: bands_at(20)}
     first, second = (
-        drawn_taps(bands_in, 2, (0.1, 0.6), np.random.default_rng(4)) for _ in range(2)
+        random_taps(bands_in, 2, (0.1, 0.6), np.random.default_rng(4)) for _ in range(2)
     )
     assert all(torch.equal(first[gsd], second[gsd]) for gsd in bands_in)
 
@@ -182,5 +182,5 @@ def test_the_same_random_numbers_draw_the_same_kernels():
 def test_a_window_beyond_an_edge_is_mirrored():
     image = torch.rand(2, 9, 7)
     padded = torch.from_numpy(np.pad(image.numpy(), ((0, 0), (12, 20), (30, 5)), mode="symmetric"))
-    assert torch.equal(cut_mirrored(image, -12, -30, 41, 42), padded)
-    assert torch.equal(cut_mirrored(image, 2, 3, 5, 4), image[:, 2:7, 3:7])
+    assert torch.equal(crop_mirrored(image, -12, -30, 41, 42), padded)
+    assert torch.equal(crop_mirrored(image, 2, 3, 5, 4), image[:, 2:7, 3:7])

@@ -51,7 +51,7 @@ def known(native, gains, **options):
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-def test_a_known_gain_comes_out(native, gain):
+def test_a_known_gain_is_measured(native, gain):
     measured = measure_bands([known(native, [gain] * 6)], bands_at(20))
     found = {m.band: m for m in measured}
     for name in ("B05", "B06", "B07", "B8A"):
@@ -61,14 +61,14 @@ def test_a_known_gain_comes_out(native, gain):
         assert found[name].nominal == ALL_BANDS[name].mtf
 
 
-def test_every_band_has_a_gain_of_its_own(native):
+def test_every_band_has_its_own_gain(native):
     gains = [0.5, 0.2, 0.4, 0.15, 0.3, 0.25]
     measured = measure_bands([known(native, gains)], bands_at(20))
     for gain, m in zip(gains[:4], measured[:4], strict=True):
         assert m.gain == pytest.approx(gain, abs=0.03)
 
 
-def test_more_noise_is_no_more_blur(native):
+def test_noise_does_not_bias_the_gain(native):
     found = [
         measure_bands([known(native, [0.3] * 6, noise=noise)], bands_at(20))[3].gain
         for noise in (0.0, 2 * NOISE)
@@ -76,7 +76,7 @@ def test_more_noise_is_no_more_blur(native):
     assert found[0] == pytest.approx(found[1], abs=0.03)
 
 
-def test_gaps_do_not_spoil_it(native):
+def test_gaps_do_not_bias_the_gain(native):
     whole = known(native, [0.3] * 6)
     torn = Scene("torn", {g: x.clone() for g, x in whole.reflectance.items()}, whole.valid)
     torn.valid[10][1, 80:83, 40:60] = False
@@ -89,13 +89,13 @@ def test_gaps_do_not_spoil_it(native):
         assert after.gain == pytest.approx(before.gain, abs=0.03), name
 
 
-def test_too_little_ground_is_said():
+def test_too_little_ground_gives_no_result():
     images = {10: torch.rand(4, 32, 32), 20: torch.rand(6, 16, 16)}
     tiny = Scene("tiny", images, {gsd: torch.ones_like(x).bool() for gsd, x in images.items()})
     assert measure_bands([tiny], bands_at(20))[0] == MeasuredMtf("B05", 0.365, None, None, None, 1)
 
 
-def test_taps_blur_by_what_they_say():
+def test_taps_have_the_stated_blur():
     for variance in (0.0, 0.15, 0.6, 1.4):
         taps = gaussian_taps(variance, 2).numpy()
         offsets = np.arange(len(taps)) - (len(taps) - 1) / 2

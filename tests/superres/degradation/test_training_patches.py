@@ -59,7 +59,7 @@ def test_inputs_and_target_show_the_same_ground():
     torch.testing.assert_close(pair.inputs[20][inner], means[inner])
 
 
-def test_gain_brightens_inputs_and_target_alike():
+def test_gain_brightens_inputs_and_target_equally():
     plain, gained = (batch([scene(60, 80)], 8, gain, seed=4) for gain in (1e-9, 0.3))
     ratio = gained.target / plain.target.clamp(min=1)
     flat = ratio.flatten(1)[:, 200:210]
@@ -69,7 +69,7 @@ def test_gain_brightens_inputs_and_target_alike():
     )
 
 
-def test_a_patch_depends_on_seed_and_number_alone():
+def test_a_patch_depends_on_seed_and_number_only():
     kernels = ("drawn", "dsen2")
     patches = [patches_of([scene(40, 50)], 10, 0.3, seed, kernels) for seed in (5, 5, 6)]
     patches[0][3], patches[0][8]
@@ -84,7 +84,7 @@ def test_places_and_turns_vary():
     assert len({tuple(patch[0, 0, :2].tolist()) for patch in pair.target}) > 50
 
 
-def test_torn_scenes_are_drawn_less_often():
+def test_scenes_with_gaps_are_chosen_less_often():
     scenes = [scene(40, 40), scene(40, 40, missing=0.5)]
     probabilities = patches_of(scenes).probabilities
     assert probabilities[0] == pytest.approx(16 * probabilities[1])
@@ -120,7 +120,7 @@ def roughness(pair):
     return pair.inputs[10][0].std(dim=(1, 2)).tolist()
 
 
-def test_kernels_take_turns():
+def test_kernels_alternate():
     patches = patches_of([random_scene(2, 60, 80)], kernels=("dsen2", "drawn"))
     fixed, drawn = (
         np.array([roughness(patches[index]) for index in range(first, 16, 2)]) for first in (0, 1)
@@ -128,7 +128,7 @@ def test_kernels_take_turns():
     assert drawn.std(axis=0).min() > 3 * fixed.std(axis=0).max()
 
 
-def test_a_gap_masks_what_it_spreads_to():
+def test_a_gap_masks_affected_pixels():
     native = random_scene(2, 60, 80)
     native.valid[10][2, 60, 80] = False
     pair = patches_of([native], size=28, kernels=("drawn",))[0]
@@ -158,7 +158,7 @@ def test_mixed_bands_are_the_same_mixture_in_input_and_target():
     assert 4 <= unchanged <= 18
 
 
-def test_a_mixture_keeps_of_each_band_what_it_says():
+def test_a_mixture_keeps_the_stated_share_of_each_band():
     random = np.random.default_rng(0)
     for _ in range(50):
         weights = mixture(6, 0.3, random)

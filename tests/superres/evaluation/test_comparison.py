@@ -12,7 +12,7 @@ from decametre.superres.degradation.degraded_scene import degrade_scene
 from decametre.superres.degradation.kernels import kernel_taps, radius_of
 from decametre.superres.evaluation import comparison
 from decametre.superres.evaluation.compared_models import Method, methods_for
-from decametre.superres.evaluation.comparison import CROP, Part, compare, degraded_pair
+from decametre.superres.evaluation.comparison import CROP, SceneWindow, compare, degraded_pair
 from decametre.superres.models.registry import BANDS_FOR_SCALE, load_model
 from decametre.superres.pixels.scenes import FILL_REACH, load_scene
 
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def part(sample):
-    return Part("here", sample, Window(60, 120, 180, 120))
+    return SceneWindow("here", sample, Window(60, 120, 180, 120))
 
 
 def without_pixels(product, folder, window):
@@ -46,7 +46,7 @@ def test_every_method_is_scored_on_the_same_pixels(sample, tmp_path):
         *methods_for((), 2, CPU),
         Method("blind", dataclasses.replace(load_model("bicubic_2x"), card=blind)),
     ]
-    ((scene,), skipped) = compare([Part("torn", torn, window)], methods, 2, "dsen2")
+    ((scene,), skipped) = compare([SceneWindow("torn", torn, window)], methods, 2, "dsen2")
     assert not skipped
     assert 90 * 60 - scene.pixels["B05"] >= 10 * 10
     assert list(scene.scores["blind"]["RMSE"]) == ["B05", "B11"]
@@ -58,14 +58,14 @@ def test_every_method_is_scored_on_the_same_pixels(sample, tmp_path):
 
 @pytest.mark.parametrize("kernel", ["dsen2", "mtf"])
 @pytest.mark.parametrize("scale", [2, 6])
-def test_strips_are_degraded_as_the_whole(sample, tmp_path, monkeypatch, scale, kernel):
+def test_strips_are_degraded_as_the_full_scene(sample, tmp_path, monkeypatch, scale, kernel):
     torn = without_pixels(sample, tmp_path, Window(30, 40, 300, 52))
     window = Window(0, 6, 594, 588)
     monkeypatch.setattr(comparison, "STRIP", 36)
-    strips = degraded_pair(Part("torn", torn, window), scale, kernel)
+    strips = degraded_pair(SceneWindow("torn", torn, window), scale, kernel)
     bands_in = BANDS_FOR_SCALE[scale]
     scene = load_scene(torn, [name for names in bands_in.values() for name in names], window)
-    whole = degrade_scene(scene, kernel, bands_in).whole()
+    whole = degrade_scene(scene, kernel, bands_in).full_pair()
     torch.testing.assert_close(strips.target, whole.target, atol=0, rtol=0)
     torch.testing.assert_close(strips.mask, whole.mask)
     assert not whole.mask.all()
@@ -81,17 +81,17 @@ def test_the_reach_covers_kernels_and_filling():
         assert comparison.STRIP % scale**2 == comparison.REACH % scale**2 == 0
 
 
-def test_what_cannot_be_scored_is_listed_with_the_reason(sample, tmp_path):
+def test_skipped_scenes_have_a_reason(sample, tmp_path):
     empty = without_pixels(sample, tmp_path, sample.grid.window)
     parts = [
-        Part("small", sample, Window(0, 0, 60, 30)),
-        Part("empty", empty, Window(0, 0, 120, 120)),
-        Part("good", sample, Window(0, 0, 120, 120)),
+        SceneWindow("small", sample, Window(0, 0, 60, 30)),
+        SceneWindow("empty", empty, Window(0, 0, 120, 120)),
+        SceneWindow("good", sample, Window(0, 0, 120, 120)),
     ]
     found, skipped = compare(parts, methods_for(["bicubic"], 6, CPU), 6, "mtf")
     assert [scene.scene for scene in found] == ["good"]
     assert skipped["small"] == "10 x 5 pixels of 60 m; at least 6 x 6 are needed"
-    assert "no pixel is measured" in skipped["empty"]
+    assert "no pixel was measured" in skipped["empty"]
 
 
 def test_crops_are_the_middle_of_truth_and_predictions(sample, part):
@@ -104,7 +104,7 @@ def test_crops_are_the_middle_of_truth_and_predictions(sample, part):
     assert 1e4 * float(error.square().mean().sqrt()) == pytest.approx(
         scores.scores["native_2x"]["RMSE"]["B8A"], rel=1e-5
     )
-    whole = Part("whole", sample, sample.grid.window)
+    whole = SceneWindow("whole", sample, sample.grid.window)
     compare([whole], methods_for(["bicubic"], 2, CPU), 2, "dsen2", crops.append)
     assert crops[1].truth["B05"].shape == (CROP, CROP)
     first = (300 - CROP) // 2
@@ -117,7 +117,7 @@ def test_crops_are_the_middle_of_truth_and_predictions(sample, part):
     )
 
 
-def test_the_api_names_parts_of_one_product_apart(sample_item):
+def test_the_api_gives_windows_of_one_product_unique_names(sample_item):
     found = decametre.evaluate([sample_item] * 2, model="bicubic", window=(0, 0, 60, 60))
     assert [scene.scene for scene in found.scenes] == ["dsen2_T33UUB", "dsen2_T33UUB#2"]
     assert found.command == (

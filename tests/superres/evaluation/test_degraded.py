@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from decametre.superres.degradation.degraded_scene import Pair, degrade_scene
+from decametre.superres.degradation.degraded_scene import DegradedPair, degrade_scene
 from decametre.superres.evaluation.degraded import SceneScore, mean_ratio, predict, rmse, score
 from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.native import NativeTrunk
@@ -17,7 +17,7 @@ def test_rmse_by_hand_is_masked_and_in_dn():
     target = torch.zeros(1, 2, 1, 3)
     image = torch.tensor([[[[0.0003, 0.0004, 9.0]], [[0.001, 0.0, 0.0]]]])
     mask = torch.tensor([[[[True, True, False]], [[True, True, True]]]])
-    found = rmse(image, Pair({}, target, mask, torch.ones(1, 1, 1, 1)))
+    found = rmse(image, DegradedPair({}, target, mask, torch.ones(1, 1, 1, 1)))
     assert math.isclose(found[0], math.sqrt((9 + 16) / 2), rel_tol=1e-5)
     assert math.isclose(found[1], math.sqrt(100 / 3), rel_tol=1e-5)
 
@@ -49,7 +49,7 @@ class BlockMeans(nn.Module):
 
 @pytest.mark.parametrize("alignment", [4, 8])
 @pytest.mark.parametrize("margin", [0, 4, 7])
-def test_windows_start_on_the_alignment_counted_from_the_image(margin, alignment):
+def test_windows_start_at_multiples_of_the_alignment(margin, alignment):
     coarse = torch.rand(1, 2, 13, 22, generator=torch.manual_seed(0))
     inputs = {10: torch.zeros(1, 1, 26, 44), 20: coarse}
     found = predict(BlockMeans(), inputs, margin, alignment)
@@ -62,7 +62,7 @@ def test_windows_start_on_the_alignment_counted_from_the_image(margin, alignment
 
 
 @pytest.mark.parametrize(("margin", "alignment"), [(6, 4), (7, 1)])
-def test_tiled_is_untiled(margin, alignment):
+def test_tiled_equals_untiled(margin, alignment):
     generator = torch.manual_seed(0)
     inputs = {
         10: torch.rand(1, 4, 74, 122, generator=generator),
@@ -80,7 +80,7 @@ def test_tiled_is_untiled(margin, alignment):
         torch.testing.assert_close(tiled, whole, atol=1e-5, rtol=0)
 
 
-def test_a_band_without_a_scored_pixel_does_not_count():
+def test_a_band_without_scored_pixels_is_ignored():
     scores = [SceneScore("a", 1, (1.0, math.nan), (10.0, math.nan))]
     assert mean_ratio(scores) == 0.1
     assert math.isnan(mean_ratio([]))
@@ -94,7 +94,7 @@ def test_flat_ground_stays_flat_at_the_edge():
     )
 
 
-def test_the_shipped_networks_beat_bicubic_on_a_scene_that_none_was_trained_on(sample):
+def test_the_shipped_networks_beat_bicubic_on_an_untrained_scene(sample):
     for name in ("native_2x", "native_6x"):
         model = load_model(name)
         assert sample.id not in model.card.training["products"]

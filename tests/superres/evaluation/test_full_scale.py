@@ -6,9 +6,9 @@ import torch
 
 from decametre.sentinel2.grid import Window
 from decametre.superres.evaluation.compared_models import methods_for
-from decametre.superres.evaluation.comparison import Part
+from decametre.superres.evaluation.comparison import SceneWindow
 from decametre.superres.evaluation.full_scale import (
-    Moments,
+    RunningCorrelation,
     averaged,
     details,
     full_scale_scores,
@@ -17,7 +17,7 @@ from decametre.superres.evaluation.full_scale import (
 
 
 def correlation(x, y):
-    moments = Moments()
+    moments = RunningCorrelation()
     moments.add(np.array(x, np.float32), np.array(y, np.float32))
     return moments.correlation
 
@@ -27,12 +27,12 @@ def test_correlation_by_hand():
     assert correlation([1, 2, 3], [0, 2, 1]) == pytest.approx(0.5)
     assert correlation([1, 2, math.nan, 3], [0, 2, 5, 1]) == pytest.approx(0.5)
     assert math.isnan(correlation([1, 2], [3, 3]))
-    assert math.isnan(Moments().correlation)
+    assert math.isnan(RunningCorrelation().correlation)
 
 
 def test_correlation_adds_up():
     x, y = np.random.default_rng(0).normal(size=(2, 100)).astype(np.float32)
-    moments = Moments()
+    moments = RunningCorrelation()
     for part in np.split(np.arange(100), 4):
         moments.add(x[part], y[part])
     assert moments.correlation == pytest.approx(np.corrcoef(x, y)[0, 1], abs=1e-6)
@@ -51,8 +51,8 @@ def test_averaged_by_hand():
     np.testing.assert_array_equal(averaged(image, 2), [[2, np.nan]])
 
 
-def test_guides_are_like_the_bands(sample):
-    guides, measured = guides_of(Part("sample", sample, sample.grid.window), 2)
+def test_guides_are_the_most_similar_bands(sample):
+    guides, measured = guides_of(SceneWindow("sample", sample, sample.grid.window), 2)
     # The band of the same wavelength; red or green for what vegetation absorbs.
     assert guides["B8A"] == "B08"
     assert guides["B05"] in ("B03", "B04")
@@ -60,7 +60,7 @@ def test_guides_are_like_the_bands(sample):
 
 
 def test_a_network_transfers_sharpness_and_agrees_better_with_the_input(sample):
-    part = Part("sample", sample, Window(120, 180, 240, 180))
+    part = SceneWindow("sample", sample, Window(120, 180, 240, 180))
     methods = methods_for((), 2, torch.device("cpu"))
     found = full_scale_scores(part, methods, 2, torch.device("cpu"))
     assert set(found.residual) == set(found.detail) == {"bicubic", "native_2x"}
@@ -77,7 +77,7 @@ def test_the_residual_is_that_of_the_quality_card(sample, tmp_path):
         sample, tmp_path / "x.tif", window=window, model="bicubic", precision="float32"
     ).quality
     methods = methods_for(["bicubic"], 6, torch.device("cpu"))
-    part = Part("sample", sample, Window(*window))
+    part = SceneWindow("sample", sample, Window(*window))
     found = full_scale_scores(part, methods, 6, torch.device("cpu"))
     for band, value in found.residual["bicubic"].items():
         stated = card["bands"][band]["consistency"]["relative"]

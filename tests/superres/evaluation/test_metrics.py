@@ -90,7 +90,7 @@ def test_masked_pixels_change_nothing(pair):
     assert score_image(spoilt, target, mask, BANDS, 2) == score_image(image, target, mask, BANDS, 2)
 
 
-def test_windows_and_spectra_count_only_when_complete():
+def test_only_complete_windows_and_spectra_are_scored():
     target = torch.rand(2, 12, 11, generator=torch.manual_seed(0))
     mask = whole(target)
     mask[0, 11, 3] = False
@@ -103,7 +103,7 @@ def test_windows_and_spectra_count_only_when_complete():
     assert sam(image, target, whole(target)) > 0.1
 
 
-def test_strips_change_nothing(pair, monkeypatch):
+def test_scores_do_not_depend_on_strips(pair, monkeypatch):
     image, target = pair
     mask = whole(target)
     mask[0, 60:90, 50:70] = False
@@ -122,7 +122,7 @@ def test_a_perfect_image(pair):
             assert value == pytest.approx(metric.best, abs=1e-5)
 
 
-def test_what_cannot_be_scored_is_nan():
+def test_scores_without_pixels_are_nan():
     target = torch.rand(2, 9, 9)
     nothing = score_image(target, target, ~whole(target), BANDS, 2)
     assert all(math.isnan(v) for values in nothing.values() for v in values.values())

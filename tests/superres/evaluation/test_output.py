@@ -25,7 +25,7 @@ def names(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-def test_a_folder_is_complete_and_replaced_only_when_told(run, tmp_path):
+def test_an_existing_folder_is_only_replaced_with_overwrite(run, tmp_path):
     out = tmp_path / "scores"
     out.mkdir()
     found = run(out, model="bicubic")
@@ -54,7 +54,7 @@ def test_a_folder_is_complete_and_replaced_only_when_told(run, tmp_path):
     assert not (out / "figures" / "old.png").exists()
 
 
-def test_nothing_of_the_users_is_replaced(run, tmp_path):
+def test_a_folder_with_other_files_is_not_replaced(run, tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(OutputError, match=r"holds 'notes\.txt'"):
         run(tmp_path, overwrite=True)
@@ -65,7 +65,7 @@ def test_nothing_of_the_users_is_replaced(run, tmp_path):
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_a_run_that_fails_leaves_what_was_there(run, tmp_path):
+def test_a_failed_run_keeps_the_earlier_folder(run, tmp_path):
     out = tmp_path / "scores"
     run(out, model="bicubic")
     before = (out / "scores.json").read_bytes()
@@ -81,7 +81,7 @@ def test_a_run_that_fails_leaves_what_was_there(run, tmp_path):
     assert (out / "scores.json").read_bytes() == before
 
 
-def test_a_scene_cannot_point_out_of_the_folder(tmp_path):
+def test_a_scene_name_cannot_escape_the_folder(tmp_path):
     image = {"B01": torch.rand(12, 12)}
     with result_folder(tmp_path / "scores", overwrite=False) as folder:
         write_crop(Crop("../../x y", image, {"bicubic": image}), folder)

@@ -75,14 +75,14 @@ def test_means_by_hand(evaluation):
     assert evaluation.ratio("mine", evaluation.scenes[:1]) == 4 / 40
 
 
-def test_a_model_of_fewer_bands_is_compared_on_these(evaluation):
+def test_a_model_of_fewer_bands_is_compared_on_its_bands(evaluation):
     scene = evaluation.scenes[0]
     del scene.scores["mine"]["RMSE"]["B09"]
     assert evaluation.ratio("mine", [scene]) == 1 / 10
     assert math.isnan(evaluation.band_mean("mine", "RMSE", "B09"))
 
 
-def test_the_summary_is_laid_out_like_the_published_tables(evaluation):
+def test_the_summary_has_the_layout_of_published_tables(evaluation):
     summary = tables(evaluation)[0]
     assert [head.split(" ")[0] for head in summary.head[:7]] == [
         "method", "RMSE", "SRE", "SAM", "ERGAS", "SSIM", "PSNR",
@@ -98,7 +98,7 @@ def test_markdown_lines_up_and_escapes():
     assert lines == ["T", "", r"| a    |    b |", "| ---- | ---: |", r"| x\|y |  1.0 |", "| z    | 10.0 |"]  # fmt: skip  # noqa: E501
 
 
-def test_the_text_says_what_it_is(evaluation):
+def test_the_text_explains_the_protocol(evaluation):
     said = text(evaluation)
     assert "kernel mtf, scale 6: 360 to 60 m" in said
     assert "not the error at 10 m" in said
@@ -110,7 +110,7 @@ def test_the_text_says_what_it_is(evaluation):
     assert markdown(evaluation).splitlines()[3] == evaluation.command
 
 
-def test_json_has_null_for_what_is_no_number(evaluation):
+def test_json_has_null_for_nan(evaluation):
     found = json.loads(json_text(evaluation), parse_constant=pytest.fail)
     assert found["scenes"][1]["scores"]["mine"]["PSNR"] == {"B01": None, "B09": None}
     assert found["scenes"][1]["scores"]["mine"]["RMSE"] == {"B01": 0.0, "B09": None}
@@ -121,7 +121,7 @@ def test_json_has_null_for_what_is_no_number(evaluation):
     assert found["full_scale"][0]["guides"]["B09"] == "B08"
 
 
-def test_csv_has_a_line_for_every_score(evaluation):
+def test_csv_has_one_line_per_score(evaluation):
     rows = list(csv.DictReader(io.StringIO(csv_text(evaluation))))
     assert len({tuple(row.values())[:4] for row in rows}) == len(rows) == 2 * 2 * (5 * 2 + 2) + 10
     values = {(r["scene"], r["model"], r["band"], r["metric"]): r["value"] for r in rows}

@@ -33,7 +33,7 @@ def test_it_is_sagan_s_layer_in_each_window():
                 torch.testing.assert_close(found[item][at], expected)
 
 
-def test_each_head_is_an_attention_of_its_own():
+def test_each_head_is_a_separate_attention():
     torch.manual_seed(2)
     layer, image = WindowAttention(8, 4, 4, heads=2), torch.randn(1, 8, 4, 8)
     torch.nn.init.constant_(layer.gamma, 1.0)
@@ -66,7 +66,7 @@ def test_it_starts_as_identity():
     torch.testing.assert_close(WindowAttention(8, 2, 4)(image), image, rtol=0, atol=0)
 
 
-def test_a_window_sees_no_other():
+def test_a_window_does_not_depend_on_others():
     layer, image = attention(), torch.randn(1, 8, 8, 8)
     changed = image.clone()
     changed[..., 4:, 4:] += 1
@@ -75,7 +75,7 @@ def test_a_window_sees_no_other():
     assert float(difference.max()) > 0.5
 
 
-def test_no_matrix_of_positions_is_made():
+def test_no_matrix_of_positions_is_allocated():
     """The kernel that makes none accepts the call, forward and backward."""
     layer, image = attention(16, 2, 8), torch.randn(1, 16, 8, 16, requires_grad=True)
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]):
@@ -83,13 +83,13 @@ def test_no_matrix_of_positions_is_made():
     assert float(layer.query.weight.grad.abs().sum()) > 0
 
 
-def test_sizes_that_make_no_sense():
+def test_invalid_sizes_are_errors():
     with pytest.raises(ValueError, match=r"window of at least 1 \(got 0\)"):
         WindowAttention(8, 2, 0)
     with pytest.raises(ValueError, match=r"key width of 1 to 8 \(got 9\)"):
         WindowAttention(8, 9, 4)
     with pytest.raises(ValueError, match="3 heads do not divide 8 channels and 6 of keys"):
         WindowAttention(8, 6, 4, heads=3)
-    with pytest.raises(ValueError, match="30 x 32 pixels; this network attends in windows of 16"):
+    with pytest.raises(ValueError, match=r"30 x 32 pixels, .*window of 16"):
         check_whole_windows(torch.zeros(1, 1, 30, 32), 16)
     check_whole_windows(torch.zeros(1, 1, 48, 16), 16)

@@ -21,11 +21,11 @@ CARD = Card(
 )
 
 
-def test_a_card_comes_back_as_it_was_written():
+def test_a_written_card_is_read_unchanged():
     assert Card.from_stac(json.loads(json.dumps(CARD.to_stac())), "here") == CARD
 
 
-def test_what_follows_from_the_bands():
+def test_properties_that_follow_from_the_bands():
     assert CARD.scale == 2
     assert CARD.bands_out == ("B05", "B06", "B07", "B8A", "B11", "B12")
     assert CARD.bands[:2] == ("B02", "B03")
@@ -50,7 +50,7 @@ def test_it_is_a_stac_item_of_the_mlm_extension():
         ({"decametre:bands_in": {"20": ["B99"]}}, "no band 'B99' at 20 m"),
     ],
 )
-def test_a_bad_card_is_refused_in_one_line(change, words):
+def test_a_bad_card_is_a_one_line_error(change, words):
     item = CARD.to_stac()
     item["properties"] |= change
     with pytest.raises(ModelError, match=words) as error:
@@ -67,7 +67,7 @@ def test_no_card_and_no_json(tmp_path):
 
 
 @pytest.mark.parametrize("path", sorted(WEIGHTS_FOLDER.glob("*/card.json")), ids=str)
-def test_shipped_cards_are_written_again_with_the_same_bytes(path):
+def test_shipped_cards_are_rewritten_with_the_same_bytes(path):
     assert item_text(Card.read(path.parent).to_stac()) == path.read_text()
 
 

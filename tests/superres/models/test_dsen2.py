@@ -8,7 +8,7 @@ from tests.superres.models.receptive import images, randomize, reach_of
 COUNTS = [{10: 4, 20: 6}, {10: 4, 20: 6, 60: 2}]
 
 
-def test_the_sizes_that_were_published():
+def test_published_sizes():
     """Lanaras et al. 2018, Table II: 1.8 and 37.8 million weights."""
     network = DSen2(COUNTS[0])
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(1.79e6, rel=0.01)

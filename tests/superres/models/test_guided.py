@@ -30,7 +30,7 @@ def test_it_starts_as_the_mean_of_bicubic_and_regressions():
     torch.testing.assert_close(network()(inputs, measured), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_at_two_times_it_works_as_well():
+def test_it_works_at_2x():
     inputs = images(9, {10: 4, 20: 6})
     found = GuidedTrunk({10: 4, 20: 6}, width=8, blocks=1, regressions=REGRESSIONS)(inputs)
     assert found.shape == (1, 6, 18, 18)
@@ -73,6 +73,6 @@ def test_the_gradient_reaches_every_weight():
         assert float(weights.grad.abs().sum()) > 0, name
 
 
-def test_sizes_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="regressions be given"):
+def test_invalid_sizes_are_errors():
+    with pytest.raises(ValueError, match="regressions not empty"):
         network(regressions=[])

@@ -62,9 +62,9 @@ def test_without_biases_it_is_equivariant_to_gain(counts, attention):
             assert all("bias" not in name for name in network.state_dict())
 
 
-def test_attention_wants_whole_windows_and_heads():
+def test_attention_needs_multiples_of_windows_and_heads():
     network = NativeTrunk({10: 4, 20: 6}, width=8, blocks=2, attention=4)
-    with pytest.raises(ValueError, match="6 x 6 pixels; this network attends in windows of 4"):
+    with pytest.raises(ValueError, match=r"6 x 6 pixels, .*window of 4"):
         network(images(6, {10: 4, 20: 6}))
     with pytest.raises(ValueError, match="4 heads do not divide 6 channels"):
         NativeTrunk({10: 4, 20: 6}, width=6, blocks=2, attention=4, heads=4)

@@ -28,7 +28,7 @@ def card(scale, kernel, network="native", config=None):
 
 @SCALES
 @pytest.mark.parametrize(("kernel", "left"), [("dsen2", 1e-3), ("mtf", 0.05)])
-def test_the_result_gives_the_input_again(scale, kernel, left):
+def test_the_result_reproduces_the_input(scale, kernel, left):
     torch.manual_seed(0)
     plain = Bicubic(COUNTS[scale])
     network = Projected(plain, kernel, bands(scale), scale)
@@ -83,7 +83,7 @@ def test_its_arithmetic_stays_float32_in_autocast(scale):
 
 
 @SCALES
-def test_a_model_folder_comes_back_with_its_projection(tmp_path, scale):
+def test_a_saved_model_keeps_its_projection(tmp_path, scale):
     torch.manual_seed(0)
     network = build(card(scale, "mtf")).eval()
     randomize(network, std=0.05)

@@ -38,19 +38,19 @@ def test_the_shipped_models_load_and_fit_their_cards():
         assert not model.network.training
 
 
-def test_the_default_family_makes_every_coarse_band():
+def test_the_default_family_sharpens_every_coarse_band():
     models = models_for(BAND_NAMES)
     assert [m.card.name for m in models] == ["native_2x", "native_6x"]
     made = [band for model in models for band in model.card.bands_out]
     assert sorted(made) == sorted([*bands_at(20), *bands_at(60)])
 
 
-def test_only_models_that_are_needed():
+def test_only_needed_models_are_chosen():
     assert models_for(["B02", "B08"]) == []
     assert [m.card.name for m in models_for(["B02", "B11"])] == ["native_2x"]
 
 
-def test_a_named_model_goes_before_the_default(folder):
+def test_a_named_model_precedes_the_default(folder):
     assert [m.card.name for m in models_for(BAND_NAMES, ["bicubic"])] == [
         "bicubic_2x",
         "bicubic_6x",
@@ -75,12 +75,12 @@ def test_families():
     }
 
 
-def test_an_unknown_model_is_named():
+def test_an_unknown_model_is_an_error():
     with pytest.raises(UnknownNameError, match="unknown model 'nativ'; did you mean native"):
         models_for(["B05"], ["nativ"])
 
 
-def test_a_model_folder_comes_back_as_it_was_saved(folder):
+def test_a_saved_model_is_loaded_unchanged(folder):
     model = load_folder(folder)
     card = Card("mine_2x", "native", {"width": 8, "blocks": 1}, BANDS_FOR_SCALE[2], margin=4)
     torch.manual_seed(3)
@@ -92,7 +92,7 @@ def test_a_model_folder_comes_back_as_it_was_saved(folder):
     assert model.card.parameters == saved.parameters
 
 
-def test_a_path_is_a_path_even_where_a_shipped_model_has_its_name(folder, monkeypatch):
+def test_a_path_is_not_a_shipped_model_of_its_name(folder, monkeypatch):
     folder.rename(folder.parent / "native_2x")
     monkeypatch.chdir(folder.parent)
     for name in ("./native_2x", f"{folder.parent}/native_2x"):
@@ -101,7 +101,7 @@ def test_a_path_is_a_path_even_where_a_shipped_model_has_its_name(folder, monkey
     assert load_model("native_2x").card.name == "native_2x"
 
 
-def test_a_model_that_cannot_be_written_leaves_the_earlier_one(folder, monkeypatch):
+def test_a_model_that_cannot_be_written_keeps_the_earlier_one(folder, monkeypatch):
     before = load_folder(folder).card
     network = build(before)
     monkeypatch.setattr(Card, "to_stac", lambda card: {"no JSON": {1, 2}})
@@ -121,12 +121,12 @@ def test_a_model_that_cannot_be_written_leaves_the_earlier_one(folder, monkeypat
     assert {path.name for path in folder.iterdir()} == {"card.json", "weights.safetensors"}
 
 
-def test_weights_are_as_readable_as_the_card(folder):
+def test_weights_have_the_permissions_of_the_card(folder):
     modes = {path.stat().st_mode for path in folder.iterdir()}
     assert len(modes) == 1
 
 
-def test_a_number_that_yaml_takes_for_text():
+def test_a_number_that_yaml_reads_as_text():
     """`3e-3` without a dot is text in YAML 1.1."""
     regressions = [{"radius": 1, "ridge": "3e-3", "gain": "3e-1"}]
     for architecture, config in (
@@ -150,12 +150,12 @@ def test_a_number_that_yaml_takes_for_text():
         ("rsa", {"width": -8}),
     ],
 )
-def test_sizes_that_make_no_sense_are_refused(network, config):
-    with pytest.raises(ModelError, match="does not suit architecture"):
+def test_invalid_sizes_are_errors(network, config):
+    with pytest.raises(ModelError, match="is invalid for architecture"):
         build(Card("mine", network, config, BANDS_FOR_SCALE[2], margin=0))
 
 
-def test_margin_and_alignment_are_the_network_s(tmp_path):
+def test_margin_and_alignment_are_those_of_the_network(tmp_path):
     config = {"width": 8, "blocks": 2, "key_width": 2, "window": 4}
     card = Card("s2x", "rsa", config, BANDS_FOR_SCALE[2], margin=0)
     saved = save_model(tmp_path / "s2x", card, build(card))
@@ -164,7 +164,7 @@ def test_margin_and_alignment_are_the_network_s(tmp_path):
     edit(tmp_path / "s2x", decametre__alignment=8)
     assert load_folder(tmp_path / "s2x").card.alignment == 8
     edit(tmp_path / "s2x", decametre__alignment=6)
-    with pytest.raises(ModelError, match="alignment 6 is no multiple of the network's attention"):
+    with pytest.raises(ModelError, match="alignment 6 is not a multiple of the network's attention"):
         load_folder(tmp_path / "s2x")
 
 
@@ -179,16 +179,16 @@ def edit(folder, **changes):
     ("changes", "words"),
     [
         ({"decametre__config": {"width": 16, "blocks": 1}}, "the card does not fit the weights"),
-        ({"decametre__config": {"depth": 16}}, "does not suit architecture native"),
+        ({"decametre__config": {"depth": 16}}, "is invalid for architecture native"),
         (
             {"mlm__architecture": "rsa", "decametre__config": {"means": [0.1]}},
-            "does not suit architecture rsa .1 means for 10 bands",
+            "is invalid for architecture rsa .there are 1 means for 10 bands",
         ),
         ({"decametre__margin": 3}, "margin 3 is less than the network's receptive field 4"),
         ({"mlm__architecture": "resnet"}, "unknown architecture 'resnet'"),
     ],
 )
-def test_a_card_that_does_not_fit_is_refused_in_one_line(folder, changes, words):
+def test_a_card_that_does_not_match_is_a_one_line_error(folder, changes, words):
     edit(folder, **changes)
     with pytest.raises(ModelError, match=words) as error:
         load_folder(folder)

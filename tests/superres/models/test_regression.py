@@ -38,7 +38,7 @@ def test_a_linear_mixture_is_found_exactly():
 
 
 @pytest.mark.parametrize("gain", [0.2, 0.5])
-def test_the_fit_with_the_coarse_bands_kernel_misses_least(gain):
+def test_the_fit_with_the_right_kernel_has_the_least_error(gain):
     inputs, truth = ground()
     taps = blurred_square_taps(gain, 0.0, 6, 12).expand(2, -1)
     inputs[60] = degrade(truth, taps, 6)
@@ -86,7 +86,7 @@ def test_it_is_ridge_regression_by_the_textbook():
     torch.testing.assert_close(found, expected, rtol=0.1, atol=0.01)
 
 
-def test_what_was_not_measured_teaches_next_to_nothing():
+def test_unmeasured_examples_have_almost_no_effect():
     inputs, _ = ground()
     measured = everywhere()
     measured[..., 4:6, 5] = False
@@ -98,7 +98,7 @@ def test_what_was_not_measured_teaches_next_to_nothing():
 
 
 @pytest.mark.parametrize("softened", [False, True])
-def test_flat_ground_is_no_division_by_zero(softened):
+def test_flat_ground_does_not_divide_by_zero(softened):
     flat = {10: torch.full((1, 4, 36, 36), 0.2), 20: torch.full((1, 6, 18, 18), 0.2)}
     flat[60] = torch.full((1, 2, 6, 6), 0.1)
     for measured in (torch.ones(1, 1, 6, 6), torch.zeros(1, 1, 6, 6)):
@@ -115,15 +115,15 @@ def test_brighter_ground_has_brighter_details():
     torch.testing.assert_close(doubled, 2 * plain, rtol=0, atol=ATOL)
 
 
-def test_settings_that_make_no_sense_are_refused():
+def test_invalid_settings_are_errors():
     with pytest.raises(ValueError, match="must not be negative"):
         Fit(-1, 1e-3)
-    with pytest.raises(ValueError, match=r"gain 1\.5 must lie between 0 and 1"):
+    with pytest.raises(ValueError, match=r"gain 1\.5 must be between 0 and 1"):
         Fit(1, 1e-3, 1.5)
 
 
 @pytest.mark.parametrize("name", ["regression_2x", "regression_6x"])
-def test_the_model_without_training_gives_the_coarse_bands_back(name):
+def test_the_untrained_model_reproduces_the_coarse_bands(name):
     model = load_model(name)
     counts = {gsd: len(names) for gsd, names in model.card.bands_in.items()}
     inputs = images(2 * model.card.margin, counts)

@@ -6,7 +6,7 @@ from decametre.sentinel2.raster import BandReader
 from decametre.superres.pixels.stack import by_gsd, fill_gaps, reach_for, read_stack
 
 
-def test_nothing_missing_nothing_changed():
+def test_a_complete_image_is_unchanged():
     values = np.random.default_rng(0).random((8, 9)).astype(np.float32)
     assert fill_gaps(values, np.ones((8, 9), bool), 4) is values
 
@@ -19,7 +19,7 @@ def test_a_missing_row_becomes_the_mean_of_its_neighbours():
     np.testing.assert_allclose(fill_gaps(values, valid, 4)[3], 3)
 
 
-def test_measured_pixels_stay_and_missing_ones_do_not_matter():
+def test_measured_pixels_are_kept_and_missing_ones_ignored():
     rng = np.random.default_rng(1)
     values = rng.random((30, 30)).astype(np.float32)
     valid = rng.random((30, 30)) > 0.6
@@ -29,7 +29,7 @@ def test_measured_pixels_stay_and_missing_ones_do_not_matter():
     np.testing.assert_array_equal(fill_gaps(other, valid, 5), filled)
 
 
-def test_deep_gaps_take_the_nearest_value_up_to_the_reach():
+def test_deep_gaps_get_the_nearest_value_up_to_the_reach():
     values = np.full((5, 40), 0.25, np.float32)
     valid = np.zeros((5, 40), bool)
     valid[:, :10] = True
@@ -38,12 +38,12 @@ def test_deep_gaps_take_the_nearest_value_up_to_the_reach():
     assert (filled[:, 10 + 1 + 8 :] == 0).all()
 
 
-def test_nothing_measured_is_zero():
+def test_an_unmeasured_image_is_zero():
     assert (fill_gaps(np.full((4, 4), 7, np.float32), np.zeros((4, 4), bool), 3) == 0).all()
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, 5), (8, 1)])
-def test_the_same_ground_is_filled_alike_in_every_window(shift):
+def test_a_pixel_is_filled_equally_in_every_window(shift):
     rng = np.random.default_rng(2)
     values = rng.random((60, 60)).astype(np.float32)
     valid = rng.random((60, 60)) > 0.97  # lonely pixels: long distances, many ties

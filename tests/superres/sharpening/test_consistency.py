@@ -32,7 +32,7 @@ def test_projection_makes_the_residual_small(scale):
     assert float(after) < 0.02 * float(before)
 
 
-def test_what_is_missing_is_not_projected_upon():
+def test_unmeasured_pixels_are_not_projected():
     check = Consistency(bands_at(20), 2)
     fine = torch.rand(1, 6, 80, 80)
     coarse = torch.rand(1, 6, 40, 40)
@@ -41,7 +41,7 @@ def test_what_is_missing_is_not_projected_upon():
 
 
 @pytest.mark.parametrize("scale", [2, 6])
-def test_beyond_the_margin_nothing_matters(scale):
+def test_pixels_beyond_the_margin_have_no_effect(scale):
     torch.manual_seed(1)
     check = Consistency(bands_at(10 * scale), scale)
     size, edge = 50, check.margin(2)

@@ -8,11 +8,11 @@ from decametre.superres.sharpening import pipeline
 from decametre.superres.sharpening.pipeline import read_ahead
 
 
-def test_everything_arrives_in_order():
+def test_items_arrive_in_order():
     assert list(read_ahead(lambda: iter(range(50)), 2)) == list(range(50))
 
 
-def test_it_reads_ahead_but_not_further(monkeypatch):
+def test_prefetching_is_limited(monkeypatch):
     full = threading.Event()
 
     class Queue(queue.Queue):
@@ -49,7 +49,7 @@ def test_an_error_in_the_thread_is_raised_here():
         next(ahead)
 
 
-def test_a_consumer_that_stops_early_leaves_no_thread():
+def test_the_thread_stops_with_the_consumer():
     before = threading.active_count()
     ahead = read_ahead(lambda: itertools.count(), 2)
     next(ahead)

@@ -19,7 +19,7 @@ def path(sample, tmp_path_factory):
     return output
 
 
-def test_all_that_it_says(path, sample):
+def test_an_opened_tile_has_all_properties(path, sample):
     tile = open_sharpened(path)
     assert tile.product == sample.id
     assert (tile.grid.left, tile.grid.top) == (300600, 6198840)
@@ -80,7 +80,7 @@ def refused(path, message, error=NotAProductError):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_refused(tmp_path, path):
+def test_invalid_tiles_are_errors(tmp_path, path):
     refused(tmp_path / "none.tif", "no such file")
     copy = tmp_path / "copy.tif"
     copy.write_bytes(path.read_bytes())
@@ -96,7 +96,7 @@ def test_what_is_refused(tmp_path, path):
     refused(copy, "cannot be opened", CorruptDataError)
 
 
-def test_other_encodings_are_refused(sample, tmp_path):
+def test_other_encodings_are_errors(sample, tmp_path):
     decametre.sharpen(sample, tmp_path / "a.tif", window=(0, 0, 60, 60), encoding="reflectance")
     refused(tmp_path / "a.tif", "with all twelve bands and --encoding dn")
     decametre.sharpen(sample, tmp_path / "b.tif", window=(0, 0, 60, 60), bands=["B02", "B05"])

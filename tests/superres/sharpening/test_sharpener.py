@@ -262,7 +262,7 @@ swath = swath_of(130)
 
 
 @pytest.mark.parametrize("gap", [NODATA, SATURATED])
-def test_gaps_stay_and_do_not_spread(sample, tmp_path, whole, gap):
+def test_gaps_are_restored_and_do_not_spread(sample, tmp_path, whole, gap):
     """Wherever a band has data, it gets a value near the one that it has without the gaps."""
 
     def spoiled(name, dn):
@@ -286,7 +286,7 @@ def test_gaps_stay_and_do_not_spread(sample, tmp_path, whole, gap):
             assert error.max() < 6 * spread
 
 
-def test_a_gap_changes_nothing_beyond_the_receptive_field(sample, tmp_path, small, small_whole):
+def test_a_gap_only_affects_the_receptive_field(sample, tmp_path, small, small_whole):
     product = crop(sample, tmp_path, Window(60, 120, 318, 216), hole)
     reflectance = sharpen_all(product, UNTILED, models=small)[1]
     for model in models_for(BAND_NAMES, small):
@@ -320,7 +320,7 @@ def test_snow_and_cloud_are_kept(sample, tmp_path):
     assert abs(dn["B8A"].mean() - measured.mean()) < 0.03 * measured.mean()
 
 
-def test_a_consistent_result_gives_the_input_again(scene, small, small_whole):
+def test_a_consistent_result_reproduces_the_input(scene, small, small_whole):
     projected = sharpen_all(scene, UNTILED, models=small, consistent=True)[2]
     for name, squares in small_whole[2].items():
         assert (projected[name] < 0.05 * squares).all()

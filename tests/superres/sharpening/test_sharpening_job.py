@@ -92,7 +92,7 @@ def test_the_item_is_valid_and_complete(sample, result):
     assert 55.85 < south < north < 55.91
 
 
-def test_the_quality_card_says_what_was_done(result):
+def test_the_quality_card_describes_the_run(result):
     card = json.loads(result.quality_path.read_text())
     assert card == result.quality
     assert card["product"]["offset"]
@@ -162,7 +162,7 @@ def test_the_same_input_gives_the_same_bytes(sample, result, tmp_path):
     assert items[0] == items[1]
 
 
-def test_a_subset_asks_only_for_what_it_needs(sample, tmp_path):
+def test_a_subset_of_bands_needs_only_its_inputs(sample, tmp_path):
     import dataclasses
 
     few = {name: file for name, file in sample.bands.items() if ALL_BANDS[name].gsd < 60}
@@ -203,14 +203,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("options", "kind", "words"), BAD)
-def test_bad_input_gets_one_line_and_leaves_nothing(sample, tmp_path, options, kind, words):
+def test_bad_input_is_a_one_line_error_and_leaves_no_file(sample, tmp_path, options, kind, words):
     with pytest.raises(kind, match=words) as error:
         decametre.sharpen(sample, tmp_path / "x.tif", **options)
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_where_the_output_cannot_go(sample, tmp_path):
+def test_an_invalid_output_path_is_an_error(sample, tmp_path):
     (tmp_path / "there.tif").write_text("mine")
     with pytest.raises(OutputError, match="exists already; use --overwrite"):
         decametre.sharpen(sample, tmp_path / "there.tif", window=WINDOW)
@@ -231,7 +231,7 @@ def test_the_input_is_not_overwritten(sample, sample_item):
             decametre.sharpen(sample, Path(sample_item).with_name(name), overwrite=True)
 
 
-def test_the_input_s_folder_is_not_written_into(sample, tmp_path):
+def test_the_output_cannot_be_in_the_input_folder(sample, tmp_path):
     from decametre.bench.synthetic_safe import make_safe
     from decametre.sentinel2.raster import BandReader
 
@@ -249,7 +249,7 @@ def test_the_input_s_folder_is_not_written_into(sample, tmp_path):
         np.testing.assert_array_equal(cog.read(2), bands["B02"])
 
 
-def test_a_full_disk_gets_one_line(sample, tmp_path, monkeypatch):
+def test_a_full_disk_is_a_one_line_error(sample, tmp_path, monkeypatch):
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")
@@ -304,7 +304,7 @@ def test_neighbours_are_not_replaced(sample, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
 
 
-def test_an_old_picture_does_not_stay_beside_a_new_result(sample, tmp_path):
+def test_an_old_picture_is_removed_with_its_result(sample, tmp_path):
     options = {"window": WINDOW, "model": "bicubic", "overwrite": True}
     decametre.sharpen(sample, tmp_path / "x.tif", quicklook=True, **options)
     decametre.sharpen(sample, tmp_path / "x.tif", **options)

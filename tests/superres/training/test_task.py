@@ -11,7 +11,7 @@ import decametre.api as api
 from decametre.errors import BusyError, ModelError, OutputError, TrainingError
 from decametre.model_folder import ATTRIBUTION
 from decametre.recipes.reading import read_recipe
-from decametre.superres.degradation.degraded_scene import Pair
+from decametre.superres.degradation.degraded_scene import DegradedPair
 from decametre.superres.models.card import Card
 from decametre.superres.models.registry import build, load_folder, load_model, shipped_cards
 from decametre.superres.pixels.scenes import load_scenes
@@ -58,7 +58,7 @@ def trained(sample_item, tmp_path_factory):
     return train(sample_item, tmp_path_factory.mktemp("runs") / "tiny")
 
 
-def test_it_learns_and_leaves_a_model_that_sharpens(trained, sample, tmp_path):
+def test_training_writes_a_model_that_sharpens(trained, sample, tmp_path):
     model = load_folder(trained.folder)
     assert model.card == trained.card
     assert model.card.scores["rmse_ratio_to_bicubic"] < 0.97
@@ -80,7 +80,7 @@ def test_it_learns_and_leaves_a_model_that_sharpens(trained, sample, tmp_path):
     assert result.path.is_file()
 
 
-def test_pictures_and_events_stand_beside_the_model(trained):
+def test_pictures_and_events_are_next_to_the_model(trained):
     assert {path.name for path in (trained.folder / "pictures").iterdir()} == {
         "step-000050.png",
         "step-000100.png",
@@ -88,7 +88,7 @@ def test_pictures_and_events_stand_beside_the_model(trained):
     assert list((trained.folder / "tensorboard").glob("events.out.tfevents.*"))
 
 
-def test_a_run_that_stopped_ends_with_the_same_bytes(trained, sample_item, tmp_path):
+def test_a_resumed_run_ends_with_the_same_bytes(trained, sample_item, tmp_path):
     """Real pixels, a real network: killed after 70 of 100 steps, and gone on with."""
 
     def stop(done, total, samples):
@@ -129,7 +129,7 @@ def test_init_starts_from_a_models_weights(trained, sample_item, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_card_says_what_the_weights_began_with_and_no_path(trained, sample_item, tmp_path):
+def test_the_card_names_the_initial_model_without_its_path(trained, sample_item, tmp_path):
     again = api.train(
         "native_2x",
         tmp_path / "run",
@@ -147,35 +147,35 @@ def test_the_card_says_what_the_weights_began_with_and_no_path(trained, sample_i
     assert str(sample_item) not in text
 
 
-def test_the_years_of_the_model_before_count(sample):
+def test_attribution_includes_the_years_of_the_initial_model(sample):
     before = Card("a", "native", {}, {}, 0, attribution=f"{ATTRIBUTION} 2019-2021")
     assert attribution_of([sample], before) == f"{ATTRIBUTION} 2017-2021"
     assert attribution_of([], None) == ATTRIBUTION
 
 
-def test_a_network_with_a_projection_comes_back(sample_item, tmp_path):
+def test_a_network_with_a_projection_is_loaded(sample_item, tmp_path):
     settings = {"network.projection": "dsen2", "optimization.steps": 1}
     result = train(sample_item, tmp_path / "run", **settings)
     assert result.card.projection == "dsen2"
     assert load_folder(result.folder).card == result.card
 
 
-def test_a_network_without_weights_is_one_line(sample_item):
+def test_a_network_without_weights_is_a_one_line_error(sample_item):
     with pytest.raises(TrainingError, match="bicubic has no weights to train"):
         task(sample_item, **{"network.architecture": "bicubic", "network.config": {}})
 
 
-def test_a_family_to_start_from_is_its_model_of_the_scale():
+def test_init_with_a_family_chooses_the_model_of_the_scale():
     card = shipped_cards()["native_6x"]
     assert load_initial_model("native", card).card == card
 
 
-def test_training_on_what_is_validated_on_is_said(sample_item, caplog):
+def test_a_product_in_training_and_validation_is_logged(sample_item, caplog):
     task(sample_item)
     assert "is in both training and validation" in caplog.text
 
 
-def test_a_product_without_a_measured_pixel_is_one_line(sample_item, monkeypatch):
+def test_a_product_without_a_measured_pixel_is_a_one_line_error(sample_item, monkeypatch):
     def nothing(*arguments, **options):
         for product, scene in load_scenes(*arguments, **options):
             none = {gsd: torch.zeros_like(mask) for gsd, mask in scene.valid.items()}
@@ -194,7 +194,7 @@ def test_the_loss_is_a_sum_and_a_count_over_the_mask(sample_item):
     target[..., 0, 0] = 1e6
     mask = torch.ones_like(target, dtype=torch.bool)
     mask[..., 0, 0] = False
-    pair = Pair(inputs, target, mask, mask[:, :1, ::2, ::2])
+    pair = DegradedPair(inputs, target, mask, mask[:, :1, ::2, ::2])
     assert learner.count(pair) == 6 * 63
     assert float(learner.loss(bicubic, pair)) == pytest.approx(0.3 * 6 * 63, rel=1e-5)
 
@@ -219,7 +219,7 @@ def test_a_validation_is_the_same_on_any_number_of_ranks(sample_item, tmp_path):
     assert together(validated, 3, tmp_path, sample_item=sample_item) == [alone] * 3
 
 
-def test_workers_draw_the_same_batches(sample_item):
+def test_workers_give_the_same_batches(sample_item):
     def parts(step):
         return [range(4 * step, 4 * step + 3), range(4 * step + 3, 4 * step + 4)]
 
@@ -255,7 +255,7 @@ def test_the_score_is_the_mean_over_the_validation_kernels(sample_item):
     assert list(both.record["of_kernels"]) == ["dsen2", "mtf"]
 
 
-def test_products_without_60_m_bands_are_left_out_at_six_times(sample_item, tmp_path, caplog):
+def test_products_without_60_m_bands_are_skipped_at_6x(sample_item, tmp_path, caplog):
     path = Path(sample_item)
     item = json.loads(path.read_text()) | {"id": "no60"}
     item["assets"] = {
@@ -267,10 +267,10 @@ def test_products_without_60_m_bands_are_left_out_at_six_times(sample_item, tmp_
     without.write_text(json.dumps(item))
     both = {"data.train": [sample_item, str(without)]}
     assert len(task(sample_item, **both).products) == 2
-    assert "left out" not in caplog.text
+    assert "skipped" not in caplog.text
     at_six = {"network.scale": 6, "data.patch": 4}
     assert len(task(sample_item, **both, **at_six).products) == 1
-    assert "left out at scale 6 for want of bands: no60 (B01, B09)" in caplog.text
+    assert "skipped at scale 6, since bands are missing: no60 (B01, B09)" in caplog.text
     with pytest.raises(TrainingError, match=r"data\.train is large enough .* B01"):
         task(sample_item, **{"data.train": [str(without)]}, **at_six)
 
@@ -291,12 +291,12 @@ def test_products_are_paths_urls_and_patterns(tmp_path):
         expand_patterns([], "validation")
 
 
-def test_a_product_that_is_too_small_is_one_line(sample_item):
+def test_a_too_small_product_is_a_one_line_error(sample_item):
     with pytest.raises(TrainingError, match=r"data\.train is large enough"):
         task(sample_item, **{"data.window": 60, "data.windows": 1, "network.scale": 6})
 
 
-def test_patches_are_whole_attention_windows(sample_item):
+def test_patches_are_multiples_of_attention_windows(sample_item):
     with pytest.raises(TrainingError, match=r"data\.patch 12 is not a multiple"):
         task(
             sample_item,
@@ -304,7 +304,7 @@ def test_patches_are_whole_attention_windows(sample_item):
         )
 
 
-def test_two_runs_in_one_folder_are_refused(sample_item, tmp_path):
+def test_two_runs_in_one_folder_are_an_error(sample_item, tmp_path):
     def second(done, total, samples):
         with pytest.raises(BusyError, match="another run is writing"):
             train(sample_item, tmp_path / "run")
@@ -321,7 +321,7 @@ def test_two_runs_in_one_folder_are_refused(sample_item, tmp_path):
         )
 
 
-def test_a_run_goes_on_in_the_precision_that_it_began_with(sample_item, tmp_path, monkeypatch):
+def test_a_run_is_resumed_in_its_precision(sample_item, tmp_path, monkeypatch):
     """`auto` depends on the machine, and another precision is another result."""
 
     def go_on(**options):
@@ -343,7 +343,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(sample_item, tmp_path
         train(sample_item, tmp_path / "run", **{"optimization.steps": 1, "seed": 1})
 
 
-def test_a_model_that_is_no_runs_is_not_overwritten(trained, sample_item, tmp_path):
+def test_a_model_of_no_run_is_not_overwritten(trained, sample_item, tmp_path):
     for name in ("card.json", "weights.safetensors"):
         shutil.copy(trained.folder / name, tmp_path)
     with pytest.raises(TrainingError, match="holds a model, but no run to resume"):
@@ -351,14 +351,14 @@ def test_a_model_that_is_no_runs_is_not_overwritten(trained, sample_item, tmp_pa
     assert load_folder(tmp_path).card == trained.card
 
 
-def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported_at_once(tmp_path):
     (tmp_path / "file").touch()
     for folder, said in (("absent/run", "does not exist; make it"), ("file", "is a file")):
         with pytest.raises(OutputError, match=said):
             train("no/product.json", tmp_path / folder)
 
 
-def test_the_card_before_training_is_the_networks():
+def test_the_card_before_training_describes_the_network():
     config = {"width": 8, "blocks": 6}
     card = build_card(read_recipe("native_2x", {"network.config": config}))
     assert (card.margin, card.alignment, card.scale) == (14, 1, 2)

@@ -1,1 +1,1 @@
-"""Wald's protocol: how fine images become coarse ones, and training pairs made that way."""
+"""Wald's protocol: degradation of images to coarser grids, and training pairs from it."""

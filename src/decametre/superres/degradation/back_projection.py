@@ -1,10 +1,10 @@
 """Back-projection: the smallest change that makes a fine image agree with the coarse one.
 
-A fine image is degraded with the sensor's kernel and compared with what was measured; what it
-lacks is filtered with the kernel's inverse on the coarse grid and spread over the fine pixels
-that the kernel draws from. With an explicit inverse one step does what plain iteration (Irani
-and Peleg 1991) needs dozens for. Everything here is linear and differentiable, so it serves as the
-last layer of a network as well as after one.
+A fine image is degraded with the sensor's kernel and subtracted from the measured coarse image.
+The difference is filtered with the kernel's inverse on the coarse grid, and distributed over the
+fine pixels under the kernel. With an explicit inverse, one step replaces dozens of plain iterations
+(Irani and Peleg 1991). All operations are linear and differentiable, so they can be the last layer
+of a network or follow one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def reach_of(taps: Tensor, scale: int) -> int:
     """How far a kernel reaches beyond a coarse pixel, in whole coarse pixels.
 
     Args:
-        taps: From `degradation.kernel_taps`.
+        taps: From `kernels.kernel_taps`.
         scale: Ratio of the grids.
     """
     return -(-radius_of(taps, scale) // scale)
@@ -31,12 +31,12 @@ def margin_of(taps: Tensor, scale: int, steps: int) -> int:
 
 
 def residual_of(fine: Tensor, coarse: Tensor, taps: Tensor, scale: int) -> Tensor:
-    """What the coarse bands have and the degraded fine bands lack.
+    """The coarse bands minus the degraded fine bands.
 
     Args:
         fine: (batch, bands, rows, columns) on the 10 m grid.
         coarse: The same ground on the coarse grid.
-        taps: From `degradation.kernel_taps`, one row a band.
+        taps: From `kernels.kernel_taps`, one row per band.
         scale: Ratio of the grids.
 
     Returns:
@@ -54,18 +54,18 @@ def project(
     steps: int,
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Change the fine bands as little as needed for the residual to vanish.
+    """Change the fine bands by the least amount that removes the residual.
 
     Args:
         fine: (batch, bands, rows, columns) on the 10 m grid.
         coarse: The same ground on the coarse grid, in the same unit.
-        taps: From `degradation.kernel_taps`, one row a band.
-        inverse: From `degradation.inverse_taps`, of these taps.
+        taps: From `kernels.kernel_taps`, one row per band.
+        inverse: From `kernels.inverse_taps`, of these taps.
         scale: Ratio of the grids.
         steps: Number of steps. Each leaves at most 5 % of the residual of kernel `mtf`, and a
             ten-thousandth of that of kernel `dsen2`, at any frequency.
-        valid: bool, the shape of `coarse`; elsewhere nothing is asked of the fine bands. All
-            pixels count by default.
+        valid: bool, the shape of `coarse`: the coarse pixels that the result must agree with; all
+            by default.
 
     Returns:
         The shape of `fine`; within `margin_of` of the edge it is not exact.
@@ -82,7 +82,7 @@ def project(
 
 
 def _filter(x_bchw: Tensor, weights: Tensor) -> Tensor:
-    """Filter rows and columns of each band with its own weights; outside is 0."""
+    """Filter rows and columns of each band with its own weights; pixels outside are 0."""
     bands, radius = x_bchw.shape[1], weights.shape[1] // 2
     rows = F.conv2d(x_bchw, weights[:, None, :, None], padding=(radius, 0), groups=bands)
     return F.conv2d(rows, weights[:, None, None, :], padding=(0, radius), groups=bands)

@@ -1,8 +1,8 @@
-"""Degraded pairs: what a network sees and what it should answer, from one native scene.
+"""Degraded scenes: inputs of a network, and the reference that its output is compared with.
 
-Wald's protocol: every band is made s times coarser, and the network brings the coarsest bands
-back to the grid on which they were measured. The score is that of 40 -> 20 m or 360 -> 60 m, not
-the error at 10 m, where no truth exists.
+In Wald's protocol, every band is degraded to a grid s times coarser, and the network sharpens the
+coarsest bands to the grid on which they were measured. Scores are those of 40 -> 20 m or
+360 -> 60 m. The error at 10 m is unknown, since there is no reference.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ MIN_MEASURED = 0.99
 
 
 @dataclass(frozen=True)
-class Pair:
-    """What a network gets at degraded scale, and what it should answer.
+class DegradedPair:
+    """Inputs of a network at degraded scale, and the reference for its output.
 
     Attributes:
-        inputs: For each GSD in metres, (batch, bands, rows, columns) of reflectance, degraded. The
-            key is the GSD of the band that plays the part: at 2x, the band of 10 m at 20 m.
+        inputs: For each native GSD in metres, (batch, bands, rows, columns) of degraded
+            reflectance. At 2x, the 10 m bands are on a 20 m grid and have the key 10.
         target: (batch, bands, rows, columns): the coarsest bands as measured.
-        mask: bool, the shape of `target`: True where the target is a measurement and everything
-            that the network gets for this very pixel was made from measurements.
+        mask: bool, the shape of `target`: True where the target is a measurement and all inputs
+            at this pixel were computed from measurements.
         measured: (batch, 1, rows, columns) on the grid of the coarsest inputs, 0 to 1: the share of
-            the inputs that was made from measurements, and 0 where a coarsest band was not.
+            the inputs that was computed from measurements; 0 where a coarsest band was not.
     """
 
     inputs: Mapping[int, Tensor]
@@ -41,19 +41,19 @@ class Pair:
     mask: Tensor
     measured: Tensor
 
-    def to(self, device: torch.device) -> Pair:
-        """The pair on a device; from pinned memory without waiting."""
+    def to(self, device: torch.device) -> DegradedPair:
+        """The pair on a device; copied asynchronously from pinned memory."""
 
         def moved(x_bchw: Tensor) -> Tensor:
             return x_bchw.to(device, non_blocking=True)
 
         inputs = {gsd: moved(image) for gsd, image in self.inputs.items()}
-        return Pair(inputs, moved(self.target), moved(self.mask), moved(self.measured))
+        return DegradedPair(inputs, moved(self.target), moved(self.mask), moved(self.measured))
 
-    def pin_memory(self) -> Pair:
-        """The pair in page-locked memory, from which a GPU fetches on its own."""
+    def pin_memory(self) -> DegradedPair:
+        """The pair in page-locked memory, for asynchronous copies to a GPU."""
         inputs = {gsd: image.pin_memory() for gsd, image in self.inputs.items()}
-        return Pair(
+        return DegradedPair(
             inputs, self.target.pin_memory(), self.mask.pin_memory(), self.measured.pin_memory()
         )
 
@@ -66,9 +66,9 @@ class DegradedScene:
         name: The scene's.
         scale: Ratio s: 2 for the 20 m bands, 6 for the 60 m bands.
         degraded: For each GSD, (bands, rows, columns) on a grid s times coarser than the native.
-        clean: bool, the same shapes: whether it was made from measurements.
+        clean: bool, the same shapes: True where a pixel was computed from measurements.
         target: (bands, rows, columns): the coarsest bands as measured.
-        valid: bool, the same shape: whether they are measurements.
+        valid: bool, the same shape: True where the target is a measurement.
     """
 
     name: str
@@ -84,7 +84,7 @@ class DegradedScene:
         rows, cols = self.target.shape[-2:]
         return rows, cols
 
-    def pair(self, row: int, col: int, rows: int, cols: int) -> Pair:
+    def pair(self, row: int, col: int, rows: int, cols: int) -> DegradedPair:
         """Cut a pair.
 
         Args:
@@ -98,19 +98,19 @@ class DegradedScene:
         measured = torch.ones(rows // self.scale, cols // self.scale)
         coarsest = max(self.degraded)
         for gsd, image in self.degraded.items():
-            width = self.scale * gsd // coarsest  # of a degraded pixel, on the native coarsest grid
+            width = self.scale * gsd // coarsest  # of a degraded pixel, on the target grid
             places = tuple(slice(s.start // width, s.stop // width) for s in at)
             inputs[gsd] = image[:, *places][None]
             clean = self.clean[gsd][:, *places]
             share = F.avg_pool2d(clean[None].float(), self.scale // width)[0]
             measured = measured * (share.amin(dim=0) if gsd == coarsest else share.mean(dim=0))
-            if gsd < coarsest:  # a guide: all bands of the target need all bands of it
+            if gsd < coarsest:  # every target band needs all finer bands
                 clean = clean.all(dim=0, keepdim=True)
             mask = mask & clean.repeat_interleave(width, dim=1).repeat_interleave(width, dim=2)
-        return Pair(inputs, self.target[:, *at][None], mask[None], measured[None, None])
+        return DegradedPair(inputs, self.target[:, *at][None], mask[None], measured[None, None])
 
-    def whole(self) -> Pair:
-        """The pair of the whole scene, cropped to a multiple of the coarsest degraded pixels."""
+    def full_pair(self) -> DegradedPair:
+        """The pair of the full scene, cropped to a multiple of the coarsest degraded pixels."""
         rows, cols = self.shape
         return self.pair(0, 0, rows // self.scale * self.scale, cols // self.scale * self.scale)
 
@@ -124,9 +124,9 @@ def degrade_scene(
     """Degrade a scene.
 
     Args:
-        scene: With the bands of `bands_in`, in its order.
-        kernel: See `kernels`.
-        bands_in: Band names for each GSD; the coarsest are to be brought back.
+        scene: The scene, with the bands of `bands_in` in that order.
+        kernel: Name of a kernel, see `kernels`.
+        bands_in: Band names for each GSD; the coarsest are the target.
         min_measured: See `MIN_MEASURED`.
     """
     coarsest = max(bands_in)
@@ -147,9 +147,9 @@ def degrade_scene(
     )
 
 
-def stack_pairs(pairs: list[Pair]) -> Pair:
-    """Pairs of one size as a batch, in channels-last memory."""
-    return Pair(
+def stack_pairs(pairs: list[DegradedPair]) -> DegradedPair:
+    """Join pairs of equal size to a batch, in channels-last memory."""
+    return DegradedPair(
         {gsd: channels_last([p.inputs[gsd] for p in pairs]) for gsd in pairs[0].inputs},
         channels_last([p.target for p in pairs]),
         channels_last([p.mask for p in pairs]),
@@ -158,5 +158,5 @@ def stack_pairs(pairs: list[Pair]) -> Pair:
 
 
 def channels_last(parts: list[Tensor]) -> Tensor:
-    """Concatenate batches into one whose bands lie side by side in memory."""
+    """Concatenate batches, in channels-last memory."""
     return torch.cat(parts).contiguous(memory_format=torch.channels_last)

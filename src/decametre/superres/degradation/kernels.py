@@ -1,4 +1,4 @@
-"""Wald's protocol: how a fine image becomes the coarse one that the sensor would have taken.
+"""Wald's protocol: from a fine image to the coarse one that the sensor would have taken.
 
 Two kernels, both separable, both followed by sampling on the coarse grid:
 
@@ -7,15 +7,15 @@ Two kernels, both separable, both followed by sampling on the coarse grid:
 * `mtf`: a Gaussian matched to the modulation transfer function (MTF) that the sensor has in each
   band, sampled at the centres of the coarse pixels.
 
-For `mtf`, the fine image is taken as seen by the same instrument with proportionally smaller
-pixels: it is already blurred, with gain G at *its* Nyquist frequency (G is the band's `mtf`).
-The kernel adds only what is missing, so that blur of the image and kernel *together* have gain G
+For `mtf`, the fine image is assumed to come from the same instrument with proportionally smaller
+pixels, so it is already blurred, with gain G at *its* Nyquist frequency (G is the band's `mtf`).
+The kernel adds only the rest, so that the blurs of image and kernel *together* have gain G
 at the Nyquist frequency of the *coarse* grid. With Gaussians, variances add: an MTF of
 exp(-2 pi^2 sigma^2 f^2) that is G at f = 1/2 per pixel has sigma1^2 = -2 ln(G) / pi^2 pixels^2, a
 pixel s times larger has s^2 sigma1^2, so the kernel has (s^2 - 1) sigma1^2.
 
-For training, `drawn_taps` draws kernels at random: no product's kernel is known exactly, and a
-network that has seen many does not fail under one of them.
+For training, `random_taps` chooses kernels at random. No product's kernel is known exactly, and a
+network that was trained with many kernels works with any of them.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ TRUNCATE = 4.0
 """Gaussians are cut off at this many standard deviations."""
 
 GAIN_SPREAD = 0.12
-"""Gains that are drawn for the bands of one product differ from their centre by at most this."""
+"""Largest difference of the random gains of one product's bands from their centre."""
 
 SQUARE_SHARE = 0.5
-"""Share of the drawn kernels that are steeper than a Gaussian: a square blurred by one."""
+"""Share of the random kernels that are steeper than a Gaussian: a square blurred by a Gaussian."""
 
 NARROWEST_SQUARE = 0.3
 """Edge in coarse pixels of the smallest square of such a kernel; the largest is 1."""
@@ -50,11 +50,11 @@ the residual at any frequency, in any band at its own scale."""
 
 
 def kernel_taps(kernel: str, bands: Sequence[str], scale: int) -> Tensor:
-    """The one-dimensional weights that make one coarse pixel from the fine pixels around it.
+    """The one-dimensional weights of a coarse pixel's fine pixels.
 
     Args:
         kernel: `dsen2` or `mtf`.
-        bands: Band names, one set of weights each.
+        bands: Band names; each band has its own weights.
         scale: Ratio s of the two grids, an integer above 1.
 
     Returns:
@@ -62,7 +62,7 @@ def kernel_taps(kernel: str, bands: Sequence[str], scale: int) -> Tensor:
         pixel's own cell, r on each side of it.
 
     Raises:
-        UnknownNameError: No such kernel.
+        UnknownNameError: There is no such kernel.
     """
     if kernel == "dsen2":
         sigma = 1 / scale
@@ -91,8 +91,8 @@ def blurred_square_taps(gain: float, square: float, scale: int, radius: int) -> 
 
     Args:
         gain: At the Nyquist frequency of the coarse grid, between 0 and 1.
-        square: Edge of the aperture in coarse pixels, 0 to 1; 0 is a Gaussian. An aperture that
-            alone leaves less than `gain` is made smaller.
+        square: Edge of the aperture in coarse pixels, 0 to 1; 0 is a Gaussian. An aperture whose
+            own gain is less than `gain` is reduced.
         scale: Ratio of the grids.
         radius: Fine pixels on each side of the coarse pixel's own cell.
 
@@ -114,22 +114,22 @@ def blurred_square_taps(gain: float, square: float, scale: int, radius: int) -> 
     return taps / taps.sum()
 
 
-def drawn_taps(
+def random_taps(
     bands_in: Mapping[int, Sequence[str]],
     scale: int,
     gains: tuple[float, float],
     random: np.random.Generator,
 ) -> dict[int, Tensor]:
-    """Kernels of one imaginary instrument: a gain for each band, one shape for all.
+    """Random kernels of one instrument: a gain for each band, and one shape for all.
 
     Args:
         bands_in: Band names for each GSD.
         scale: Ratio of the grids.
         gains: Least and greatest gain at the coarse Nyquist frequency.
-        random: Where the choice comes from.
+        random: Random number generator.
 
     Returns:
-        For each GSD, weights as `kernel_taps` gives them. All have the same radius.
+        For each GSD, weights as from `kernel_taps`. All have the same radius.
     """
     low, high = gains
     widest = scale / math.pi * math.sqrt(-2 * math.log(low))
@@ -156,7 +156,8 @@ def radius_of(taps: Tensor, scale: int) -> int:
 def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
     """An image reflected at its edges, edge pixels included.
 
-    Only so do all grids go on alike: the mean of mirrored fine pixels is the mirrored coarse pixel.
+    Grids of different GSD stay consistent: the mean of mirrored fine pixels is the mirrored coarse
+    pixel.
 
     Args:
         x_bchw: (batch, bands, rows, columns).
@@ -170,8 +171,8 @@ def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
     return x_bchw.index_select(2, rows).index_select(3, cols)
 
 
-def cut_mirrored(x_bhw: Tensor, row: int, col: int, rows: int, cols: int) -> Tensor:
-    """A window of an image, which goes on mirrored beyond its edges as in `mirrored`.
+def crop_mirrored(x_bhw: Tensor, row: int, col: int, rows: int, cols: int) -> Tensor:
+    """Crop a window of an image, which is mirrored at its edges as in `mirrored`.
 
     Args:
         x_bhw: (bands, rows, columns).
@@ -193,11 +194,10 @@ def degrade(x_bchw: Tensor, taps: Tensor, scale: int, *, pad: bool = True) -> Te
 
     Args:
         x_bchw: (batch, bands, rows, columns), any unit.
-        taps: From `kernel_taps`, one row a band.
+        taps: From `kernel_taps`, one row per band.
         scale: Ratio of the grids.
-        pad: Mirror the image where the kernel reaches beyond it. Without, only
-            coarse pixels whose kernel lies inside are made: the caller gives r more fine pixels
-            on each side.
+        pad: Mirror the image where the kernel reaches beyond it. If False, the result has only the
+            coarse pixels whose kernel is inside the image: pass r more fine pixels on each side.
 
     Returns:
         (batch, bands, rows / scale, columns / scale), the dtype of `x_bchw`.
@@ -213,12 +213,12 @@ def degrade(x_bchw: Tensor, taps: Tensor, scale: int, *, pad: bool = True) -> Te
 def spread(x_bchw: Tensor, taps: Tensor, scale: int) -> Tensor:
     """The transpose of `degrade` without padding, times scale^2.
 
-    Puts every coarse value back on the fine pixels that it was made from. The result has r more
+    Distributes every coarse value over the fine pixels under its kernel. The result has r more
     fine pixels on each side than the coarse pixels' cells.
 
     Args:
         x_bchw: (batch, bands, rows, columns) on the coarse grid.
-        taps: From `kernel_taps`, one row a band.
+        taps: From `kernel_taps`, one row per band.
         scale: Ratio of the grids.
     """
     bands = x_bchw.shape[1]
@@ -228,16 +228,16 @@ def spread(x_bchw: Tensor, taps: Tensor, scale: int) -> Tensor:
 
 
 def inverse_taps(taps: Tensor, scale: int, radius: int = INVERSE_RADIUS) -> Tensor:
-    """One-dimensional weights on the coarse grid that undo `degrade(spread(.))`.
+    """One-dimensional weights on the coarse grid that invert `degrade(spread(.))`.
 
-    Applied along rows and columns between `degrade` and `spread` they make one back-projection
-    step all but exact: without them the details near the Nyquist frequency, which the kernel
-    damps, would take many steps.
+    Applied along rows and columns between `degrade` and `spread`, they make one back-projection
+    step nearly exact. The kernel damps details near the Nyquist frequency, which would otherwise
+    take many steps.
 
     Args:
         taps: From `kernel_taps`.
         scale: Ratio of the grids.
-        radius: Weights beyond so many coarse pixels are dropped.
+        radius: Weights beyond this number of coarse pixels are dropped.
 
     Returns:
         (bands, 2 radius + 1), float64.
@@ -248,7 +248,7 @@ def inverse_taps(taps: Tensor, scale: int, radius: int = INVERSE_RADIUS) -> Tens
     columns = [
         (taps * padded[:, length + scale + k * scale :][:, :length]).sum(dim=1) for k in shifts
     ]
-    # What `degrade(spread(.))` does to a single coarse pixel, on a ring wide enough not to wrap.
+    # The response of `degrade(spread(.))` to a single coarse pixel, on a ring too wide to overlap.
     ring = torch.zeros(bands, 64, dtype=torch.float64)
     for k, column in zip(shifts, columns, strict=True):
         ring[:, k % 64] = column * scale

@@ -1,19 +1,20 @@
 """The blur of a product's 20 m and 60 m bands, measured from the product itself.
 
-The 10 m bands show the same ground, finer. Made coarse by the right kernel, a linear combination of
-them is what a coarse band shows; by another kernel it is less so. In squares of ground (`CELL`), a
-coarse band is regressed on the 10 m bands, made coarse with one gain after another; the gain under
-which least is left over is the band's. Aliasing does no harm, since the 10 m bands are sampled at
-the same places as the coarse band, and neither does what the 10 m bands do not show, as long as it
-has nothing to do with them. Each square has a noise of its own: the logarithms of the residuals
-are added up (maximum likelihood), so that squares in which bands go together count most.
+The 10 m bands show the same ground at a finer resolution. Degraded with the right kernel, a linear
+combination of them approximates a coarse band best. In squares of ground (`CELL`), the coarse band
+is regressed on the 10 m bands, which are degraded with one gain after another. The gain with the
+least residual is that of the band. Aliasing does not matter, since the degraded 10 m bands and the
+coarse band are sampled at the same places. Detail that the 10 m bands lack does not matter either,
+if it is not correlated with them. Each square has its own noise level, so the logarithms of the
+residuals are summed (maximum likelihood), and squares in which bands are highly correlated have the
+largest effect.
 
-What it can say: the blur *beyond* that of the 10 m bands, whose gain at their own Nyquist frequency
-is taken to be nominal. An error of 0.1 there is one of 0.03 to 0.05 in a 20 m band, and of less
-than 0.01 in a 60 m band. No 10 m band lies in the short-wave infrared: B11 and B12 come out too
-blurred by a fifth to a third, since a stronger blur also takes away what the 10 m bands show and
-they do not. `SYSTEMATIC` and `TOO_BLURRED` stand for both.
-`tests/superres/degradation/test_measured_mtf.py` and docs/reports/accuracy.md have the proof.
+The method measures the blur *in addition* to that of the 10 m bands, whose gain at their own
+Nyquist frequency is assumed to be nominal. An error of 0.1 in that gain is an error of 0.03 to 0.05
+in a 20 m band, and of less than 0.01 in a 60 m band. No 10 m band is in the short-wave infrared, so
+the gains of B11 and B12 are underestimated by a fifth to a third: a stronger blur also removes
+detail of the 10 m bands that B11 and B12 lack. `SYSTEMATIC` and `MAX_UNDERESTIMATE` account for
+both. docs/reports/accuracy.md has the evidence.
 
 All blurs are Gaussian; variances add, see `kernels`.
 """
@@ -51,31 +52,31 @@ GAINS = (
     0.65,
     0.75,
 )
-"""Gains at the band's Nyquist frequency that are tried; the result lies between."""
+"""Candidates for the gain at the band's Nyquist frequency; the result is interpolated."""
 
 CELL = {20: 16, 60: 12}
 """Edge of a square of ground with one regression, in pixels of the coarse band."""
 
 REACH = 3
-"""Where kernels end, in coarse pixels beyond the coarse pixel's own cell."""
+"""Reach of kernels beyond the coarse pixel's own cell, in coarse pixels."""
 
-LEAST_MEASURED = 0.5
-"""Squares with a smaller share of pixels made from measurements are left out."""
+MIN_MEASURED_SHARE = 0.5
+"""Squares with a smaller share of pixels computed from measurements are skipped."""
 
-LEAST_CELLS = 8
-"""With fewer squares nothing is said of a band."""
+MIN_CELLS = 8
+"""With fewer squares, a band has no result."""
 
 RESAMPLES = 200
-"""How often squares are drawn anew (bootstrap) for the interval."""
+"""Number of bootstrap samples of squares for the interval."""
 
 SYSTEMATIC = 0.05
-"""Half the width of the interval that more ground would not narrow."""
+"""Half the width of the interval for an unlimited number of squares."""
 
-TOO_BLURRED = {"B11": 1.45, "B12": 1.45}
-"""By what factor the gain of a band may be greater than it comes out; see above."""
+MAX_UNDERESTIMATE = {"B11": 1.45, "B12": 1.45}
+"""Largest ratio of a band's gain to the measured one; see above."""
 
-EDGE, WINDOWS = 1200, 6
-"""Windows of a product that are read: their edge in 10 m pixels, and the most of them."""
+WINDOW_EDGE, MAX_WINDOWS = 1200, 6
+"""Windows of a product that are read: their edge in 10 m pixels, and their largest number."""
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,12 @@ class MeasuredMtf:
     """The gain of one band at the Nyquist frequency of its grid.
 
     Attributes:
-        band: Its name.
-        nominal: What the instrument's description says.
-        gain: As measured; None where there is too little ground to tell.
-        low: Of the 95 % interval; None likewise.
-        high: Likewise.
-        cells: Squares of ground that it rests on.
+        band: Name of the band.
+        nominal: Gain according to the description of the instrument.
+        gain: Measured gain; None if there are too few squares of ground.
+        low: Lower end of the 95 % interval, or None.
+        high: Upper end of the 95 % interval, or None.
+        cells: Number of squares of ground.
     """
 
     band: str
@@ -103,10 +104,10 @@ def measure_mtf(product: Product) -> list[MeasuredMtf]:
     """Measure the 20 m and 60 m bands of a product that also has the four 10 m bands.
 
     Args:
-        product: The product; at most `WINDOWS` windows of it are read.
+        product: The product; at most `MAX_WINDOWS` windows of it are read.
 
     Returns:
-        The bands that the product has, by wavelength.
+        One result for each 20 m and 60 m band of the product, by wavelength.
 
     Raises:
         MissingBandError: A 10 m band is missing.
@@ -119,7 +120,7 @@ def measure_mtf(product: Product) -> list[MeasuredMtf]:
         if names:
             scenes = [
                 load_scene(product, [*fine, *names], window)
-                for window in spread_windows(product, EDGE, WINDOWS)
+                for window in spread_windows(product, WINDOW_EDGE, MAX_WINDOWS)
             ]
             found += measure_bands(scenes, names)
     return sorted(found, key=lambda measured: list(ALL_BANDS).index(measured.band))
@@ -131,9 +132,9 @@ def measure_bands(
     """Measure bands of one GSD in parts of a product.
 
     Args:
-        scenes: With the 10 m bands and these bands.
+        scenes: Scenes with the 10 m bands and these bands.
         names: The bands, in the scenes' order.
-        fine_gains: Gains of the 10 m bands at their Nyquist frequency; nominal without.
+        fine_gains: Gains of the 10 m bands at their Nyquist frequency; nominal by default.
     """
     gsd = ALL_BANDS[names[0]].gsd
     if fine_gains is None:
@@ -145,7 +146,7 @@ def measure_bands(
         logs = np.concatenate([r[:, index] for r in residuals], axis=1)
         logs = logs[:, np.isfinite(logs).all(axis=0)]
         cells, nominal = logs.shape[1], ALL_BANDS[name].mtf
-        if cells < LEAST_CELLS:
+        if cells < MIN_CELLS:
             found.append(MeasuredMtf(name, nominal, None, None, None, cells))
             continue
         gain = _best_gain(logs.mean(axis=1))
@@ -154,13 +155,13 @@ def measure_bands(
             for _ in range(RESAMPLES)
         ]
         half = math.hypot(1.96 * float(np.std(drawn)), SYSTEMATIC)
-        low, high = max(0.0, gain - half), min(1.0, TOO_BLURRED.get(name, 1.0) * gain + half)
+        low, high = max(0.0, gain - half), min(1.0, MAX_UNDERESTIMATE.get(name, 1.0) * gain + half)
         found.append(MeasuredMtf(name, nominal, gain, low, high, cells))
     return found
 
 
 def _residuals(scene: Scene, gsd: int, fine_gains: Sequence[float]) -> np.ndarray:
-    """Logarithms of mean squared residuals, (gains, bands, squares); NaN of too small samples."""
+    """Logarithms of mean squared residuals, (gains, bands, squares); NaN for skipped squares."""
     scale, cell = gsd // FINEST_GSD, CELL[gsd]
     fine, coarse = scene.reflectance[FINEST_GSD], scene.reflectance[gsd]
     rows, cols = (side // cell * cell for side in coarse.shape[1:])
@@ -169,7 +170,7 @@ def _residuals(scene: Scene, gsd: int, fine_gains: Sequence[float]) -> np.ndarra
     clean = degrade(measured, widest, scale)[0] > 1 - 1e-3
     weights = _cells((clean & scene.valid[gsd])[:, :rows, :cols].double(), cell)
     answers = _cells(coarse[:, :rows, :cols].double(), cell)
-    enough = weights.mean(dim=2) >= LEAST_MEASURED
+    enough = weights.mean(dim=2) >= MIN_MEASURED_SHARE
     found = []
     for gain in GAINS:
         taps = torch.stack(
@@ -194,12 +195,12 @@ def _cells(x_bhw: Tensor, cell: int) -> Tensor:
 
 
 def _mean_squared_residual(guides: Tensor, answers: Tensor, weights: Tensor) -> Tensor:
-    """What regressions, one for each square, do not explain.
+    """Mean squared residuals of the regressions, one for each square.
 
     Args:
         guides: (bands, squares, pixels).
         answers: (squares, pixels).
-        weights: (squares, pixels), 1 for an example and 0 for none.
+        weights: (squares, pixels), 1 for pixels that are used, otherwise 0.
     """
     total = weights.sum(dim=1).clamp(min=1)
 
@@ -208,7 +209,7 @@ def _mean_squared_residual(guides: Tensor, answers: Tensor, weights: Tensor) -> 
 
     x, y = centred(guides).permute(1, 2, 0), centred(answers)[..., None]
     covariance = x.mT @ x
-    # Bands of flat ground may be the same: a ridge of a millionth decides.
+    # A ridge of a millionth makes the solution unique where bands of flat ground are equal.
     diagonal = covariance.diagonal(dim1=1, dim2=2)
     diagonal += 1e-6 * diagonal.mean(dim=1, keepdim=True) + 1e-12
     slopes, _ = torch.linalg.solve_ex(covariance, x.mT @ y)
@@ -216,7 +217,7 @@ def _mean_squared_residual(guides: Tensor, answers: Tensor, weights: Tensor) -> 
 
 
 def _best_gain(logs: np.ndarray) -> float:
-    """The gain with the least residual, by a parabola through the three least of `GAINS`."""
+    """The gain with the least residual, by a parabola through three neighbours of `GAINS`."""
     variances = np.array([variance_of(gain) for gain in GAINS])
     middle = int(np.clip(np.argmin(logs), 1, len(GAINS) - 2))
     near = slice(middle - 1, middle + 2)
@@ -239,13 +240,13 @@ def gain_of(variance: float) -> float:
 
 
 def gaussian_taps(variance: float, scale: int) -> Tensor:
-    """Weights that blur by exactly so much, as samples of a Gaussian narrower than a pixel do not.
+    """Weights with an exactly Gaussian response, unlike samples of a Gaussian below a pixel.
 
-    The inverse Fourier transform of exp(-2 pi^2 variance f^2) over the frequencies of the fine
-    grid, at the distances of fine pixels from the middle of a coarse one, tapered.
+    They are the inverse Fourier transform of exp(-2 pi^2 variance f^2) over the frequencies of the
+    fine grid, at the distances of fine pixels from the centre of a coarse pixel, tapered.
 
     Args:
-        variance: In squared fine pixels; below 0 it sharpens.
+        variance: In squared fine pixels; negative values sharpen.
         scale: Ratio of the grids.
 
     Returns:

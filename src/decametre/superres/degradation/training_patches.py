@@ -1,4 +1,4 @@
-"""Patches drawn from scenes and degraded, for training."""
+"""Random degraded patches of scenes, for training."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ from torch.utils.data import Dataset
 
 from decametre.options import DRAWN
 from decametre.sentinel2.bands import FINEST_GSD
-from decametre.superres.degradation.degraded_scene import MIN_MEASURED, DegradedScene, Pair
+from decametre.superres.degradation.degraded_scene import MIN_MEASURED, DegradedPair, DegradedScene
 from decametre.superres.degradation.kernels import (
-    cut_mirrored,
+    crop_mirrored,
     degrade,
-    drawn_taps,
     kernel_taps,
     radius_of,
+    random_taps,
 )
 from decametre.superres.pixels.scenes import Scene
 
-BEYOND = 2
-"""Patches begin and end at most so many degraded pixels beyond a scene's edge."""
+MAX_OVERHANG = 2
+"""Largest distance of a patch's edge beyond that of the scene, in degraded pixels."""
 
-MIXED = 0.75
-"""Share of patches whose bands are mixed, GSD by GSD, where they are mixed at all."""
+MIXED_SHARE = 0.75
+"""Share of patches whose bands are mixed, GSD by GSD, if `mixing` is above 0."""
 
 
-class TrainingPatches(Dataset[Pair]):
-    """Square pairs from scenes at random places, degraded, flipped, turned, brightened and mixed.
+class TrainingPatches(Dataset[DegradedPair]):
+    """Square patches at random places: degraded, flipped, rotated, brightened and mixed.
 
-    Patch number i depends on the seed and on i alone, its kernel included: not on the patches
-    drawn before, not on the process that draws it. So a run can go on at any step, and a batch can
-    be drawn by any number of processes.
+    Patch number i, including its kernel, depends on the seed and on i only, not on earlier patches
+    or on the process that computes it. So a run can be resumed at any step, and any number of
+    processes can share a batch.
 
-    Places are any pixel of the coarsest native grid, so the cells of the degraded grid fall
-    differently in each draw. They reach up to `BEYOND` degraded pixels over the edge, where scenes
-    go on mirrored, as they do when a network is used. A scene is drawn with a probability that
-    grows with its edge length and with the share of its pixels that were measured: torn scenes
-    teach less, and many views of different ground are worth more than one large scene.
+    A patch starts at any pixel of the coarsest native grid, so the position of the degraded grid
+    varies. It may extend `MAX_OVERHANG` degraded pixels beyond the scene, which is mirrored there,
+    as it is when a network is used. The probability of a scene grows with its edge length and its
+    share of measured pixels: scenes with gaps are less useful, and several scenes of different
+    ground are more useful than one large scene.
 
     Args:
-        scenes: As measured, on native grids.
-        bands_in: Band names for each GSD, in the scenes' order; the coarsest are brought back.
-        kernels: Degradation kernels, which take turns: names that `kernel_taps` knows, or `drawn`.
-        gains: See `drawn_taps`.
+        scenes: Scenes on native grids.
+        bands_in: Band names for each GSD, in the scenes' order; the coarsest are the target.
+        kernels: Degradation kernels, which alternate: names for `kernel_taps`, or `drawn` for
+            random ones.
+        gains: See `random_taps`.
         size: Edge of a patch in pixels of the coarsest degraded grid (40 m or 360 m).
         gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain].
-        seed: Of the random numbers.
-        mixing: See `mixture`; 0 leaves the bands as they are.
+        seed: Seed of the random numbers.
+        mixing: See `mixture`; 0 leaves the bands unchanged.
         min_measured: See `degraded_scene.MIN_MEASURED`.
     """
 
@@ -84,18 +85,18 @@ class TrainingPatches(Dataset[Pair]):
 
     def _weight(self, scene: Scene) -> float:
         valid = scene.valid[self.coarsest]
-        # Gaps come as rows: what survives the kernel falls with a power of the measured share.
+        # Gaps are rows. The share left after the kernel falls with a power of the measured share.
         measured = float(valid.float().mean()) ** 4
         return math.sqrt(valid.shape[1] * valid.shape[2]) * measured
 
-    def __getitem__(self, index: int) -> Pair:
-        """Draw patch number `index`, any integer from 0."""
+    def __getitem__(self, index: int) -> DegradedPair:
+        """Compute patch number `index`, any integer from 0."""
         random = np.random.default_rng((self.seed, index))
         scene = self.scenes[random.choice(len(self.scenes), p=self.probabilities)]
         row, col = (self._place(side, random) for side in scene.valid[self.coarsest].shape[1:])
         taps = self.kernels[index % len(self.kernels)]
         if taps is None:
-            taps = drawn_taps(self.bands_in, self.scale, self.gains, random)
+            taps = random_taps(self.bands_in, self.scale, self.gains, random)
         pair = self._degraded(scene, row, col, taps)
         turns, flip = int(random.integers(4)), bool(random.integers(2))
         gain = float(np.exp(random.uniform(-self.gain, self.gain)))
@@ -104,7 +105,7 @@ class TrainingPatches(Dataset[Pair]):
             turned = torch.rot90(x_bchw, turns, dims=(2, 3))
             return turned.flip(3) if flip else turned
 
-        drawn = Pair(
+        drawn = DegradedPair(
             {gsd: varied(image) * gain for gsd, image in pair.inputs.items()},
             varied(pair.target) * gain,
             varied(pair.mask),
@@ -114,14 +115,16 @@ class TrainingPatches(Dataset[Pair]):
 
     def _place(self, side: int, random: np.random.Generator) -> int:
         """First row or column of a patch in a scene with an edge of `side` coarsest pixels."""
-        beyond, edge = BEYOND * self.scale, self.size * self.scale
+        beyond, edge = MAX_OVERHANG * self.scale, self.size * self.scale
         first, last = -beyond, side + beyond - edge
-        if last < first:  # a small scene lies in the middle of its mirror images
+        if last < first:  # a small scene is in the middle of its mirror images
             first, last = ((first + last) // 2 + shift for shift in (-self.scale, self.scale))
         return int(random.integers(first, last + 1))
 
-    def _degraded(self, scene: Scene, row: int, col: int, taps: Mapping[int, Tensor]) -> Pair:
-        """Cut a patch out of a scene and degrade it; unlike what is cut, a whole scene is slow."""
+    def _degraded(
+        self, scene: Scene, row: int, col: int, taps: Mapping[int, Tensor]
+    ) -> DegradedPair:
+        """Crop a patch of a scene and degrade it, which is faster than degrading the scene."""
         edge = self.size * self.scale
         degraded, clean = {}, {}
         for gsd in self.bands_in:
@@ -129,16 +132,16 @@ class TrainingPatches(Dataset[Pair]):
             reach = edge * factor + 2 * radius
             window = row * factor - radius, col * factor - radius, reach, reach
 
-            image = cut_mirrored(scene.reflectance[gsd], *window)[None]
-            valid = cut_mirrored(scene.valid[gsd], *window)[None].float()
+            image = crop_mirrored(scene.reflectance[gsd], *window)[None]
+            valid = crop_mirrored(scene.valid[gsd], *window)[None].float()
             degraded[gsd] = degrade(image, taps[gsd], self.scale, pad=False)[0]
             share = degrade(valid, taps[gsd], self.scale, pad=False)[0]
             clean[gsd] = share >= self.min_measured
         target, valid = (
-            cut_mirrored(grids[self.coarsest], row, col, edge, edge)
+            crop_mirrored(grids[self.coarsest], row, col, edge, edge)
             for grids in (scene.reflectance, scene.valid)
         )
-        pair = DegradedScene(scene.name, self.scale, degraded, clean, target, valid).whole()
+        pair = DegradedScene(scene.name, self.scale, degraded, clean, target, valid).full_pair()
         rows, cols = (
             torch.tensor([0 <= first + pixel < side for pixel in range(edge)])
             for first, side in zip((row, col), scene.valid[self.coarsest].shape[1:], strict=True)
@@ -147,24 +150,24 @@ class TrainingPatches(Dataset[Pair]):
         return replace(pair, measured=pair.measured * inside)
 
 
-def mixed(pair: Pair, most: float, random: np.random.Generator) -> Pair:
-    """A pair of bands that no sensor has: mixtures of those of the same GSD.
+def mixed(pair: DegradedPair, most: float, random: np.random.Generator) -> DegradedPair:
+    """A pair of virtual bands: mixtures of bands of the same GSD.
 
-    Degrading is linear, and the same for all bands of a GSD under kernel `dsen2`: a mixture of
-    degraded bands is the degraded mixture (under other kernels nearly). What a network learns of
-    how bands go together thereby comes from more kinds of ground than were seen.
+    Degradation is linear, and equal for all bands of a GSD with kernel `dsen2`, so a mixture of
+    degraded bands is the degraded mixture (approximately for other kernels). This adds relations
+    between bands that the training scenes do not contain.
 
     Args:
-        pair: As drawn.
+        pair: The pair of the patch.
         most: See `mixture`.
-        random: Where the weights come from.
+        random: Random number generator.
     """
     weights = {gsd: mixture(image.shape[1], most, random) for gsd, image in pair.inputs.items()}
 
     def mix(x_bchw: Tensor, gsd: int) -> Tensor:
         return torch.einsum("ob,nbrc->norc", weights[gsd], x_bchw)
 
-    return Pair(
+    return DegradedPair(
         {gsd: mix(image, gsd) for gsd, image in pair.inputs.items()},
         mix(pair.target, max(pair.inputs)),
         pair.mask.all(dim=1, keepdim=True).expand_as(pair.mask),
@@ -173,11 +176,11 @@ def mixed(pair: Pair, most: float, random: np.random.Generator) -> Pair:
 
 
 def mixture(bands: int, most: float, random: np.random.Generator) -> Tensor:
-    """Weights with which bands are mixed, (bands, bands), each row from 0 and of sum 1.
+    """Weights that mix bands, (bands, bands); they are not negative, and each row sums to 1.
 
-    Three times in four, every band keeps a part of itself, at least 1 - `most`, and the rest is any
-    mixture of all bands; else bands stay as they are.
+    With probability `MIXED_SHARE`, every band keeps a weight of at least 1 - `most`, and the rest
+    is a random mixture of all bands. Otherwise bands are unchanged.
     """
-    part = random.uniform(0, most) if random.random() < MIXED else 0.0
+    part = random.uniform(0, most) if random.random() < MIXED_SHARE else 0.0
     others = random.dirichlet(np.ones(bands), size=bands)
     return torch.from_numpy((1 - part) * np.eye(bands) + part * others).float()

@@ -1,4 +1,4 @@
-"""The models of an evaluation, by the names that a user gives, for one scale."""
+"""The models that an evaluation compares, for one scale."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from decametre.superres.models.registry import (
 
 @dataclass(frozen=True)
 class Method:
-    """A model under the label that it has in all tables."""
+    """A model and its label in all tables."""
 
     label: str
     model: Model
 
     @property
     def info(self) -> MethodInfo:
-        """What the results keep of it."""
+        """The method as described in results."""
         card = self.model.card
         return MethodInfo(self.label, card.name, card.bands_out, card.checksum)
 
@@ -40,11 +40,11 @@ class Method:
         bands_in: Mapping[int, tuple[str, ...]],
         measured: Tensor | None = None,
     ) -> Tensor:
-        """The bands that the model makes, in its own order.
+        """Predict the model's output bands, in its own order.
 
         Args:
             inputs: For each GSD, (1, bands, rows, columns) of reflectance.
-            bands_in: The bands of `inputs`; the model may look at fewer, in another order.
+            bands_in: The bands of `inputs`, which the model may use partly and in another order.
             measured: See `degraded.predict`.
 
         Returns:
@@ -60,16 +60,16 @@ class Method:
 
 
 def methods_for(names: Iterable[str], scale: int, device: torch.device) -> list[Method]:
-    """Bicubic, and the models of these names that bring the bands of a scale to 10 m.
+    """Bicubic interpolation, and the models of these names for a scale.
 
     Args:
-        names: Models, families of models, or model folders; the default family without any.
+        names: Models, families of models, or model folders; the default family if empty.
         scale: 2 for the 20 m bands, 6 for the 60 m bands.
-        device: Where the networks run.
+        device: Device of the networks.
 
     Raises:
-        UnknownNameError: No such model.
-        ModelError: A model cannot be loaded, or it makes the bands of another scale.
+        UnknownNameError: There is no such model.
+        ModelError: A model cannot be loaded, or it sharpens the bands of another scale.
     """
     chosen: dict[str, Method] = {}
     for name in (BICUBIC, *(tuple(names) or (DEFAULT_FAMILY,))):
@@ -81,7 +81,7 @@ def methods_for(names: Iterable[str], scale: int, device: torch.device) -> list[
 
 
 def _method(name: str, scale: int) -> Method:
-    """The model that a name stands for at this scale."""
+    """The model of this name, or the member of this family, for a scale."""
     cards, family = shipped_cards(), families()
     members = [member for member in family.get(name, [name]) if member in cards]
     fitting = [member for member in members if cards[member].scale == scale]
@@ -92,13 +92,13 @@ def _method(name: str, scale: int) -> Method:
         raise _wrong_scale(name, model.card.scale, scale)
     if model.card.architecture == BICUBIC:
         return Method(BICUBIC, model)
-    # Two folders may hold models of one name, such as two runs of one recipe: the path tells them
-    # apart.
+    # Two folders may contain models of one name, such as two runs of a recipe, so a folder's label
+    # is its path.
     return Method(model.card.name if fitting else str(Path(name)), model)
 
 
-def _wrong_scale(name: str, made: int, asked: int) -> ModelError:
+def _wrong_scale(name: str, of_model: int, requested: int) -> ModelError:
     return ModelError(
-        f"model {name} makes the {10 * made} m bands, which are scored with --scale {made}; "
-        f"--scale {asked} scores the {10 * asked} m bands"
+        f"model {name} sharpens the {10 * of_model} m bands, but --scale {requested} scores the "
+        f"{10 * requested} m bands; give --scale {of_model}"
     )

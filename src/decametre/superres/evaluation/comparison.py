@@ -1,4 +1,4 @@
-"""Several methods on several products by Wald's protocol, one degraded scene at a time."""
+"""Comparison of several methods on several products by Wald's protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
-from decametre.superres.degradation.degraded_scene import Pair, degrade_scene
+from decametre.superres.degradation.degraded_scene import DegradedPair, degrade_scene
 from decametre.superres.evaluation.compared_models import Method
 from decametre.superres.evaluation.metrics import Scores, score_image
 from decametre.superres.evaluation.results import SceneScores
@@ -23,24 +23,25 @@ from decametre.superres.pixels.scenes import load_scene
 log = logging.getLogger(__name__)
 
 STRIP = 1440
-"""Rows of a product that are read at once, in 10 m pixels: whole degraded pixels at both scales."""
+"""Rows of a product that are read at once, in 10 m pixels: a multiple of the degraded pixels of
+both scales."""
 
 REACH = 324
-"""How far a degraded pixel may depend on others, in 10 m pixels: gaps are filled from `FILL_REACH`
-away, and the widest kernel, of the 60 m bands, reaches 66 beyond its pixel's cell."""
+"""How far a degraded pixel may depend on others, in 10 m pixels. Gaps are filled up to
+`FILL_REACH`, and the widest kernel, that of the 60 m bands, reaches 66 pixels beyond its cell."""
 
 CROP = 180
-"""Edge in pixels of the square that pictures show, from the middle of a scene."""
+"""Edge in pixels of the square in the middle of a scene that pictures show."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """What is scored of a product.
+class SceneWindow:
+    """The scored window of a product.
 
     Attributes:
-        name: Unique in the evaluation.
+        name: Name of the scene, unique in the evaluation.
         product: The product.
-        window: In 10 m pixels, whole pixels of 60 m.
+        window: In 10 m pixels, complete 60 m pixels.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Crop:
 
     Attributes:
         scene: The scene's name.
-        truth: (rows, columns) of reflectance for each band; NaN where nothing is scored.
+        truth: (rows, columns) of reflectance for each band; NaN where no pixel is scored.
         predicted: The same for each method's bands.
     """
 
@@ -64,7 +65,7 @@ class Crop:
 
 
 def compare(
-    parts: Sequence[Part],
+    parts: Sequence[SceneWindow],
     methods: Sequence[Method],
     scale: int,
     kernel: str,
@@ -76,11 +77,11 @@ def compare(
         parts: The scenes.
         methods: From `methods_for`.
         scale: 2 or 6.
-        kernel: See `degradation`.
+        kernel: Name of a kernel, see `degradation.kernels`.
         on_scene: Called after each scene with its middle.
 
     Returns:
-        The scores, and for each scene that has none the reason.
+        The scores, and the reason for each scene without scores.
 
     Raises:
         CorruptDataError: A file cannot be decoded.
@@ -107,11 +108,11 @@ def compare(
     return found, skipped
 
 
-def degraded_pair(part: Part, scale: int, kernel: str) -> Pair | str:
-    """The degraded scene with its truth, or why it cannot be scored.
+def degraded_pair(part: SceneWindow, scale: int, kernel: str) -> DegradedPair | str:
+    """The degraded scene with its truth, or the reason why it cannot be scored.
 
-    Native pixels are read and degraded strip by strip, since they take ten times the memory of
-    what is made of them. Every strip sees as far beyond its edges as it depends on.
+    Native pixels are read and degraded strip by strip, since they need ten times the memory of the
+    degraded ones. Each strip is read with a margin of `REACH`.
     """
     bands_in, gsd = BANDS_FOR_SCALE[scale], FINEST_GSD * scale
     cell = scale**2  # edge of the coarsest degraded pixel, in 10 m pixels
@@ -128,21 +129,21 @@ def degraded_pair(part: Part, scale: int, kernel: str) -> Pair | str:
         degraded = degrade_scene(load_scene(part.product, names, outer), kernel, bands_in)
         at = strip.relative_to(outer).coarsened(scale)
         pairs.append(degraded.pair(at.row, at.col, at.height, cols * scale))
-    pair = Pair(
+    pair = DegradedPair(
         {gsd: torch.cat([p.inputs[gsd] for p in pairs], dim=2) for gsd in bands_in},
         torch.cat([p.target for p in pairs], dim=2),
         torch.cat([p.mask for p in pairs], dim=2),
         torch.cat([p.measured for p in pairs], dim=2),
     )
     if not pair.mask.any():
-        return "no pixel is measured together with everything that its input is made from"
+        return "no pixel was measured together with all of its inputs"
     return pair
 
 
 def _score(
-    name: str, pair: Pair, methods: Sequence[Method], scale: int
+    name: str, pair: DegradedPair, methods: Sequence[Method], scale: int
 ) -> tuple[SceneScores, Crop]:
-    """All methods on one scene; predictions are let go but for the middle."""
+    """Score all methods on one scene; only the middle of the predictions is kept."""
     bands_in = BANDS_FOR_SCALE[scale]
     bands = bands_in[max(bands_in)]
     target, mask = pair.target[0], pair.mask[0]

@@ -1,6 +1,6 @@
-"""Wald's protocol: a network on a degraded scene, and its RMSE beside that of bicubic.
+"""Wald's protocol: the RMSE of a network and of bicubic interpolation on degraded scenes.
 
-This is all that training needs to validate; `metrics` has the other scores.
+Training uses it for validation; `metrics` has the other scores.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.tiling import split
-from decametre.superres.degradation.degraded_scene import DegradedScene, Pair
+from decametre.superres.degradation.degraded_scene import DegradedPair, DegradedScene
 from decametre.superres.degradation.kernels import mirrored
 from decametre.superres.models.bicubic import Bicubic
 
 TILE = 1380
-"""Edge in predicted pixels of what a network computes at once; more only takes more memory."""
+"""Edge in predicted pixels of the tiles in which networks are run; it only affects memory."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,20 @@ def predict(
     tile: int = TILE,
     measured: Tensor | None = None,
 ) -> Tensor:
-    """Run a network on a whole image of any size.
+    """Run a network on an image of any size.
 
-    The image is mirrored outward, by the margin at least. Windows start at multiples of `alignment`
-    counted from the image's first pixel, and are a multiple of it large. So the result does not
-    depend on `tile`.
+    The image is mirrored at its edges, by at least the margin. Tiles start at multiples of
+    `alignment`, counted from the image's first pixel, and their size is a multiple of it, so the
+    result does not depend on `tile`.
 
     Args:
-        network: The network. Windows are brought to the device of its weights.
+        network: The network. Tiles are moved to the device of its weights.
         inputs: For each GSD, (batch, bands, rows, columns) of reflectance.
-        margin: The card's, in pixels of the coarsest grid.
-        alignment: The card's, likewise.
-        tile: Edge in predicted pixels of what is computed at once.
-        measured: (batch, 1, rows, columns) on the coarsest grid, see `wald.Pair`; 1 everywhere
-            without. What is mirrored was not measured.
+        margin: Margin of the card, in pixels of the coarsest grid.
+        alignment: Alignment of the card, in pixels of the coarsest grid.
+        tile: Edge of a tile in predicted pixels.
+        measured: (batch, 1, rows, columns) on the coarsest grid, see
+            `degraded_scene.DegradedPair`; 1 by default. Mirrored pixels count as not measured.
 
     Returns:
         (batch, bands of the coarsest GSD, rows, columns) on the finest grid, float32, on the
@@ -110,17 +110,17 @@ def predict_bicubic(inputs: Mapping[int, Tensor]) -> Tensor:
 def score(
     network: nn.Module, margin: int, scenes: Iterable[DegradedScene], alignment: int = 1
 ) -> list[SceneScore]:
-    """RMSE of a network and of bicubic interpolation on each scene that has scorable pixels.
+    """RMSE of a network and of bicubic interpolation on each scene with pixels to score.
 
     Args:
-        network: Looks at all bands of the scenes, in their order.
+        network: A network whose inputs are all bands of the scenes, in their order.
         margin: See `predict`.
         scenes: Degraded scenes.
         alignment: See `predict`.
     """
     scores = []
     for scene in scenes:
-        pair = scene.whole()
+        pair = scene.full_pair()
         if not pair.mask.any():
             continue
         scores.append(
@@ -136,7 +136,7 @@ def score(
     return scores
 
 
-def rmse(image: Tensor, pair: Pair) -> tuple[float, ...]:
+def rmse(image: Tensor, pair: DegradedPair) -> tuple[float, ...]:
     """Root mean square error for each band over the pair's mask, in DN."""
     squares = ((image - pair.target) * 1e4).double().square() * pair.mask
     totals = squares.sum(dim=(0, 2, 3)) / pair.mask.sum(dim=(0, 2, 3))
@@ -144,9 +144,9 @@ def rmse(image: Tensor, pair: Pair) -> tuple[float, ...]:
 
 
 def mean_ratio(scores: Sequence[SceneScore]) -> float:
-    """RMSE averaged over bands and scenes, divided by that of bicubic: the published form.
+    """RMSE averaged over bands and scenes, divided by that of bicubic, as in publications.
 
-    A band without a scored pixel does not count; NaN where nothing does, or bicubic is exact.
+    Bands without scored pixels are ignored. NaN if there is no other, or if bicubic is exact.
     """
     pairs = [
         (a, b)

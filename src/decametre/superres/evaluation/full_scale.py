@@ -1,12 +1,12 @@
-"""Indices at full scale, 10 m, where there is no truth. Neither is an accuracy.
+"""Indices at full scale, 10 m, where there is no reference. Neither is an accuracy.
 
-* Consistency residual: what the sharpened band, degraded again with the sensor's MTF, differs
-  from what was measured; root mean square, relative to the band's mean. 0 is necessary for a
-  right result, not sufficient.
-* Detail correlation: the correlation of the sharpened band's high-pass details with those of a
-  10 m band, as Zhou et al. (1998) judge how much sharpness a fusion transferred. Higher is not by
-  itself better: a copy of the 10 m band has 1. As a yardstick, the same index of the band as
-  measured, on its own grid, stands beside it.
+* Consistency residual: root mean square difference of the sharpened band, degraded with the
+  sensor's MTF, from the measured band, relative to the band's mean. 0 is necessary for a correct
+  result, but not sufficient.
+* Detail correlation: correlation of the high-pass details of the sharpened band and of a 10 m
+  band, a measure of transferred sharpness (Zhou et al. 1998). A higher value is not always better:
+  a copy of the 10 m band has 1. For comparison, the index of the measured band on its own grid is
+  also computed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from decametre.sentinel2.bands import FINEST_GSD, bands_at
 from decametre.sentinel2.raster import BandReader
 from decametre.sentinel2.tiling import split
 from decametre.superres.evaluation.compared_models import Method
-from decametre.superres.evaluation.comparison import Part
+from decametre.superres.evaluation.comparison import SceneWindow
 from decametre.superres.evaluation.results import FullScaleScores
 from decametre.superres.sharpening.consistency import ResidualSums
 from decametre.superres.sharpening.pipeline import sharpen_windows
@@ -33,12 +33,12 @@ from decametre.superres.sharpening.sharpening_job import measured_reflectance
 
 FINE_BANDS = bands_at(FINEST_GSD)
 
-COARSEST = 6
+COARSEST_PIXEL = 6
 """Edge of a 60 m pixel in 10 m pixels."""
 
 
 @dataclass
-class Moments:
+class RunningCorrelation:
     """Running sums of pairs of numbers, for their correlation."""
 
     count: int = 0
@@ -49,7 +49,7 @@ class Moments:
     xy: float = 0.0
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Add pairs; those with a NaN do not count."""
+        """Add pairs, except those with a NaN."""
         known = ~(np.isnan(x) | np.isnan(y))
         x, y = x[known].astype(np.float64), y[known].astype(np.float64)
         self.count += x.size
@@ -61,7 +61,7 @@ class Moments:
 
     @property
     def correlation(self) -> float:
-        """Pearson's, between -1 and 1; NaN where one of the two does not vary."""
+        """Pearson's correlation, between -1 and 1; NaN if one of the two is constant."""
         if not self.count:
             return math.nan
         xx, yy = self.xx - self.x**2 / self.count, self.yy - self.y**2 / self.count
@@ -71,13 +71,13 @@ class Moments:
 
 
 def details(image: np.ndarray) -> np.ndarray:
-    """High-pass details: eight times a pixel less its eight neighbours (Zhou et al. 1998).
+    """High-pass details: eight times a pixel minus its eight neighbours (Zhou et al. 1998).
 
     Args:
-        image: (rows, columns); NaN without data.
+        image: (rows, columns); NaN where there is no data.
 
     Returns:
-        Without the outermost pixels; NaN where one of the nine is.
+        (rows - 2, columns - 2), without the outermost pixels; NaN where one of the nine is NaN.
     """
     kernel = np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]], np.float32)
     found: np.ndarray = ndimage.convolve(image, kernel, mode="nearest")[1:-1, 1:-1]
@@ -85,15 +85,15 @@ def details(image: np.ndarray) -> np.ndarray:
 
 
 def full_scale_scores(
-    part: Part, methods: Sequence[Method], scale: int, device: torch.device
+    part: SceneWindow, methods: Sequence[Method], scale: int, device: torch.device
 ) -> FullScaleScores:
-    """Sharpen a product with every method and judge it without truth.
+    """Sharpen a product with every method and compute the indices.
 
     Args:
         part: The product and its window.
         methods: From `methods_for`.
         scale: 2 or 6.
-        device: Where the networks run.
+        device: Device of the networks.
 
     Raises:
         CorruptDataError: A file cannot be decoded.
@@ -103,25 +103,27 @@ def full_scale_scores(
     residual, detail = {}, {}
     for method in methods:
         names = tuple(band for band in bands if band in method.model.card.bands_out)
-        residual[method.label], detail[method.label] = _judge(part, method, names, guides, device)
+        residual[method.label], detail[method.label] = _score_method(
+            part, method, names, guides, device
+        )
     return FullScaleScores(part.name, guides, measured, residual, detail)
 
 
-def guides_of(part: Part, scale: int) -> tuple[dict[str, str], dict[str, float]]:
-    """For each band of a scale the 10 m band whose detail is most like its own, as measured.
+def guides_of(part: SceneWindow, scale: int) -> tuple[dict[str, str], dict[str, float]]:
+    """For each band of a scale, the 10 m band with the most similar detail as measured.
 
-    The 10 m bands are averaged to the band's grid for that, so neither choice nor value depends on
-    any method.
+    The 10 m bands are averaged to the grid of the band, so the result does not depend on any
+    method.
 
     Returns:
         The name of the 10 m band and the correlation, by band.
     """
     bands = bands_at(FINEST_GSD * scale)
-    sums = {(band, fine): Moments() for band in bands for fine in FINE_BANDS}
+    sums = {(band, fine): RunningCorrelation() for band in bands for fine in FINE_BANDS}
     names = (*FINE_BANDS, *bands)
     radiometry = {name: part.product.bands[name].radiometry for name in names}
     with BandReader(part.product, names) as reader:
-        for core in split(part.window, 2 * DEFAULT_TILE, COARSEST):
+        for core in split(part.window, 2 * DEFAULT_TILE, COARSEST_PIXEL):
             read = reader.read_all(names, core)
             image = {name: measured_reflectance(read[name], radiometry[name]) for name in names}
             coarse = {
@@ -141,15 +143,15 @@ def guides_of(part: Part, scale: int) -> tuple[dict[str, str], dict[str, float]]
 
 
 def averaged(image: np.ndarray, factor: int) -> np.ndarray:
-    """The mean of factor x factor pixels; NaN where one of them is."""
+    """The mean of factor x factor pixels; NaN where one of them is NaN."""
     rows, cols = image.shape
     blocks = image.reshape(rows // factor, factor, cols // factor, factor)
     found: np.ndarray = blocks.mean(axis=(1, 3))
     return found
 
 
-def _judge(
-    part: Part,
+def _score_method(
+    part: SceneWindow,
     method: Method,
     bands: tuple[str, ...],
     guides: dict[str, str],
@@ -158,7 +160,10 @@ def _judge(
     """Consistency residual and detail correlation of one method, by band."""
     card = method.model.card
     sharpener = Sharpener([method.model], (*FINE_BANDS, *bands), device, torch.float32)
-    sums, moments = ResidualSums.zeros(card.bands_out), {band: Moments() for band in bands}
+    sums, moments = (
+        ResidualSums.zeros(card.bands_out),
+        {band: RunningCorrelation() for band in bands},
+    )
     fine = {name: part.product.bands[name].radiometry for name in {guides[band] for band in bands}}
     for piece in sharpen_windows(part.product, part.window, [sharpener]):
         sums += piece.residuals[card.name]
@@ -175,7 +180,7 @@ def _judge(
 
 
 def _relative(sums: ResidualSums, index: int) -> float:
-    """Root mean square of a band's residual over the mean of the band; NaN without pixels."""
+    """Root mean square of a band's residual divided by its mean; NaN if there are no pixels."""
     count, mean = float(sums.count[index]), float(sums.values[index])
     if not count or mean <= 0:
         return math.nan

@@ -1,7 +1,7 @@
-"""Scores of an image against the truth, over the pixels of a mask.
+"""Scores of an image compared with the truth, over the pixels of a mask.
 
-Formulas, data ranges and sources stand in docs/metrics.md. torchmetrics computes what it has;
-SRE it lacks, its ERGAS cannot give every band a mask of its own, and for UIQ see `uiq_map`.
+Formulas, data ranges and sources are in docs/metrics.md. torchmetrics computes RMSE, SAM, SSIM and
+PSNR. It has no SRE, its ERGAS does not support one mask per band, and for UIQ see `uiq_map`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from torchmetrics.functional.image import (
 )
 
 DN = 1e4
-"""DN in a reflectance of 1."""
+"""DN of a reflectance of 1."""
 
 PEAK = 1.0
-"""Data range of PSNR and SSIM: a reflectance of 1, whatever the image holds. Derived from the
-image, it would differ from scene to scene and, in SSIM, from model to model."""
+"""Data range of PSNR and SSIM: always a reflectance of 1. A range derived from the image would vary
+between scenes and, for SSIM, between models."""
 
 RADIUS, SIGMA = 5, 1.5
-"""Of the windows of SSIM and UIQ, in pixels: 11 x 11 under a Gaussian (Wang et al. 2004)."""
+"""Windows of SSIM and UIQ, in pixels: 11 x 11 with Gaussian weights (Wang et al. 2004)."""
 
 STRIP = 512
-"""Rows that are scored at once. Windows reach across, so it changes memory only."""
+"""Rows that are scored at once. Strips overlap by a window, so it only affects memory."""
 
 ALL = "all"
-"""Stands for a band's name where a score belongs to all bands together."""
+"""Used in place of a band's name for scores of all bands together."""
 
 Scores = Mapping[str, Mapping[str, float]]
-"""Metric to band to value; NaN where nothing could be scored, infinite for a perfect image."""
+"""Value by metric and band; NaN if no pixel was scored, infinite for a perfect image."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Metric:
     """How a score is shown.
 
     Attributes:
-        name: As in the tables.
-        unit: Empty for pure numbers.
+        name: Name in the tables.
+        unit: Unit; empty for pure numbers.
         decimals: Digits after the point.
-        per_band: False where one value belongs to all bands together.
+        per_band: False if there is one value for all bands together.
         best: The value of a perfect image.
     """
 
@@ -70,7 +70,7 @@ METRICS = (
     Metric("PSNR", "dB", 2, True, math.inf),
     Metric("UIQ", "", 4, True, 1.0),
 )
-"""In the order of the published tables, and UIQ."""
+"""In the order of published tables, followed by UIQ."""
 
 
 def score_image(
@@ -81,8 +81,8 @@ def score_image(
     Args:
         image: (bands, rows, columns) of reflectance.
         target: The truth, the same shape.
-        mask: bool, the same shape: the pixels that count.
-        bands: Names, one a plane.
+        mask: bool, the same shape: the pixels to score.
+        bands: Names of the bands.
         scale: Ratio of the grids, for ERGAS.
     """
     scores: dict[str, dict[str, float]] = {metric.name: {} for metric in METRICS}
@@ -104,11 +104,11 @@ def sre(rmse: float, mean: float) -> float:
     """Signal-to-reconstruction error in dB, 10 log10(mean^2 / MSE) (Lanaras et al. 2018).
 
     Args:
-        rmse: Of a band.
-        mean: Of the truth, in the same unit.
+        rmse: RMSE of a band.
+        mean: Mean of the truth, in the same unit.
 
     Returns:
-        Infinite for a perfect image; NaN for a truth without signal.
+        The ratio in dB; infinite for a perfect image, NaN if the mean is 0.
     """
     if math.isnan(rmse) or mean == 0:
         return math.nan
@@ -118,9 +118,9 @@ def sre(rmse: float, mean: float) -> float:
 def ergas(relative: Sequence[float], scale: int) -> float:
     """Relative dimensionless global error of synthesis (Wald 2002).
 
-    100 (h / l) sqrt(mean of (RMSE / mean)^2 over bands), h / l being the pixel size of the truth
-    over that of the input: 1/2 or 1/6. Our own code, since torchmetrics takes one set of pixels
-    for all bands; its `ratio` divides, so it is l / h that gives the same there.
+    100 (h / l) sqrt(mean of (RMSE / mean)^2 over bands), where h / l is the pixel size of the truth
+    divided by that of the input: 1/2 or 1/6. torchmetrics only supports the same pixels for all
+    bands; its argument `ratio` corresponds to l / h.
 
     Args:
         relative: RMSE of each band divided by the mean of its truth.
@@ -132,7 +132,7 @@ def ergas(relative: Sequence[float], scale: int) -> float:
 
 
 def sam(image: Tensor, target: Tensor, mask: Tensor) -> float:
-    """Spectral angle in degrees, mean over the pixels that are in the mask in every band.
+    """Mean spectral angle in degrees, over the pixels that are in the mask in every band.
 
     Args:
         image: (bands, rows, columns) of reflectance.
@@ -140,22 +140,22 @@ def sam(image: Tensor, target: Tensor, mask: Tensor) -> float:
         mask: bool, the same shape.
 
     Returns:
-        NaN for a single band, which has no angle, and where no pixel counts. Pixels that are 0 in
-        all bands have none either and do not count.
+        The angle; NaN for a single band, or if there are no pixels. Pixels that are 0 in all bands
+        have no angle and are ignored.
     """
     if len(image) < 2:
         return math.nan
     angles = []
     for rows in _strips(image.shape[1], 0):
         valid = mask[:, rows].all(dim=0)
-        # Single precision ends at 0.03 degrees: the cosine of a small angle is all but 1.
+        # In single precision, angles below 0.03 degrees have a cosine of 1.
         spectra, truth = (x[:, rows][:, valid].double()[None, :, :, None] for x in (image, target))
         angles.append(spectral_angle_mapper(spectra, truth, reduction="none").flatten())
     return math.degrees(_mean(torch.cat(angles)))
 
 
 def windowed(image: Tensor, target: Tensor, mask: Tensor) -> tuple[float, float]:
-    """SSIM and UIQ of one band, mean over the windows that lie in the mask with every pixel.
+    """SSIM and UIQ of one band, mean over the windows with all pixels in the mask.
 
     Args:
         image: (rows, columns) of reflectance.
@@ -164,7 +164,7 @@ def windowed(image: Tensor, target: Tensor, mask: Tensor) -> tuple[float, float]
 
     Returns:
         SSIM (Wang et al. 2004) with a data range of `PEAK`, and UIQ (Wang and Bovik 2002), which
-        is SSIM without its constants; both at most 1, NaN where no window counts.
+        is SSIM without its constants. Both are at most 1, and NaN if there is no such window.
     """
     edge = 2 * RADIUS + 1
     if min(image.shape) < edge:
@@ -184,16 +184,15 @@ def windowed(image: Tensor, target: Tensor, mask: Tensor) -> tuple[float, float]
 def uiq_map(image: Tensor, target: Tensor) -> Tensor:
     """Universal image quality index (Wang and Bovik 2002) of every complete window.
 
-    Our own code, since that of torchmetrics adds 1e-7 to a denominator that is as small for
-    reflectances in single precision, and takes minutes for a full tile in double precision.
+    torchmetrics adds 1e-7 to the denominator, which is of this size for reflectances, and takes
+    minutes for a full tile in double precision.
 
     Args:
         image: (rows, columns) of reflectance.
         target: The truth.
 
     Returns:
-        (rows - 10, columns - 10), float64, from -1 to 1; NaN where neither image has contrast, for
-        which the index is 0 / 0.
+        (rows - 10, columns - 10), float64, from -1 to 1; NaN where neither image has contrast.
     """
     x, y = image.double().numpy(), target.double().numpy()
     mean_x, mean_y, xx, yy, xy = (
@@ -203,7 +202,7 @@ def uiq_map(image: Tensor, target: Tensor) -> Tensor:
     means = mean_x**2 + mean_y**2
     variances = xx + yy - means
     covariance = xy - mean_x * mean_y
-    # Rounding leaves some 1e-16 of the squares where there is no contrast.
+    # Without contrast, rounding errors are about 1e-16 of the squares.
     contrast = variances > 1e-12 * means
     with np.errstate(divide="ignore", invalid="ignore"):
         index = 4 * mean_x * mean_y * covariance / (means * variances)
@@ -223,12 +222,12 @@ def _pixelwise(image: Tensor, target: Tensor, mask: Tensor) -> tuple[float, floa
 
 
 def _mean(values: Tensor) -> float:
-    """The mean of what is defined; NaN where nothing is."""
+    """The mean of the finite values; NaN if there is none."""
     known = values[values.isfinite()].double()
     return float(known.mean()) if known.numel() else math.nan
 
 
 def _strips(rows: int, halo: int) -> Iterator[slice]:
-    """Slices of rows whose parts without the halo follow one another."""
+    """Slices of rows that overlap by twice the halo."""
     for start in range(halo, rows - halo, STRIP):
         yield slice(start - halo, min(start + STRIP, rows - halo) + halo)

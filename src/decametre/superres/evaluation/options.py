@@ -20,6 +20,6 @@ class EvaluateOptions(Options):
     offset: Offset = "auto"
     device: Device = "auto"
     full_scale: bool = False
-    """Also sharpen the products to 10 m and compute the indices that need no truth."""
+    """Also sharpen the products to 10 m and compute the indices without a reference."""
     out: ReportFolder = None
     overwrite: Overwrite = False

@@ -13,7 +13,7 @@ from decametre.superres.evaluation.results import Evaluation
 
 def write_crop(crop: Crop, folder: ResultFolder) -> None:
     """Write the picture of a scene."""
-    # A product may have any name; this one must not lead out of the folder.
+    # A product's name may contain any character, but the file must be in this folder.
     name = re.sub(r"[^\w.@#-]", "_", crop.scene)
     draw_scene(crop, folder.figures / f"scene_{name}.png")
 

@@ -13,7 +13,7 @@ BICUBIC = "bicubic"
 
 RESIDUAL = "consistency_residual"
 DETAIL = "detail_correlation"
-"""Names of the indices that need no truth."""
+"""Names of the indices without a reference."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SceneScores:
 
 @dataclass(frozen=True)
 class FullScaleScores:
-    """Indices that need no truth, of one scene at 10 m.
+    """Indices of one scene at 10 m, without a reference.
 
     Attributes:
         scene: Name of the scene.
@@ -79,7 +79,7 @@ class Evaluation:
         methods: The methods, bicubic first.
         scenes: The scored scenes.
         skipped: For each scene that could not be scored, the reason.
-        full_scale: Indices that need no truth, if requested.
+        full_scale: Indices without a reference, if requested.
     """
 
     command: str
@@ -104,7 +104,7 @@ class Evaluation:
         return mean(s.scores[label][metric].get(band, math.nan) for s in self.scenes)
 
     def ratio(self, label: str, scenes: Sequence[SceneScores] | None = None) -> float:
-        """RMSE averaged over bands and scenes, divided by that of bicubic: the published form.
+        """RMSE averaged over bands and scenes, divided by that of bicubic, as in publications.
 
         Args:
             label: The method.

@@ -93,15 +93,16 @@ def per_scene_and_band(evaluation: Evaluation) -> Table:
 
 
 def consistency(evaluation: Evaluation) -> Table:
-    """The consistency residual of each scene, which needs no truth."""
+    """The consistency residual of each scene."""
     rows = [
         [found.scene, label, *_cells(evaluation, values, 2, percent=True)]
         for found in evaluation.full_scale
         for label, values in found.residual.items()
     ]
     return Table(
-        "Full scale, no truth: consistency residual, % of the band's mean. What the result, seen\n"
-        "through the sensor's MTF, differs from the input; small is necessary, not sufficient.",
+        "Full scale, no reference: consistency residual, % of the band's mean. It is the\n"
+        "difference of the result, degraded with the sensor's MTF, from the input. A small\n"
+        "residual is necessary, but not sufficient.",
         ["scene", "method", *evaluation.bands, "mean"],
         rows,
         names=2,
@@ -109,7 +110,7 @@ def consistency(evaluation: Evaluation) -> Table:
 
 
 def sharpness(evaluation: Evaluation) -> Table:
-    """The detail correlation of each scene, which needs no truth."""
+    """The detail correlation of each scene."""
     rows = []
     for found in evaluation.full_scale:
         rows.append([found.scene, "10 m band", *(found.guides[b] for b in evaluation.bands), ""])
@@ -120,9 +121,9 @@ def sharpness(evaluation: Evaluation) -> Table:
         ]
     gsd = FINEST_GSD * evaluation.scale
     return Table(
-        "Full scale, no truth: detail correlation with the 10 m band named. How much of its\n"
-        "sharpness was transferred; higher is not by itself better: a copy of that band has 1.\n"
-        f"`measured`: the same of the two bands as measured, at {gsd} m.",
+        "Full scale, no reference: detail correlation with the 10 m band in the first row. It\n"
+        "measures transferred sharpness; higher is not always better, since a copy of that band\n"
+        f"has 1. `measured`: the correlation of the two bands as measured, at {gsd} m.",
         ["scene", "method", *evaluation.bands, "mean"],
         rows,
         names=2,
@@ -208,7 +209,7 @@ def _protocol(evaluation: Evaluation) -> str:
     scale, gsd = evaluation.scale, FINEST_GSD * evaluation.scale
     return (
         f"Wald's protocol, kernel {evaluation.kernel}, scale {scale}: {gsd * scale} to {gsd} m, "
-        "over measured pixels.\nIt is not the error at 10 m. DN of 10000 a reflectance of 1."
+        "over measured pixels.\nIt is not the error at 10 m. A reflectance of 1 is 10000 DN."
     )
 
 
@@ -218,9 +219,9 @@ def _metric_heads() -> list[str]:
 
 def _label(evaluation: Evaluation, label: str) -> str:
     """A method's name, with its bands if it lacks some."""
-    made = next(method.bands for method in evaluation.methods if method.label == label)
-    missing = set(evaluation.bands) - set(made)
-    return f"{label} (only {' '.join(sorted(made))})" if missing else label
+    bands = next(method.bands for method in evaluation.methods if method.label == label)
+    missing = set(evaluation.bands) - set(bands)
+    return f"{label} (only {' '.join(sorted(bands))})" if missing else label
 
 
 def _lines(evaluation: Evaluation) -> Iterable[tuple[SceneScores, str]]:

@@ -1,1 +1,1 @@
-"""Super-resolution networks, their cards, and the registry that finds them by name."""
+"""Super-resolution networks, their cards, and the registry of models by name."""

@@ -1,10 +1,9 @@
 """Self-attention inside square windows of an image.
 
-Attention over a whole image would make a pixel depend on all that is fed in, and so on how a
-product is cut into tiles. Here the image is divided into windows that begin at its first pixel,
-and a position sees its own window only. Inference lets every input begin on a border of windows
-counted from the product's origin (a network's `alignment`), so a pixel meets the same window in
-every tile.
+With attention over the full image, the result of a pixel would depend on the tiling. Here the
+image is divided into windows that start at its first pixel, and a pixel attends to its own window
+only. When a product is sharpened, every input starts at a multiple of the network's `alignment`,
+counted from the product's origin, so a pixel has the same window in every tile.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 START_FACTOR, MAX_FACTOR = 10.0, 100.0
-"""Of the logits in cosine attention, where it starts and what it may not exceed."""
+"""Initial and largest factor of the logits in cosine attention."""
 
 
 class WindowAttention(nn.Module):
@@ -25,23 +24,23 @@ class WindowAttention(nn.Module):
     With f, g, h convolutions of 1 x 1, position j of the result is the sum over all positions i
     of its window of softmax_i(f(x_i) . g(x_j)) h(x_i) (Zhang, Goodfellow et al. 2018, arXiv
     1805.08318, equations 1 to 3). Logits are not divided by the square root of the keys' width.
-    gamma is learned and starts at 0: the layer starts as identity. Later versions of that paper
-    put one more 1 x 1 convolution, v, behind the sum; where h keeps the full width, v and h are
-    one linear map written twice, and it is left out, as in the first version.
+    gamma is learned and starts at 0, so the layer starts as the identity. Later versions of that
+    paper add a 1 x 1 convolution, v, after the sum. If h keeps the full width, v is redundant, so
+    it is omitted, as in the first version.
 
     Args:
         width: Channels of the image.
         key_width: Channels of f and g, at most `width`.
         window: Edge of a window in pixels of the image.
-        heads: The channels are divided into so many groups, each with a softmax of its own
-            (Vaswani et al. 2017, arXiv 1706.03762, section 3.2.2).
+        heads: Number of groups of channels, each with its own softmax (Vaswani et al. 2017, arXiv
+            1706.03762, section 3.2.2).
         bias: Whether g and h have biases.
         cosine: Compare directions: f(x_i) and g(x_j) at unit length, times a learned factor for
-            each head, which starts at 10 and stays below 100 (Liu et al. 2022, arXiv 2111.09883,
-            section 3.3). The weights of the sum are then the same in a brighter image.
+            each head, which starts at 10 and is limited to 100 (Liu et al. 2022, arXiv 2111.09883,
+            section 3.3). The weights of the sum then do not depend on the image's brightness.
 
     Raises:
-        ValueError: The sizes make no sense.
+        ValueError: A size is invalid.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class WindowAttention(nn.Module):
                 f"{heads} heads do not divide {width} channels and {key_width} of keys"
             )
         self.window, self.heads = window, heads
-        # A bias of the keys would move all logits of a position alike and change nothing.
+        # A bias of the keys would shift all logits of a position equally, and change nothing.
         self.key = nn.Conv2d(width, key_width, 1, bias=False)
         self.query = nn.Conv2d(width, key_width, 1, bias=bias)
         self.value = nn.Conv2d(width, width, 1, bias=bias)
@@ -75,8 +74,8 @@ class WindowAttention(nn.Module):
         )
 
     def forward(self, x_bchw: Tensor) -> Tensor:
-        """(batch, width, rows, columns) to the same; rows and columns are whole windows."""
-        # One row of windows after another: the arrays below are as large as their images.
+        """(batch, width, rows, columns) to the same; rows and columns are multiples of `window`."""
+        # One row of windows at a time, because the arrays are as large as their images.
         strips = x_bchw.chunk(x_bchw.shape[2] // self.window, dim=2)
         return torch.cat([x + self.gamma * self._attend(x) for x in strips], dim=2)
 
@@ -87,8 +86,8 @@ class WindowAttention(nn.Module):
             factor = self.log_factor.exp().clamp(max=MAX_FACTOR)
             key = F.normalize(key, dim=-1).to(value.dtype)
             query = (factor * F.normalize(query, dim=-1)).to(value.dtype)
-        # Kernels that do without a matrix of positions x positions want one width for all three.
-        # Channels of 0 change no product, and on a CPU that is six times faster, too.
+        # Memory-efficient attention kernels require equal widths. Channels of 0 change no product,
+        # and on a CPU the result is also computed six times faster.
         spare = (0, value.shape[-1] - key.shape[-1])
         out = F.scaled_dot_product_attention(
             F.pad(query, spare), F.pad(key, spare), value, scale=1.0
@@ -108,18 +107,18 @@ class WindowAttention(nn.Module):
 
 
 def check_whole_windows(image: Tensor, window: int) -> None:
-    """Refuse an image that cannot be divided into windows.
+    """Check that an image can be divided into attention windows.
 
     Args:
         image: (batch, bands, rows, columns) on the coarsest grid.
         window: Edge of a window in pixels of that grid.
 
     Raises:
-        ValueError: Rows or columns are no multiple of it.
+        ValueError: Rows or columns are not a multiple of `window`.
     """
     rows, cols = image.shape[-2:]
     if rows % window or cols % window:
         raise ValueError(
-            f"the coarsest image has {rows} x {cols} pixels; this network attends in windows of "
-            f"{window} x {window}, give it a whole number of them, beginning on a window's border"
+            f"the coarsest image has {rows} x {cols} pixels, which is not a multiple of the "
+            f"network's attention window of {window} x {window}; crop or pad it"
         )

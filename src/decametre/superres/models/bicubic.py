@@ -11,12 +11,12 @@ from decametre.sentinel2.bands import FINEST_GSD
 
 
 def bicubic(x_bchw: Tensor, factor: int) -> Tensor:
-    """Interpolate to a grid `factor` times finer; pixel areas coincide, edges repeat."""
+    """Interpolate to a grid `factor` times finer; pixel areas coincide, edge pixels repeat."""
     return F.interpolate(x_bchw, scale_factor=factor, mode="bicubic", align_corners=False)
 
 
 class Bicubic(nn.Module):
-    """The coarsest bands interpolated to 10 m; the finer bands are not looked at.
+    """The coarsest bands interpolated to 10 m; the finer bands are ignored.
 
     Args:
         bands_in: Number of bands for each GSD in metres.
@@ -26,7 +26,7 @@ class Bicubic(nn.Module):
     """Receptive field in pixels of the coarsest grid."""
 
     alignment = 1
-    """Inputs begin at any pixel of the coarsest grid."""
+    """Inputs may start at any pixel of the coarsest grid."""
 
     def __init__(self, bands_in: Mapping[int, int]) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """The card of a super-resolution network.
 
-Inference reads margin, scale, bands and window alignment from the card, never from an option.
+Margin, scale, bands and window alignment are always read from the card, never from an option.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Card(ModelCard):
         alignment: Windows start at multiples of this number of pixels of the coarsest grid, counted
             from the product's origin; 1 for a purely convolutional network.
         projection: Degradation kernel of the consistency layer after the network, `dsen2` or
-            `mtf`; None without such a layer.
+            `mtf`; None if there is no such layer.
     """
 
     TASK = "super-resolution"

@@ -1,6 +1,6 @@
-"""DSen2 (Lanaras et al. 2018, arXiv 1803.04271, Fig. 3): the network that others are measured by.
+"""DSen2 (Lanaras et al. 2018, arXiv 1803.04271, Fig. 3), the reference of other networks.
 
-The coarse bands are interpolated to the 10 m grid first, and every convolution runs there.
+The coarse bands are interpolated to the 10 m grid, on which all convolutions run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RESIDUAL_SCALING = 0.1
 
 
 def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
-    """A 3 x 3 convolution with zeros around the image, weights He uniform as DSen2 starts them."""
+    """A 3 x 3 convolution with zero padding, and He uniform initial weights as in DSen2."""
     if outputs < 1:
         raise ValueError(f"width {outputs} must be positive")
     conv = nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -51,7 +51,7 @@ class DSen2(nn.Module):
     """
 
     alignment = 1
-    """Inputs begin at any pixel of the coarsest grid."""
+    """Inputs may start at any pixel of the coarsest grid."""
 
     def __init__(
         self, bands_in: Mapping[int, int], width: int = 128, blocks: int = 6, gain: float = 5.0
@@ -69,7 +69,8 @@ class DSen2(nn.Module):
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid.
 
-        Two convolutions and two a block reach one 10 m pixel each, interpolation one coarse pixel.
+        Each convolution (two, and two per block) adds one 10 m pixel, and interpolation adds one
+        coarse pixel.
         """
         reach = 2 + 2 * self.blocks_count
         return 1 + -(-reach // (self.coarsest // FINEST_GSD))

@@ -1,12 +1,12 @@
-"""The guided trunk: local regressions, weighed and refined by a residual trunk on the 20 m grid.
+"""The guided trunk: local regressions, weighted and refined by a residual trunk on the 20 m grid.
 
-Regressions (`regression.py`) learn from the image itself how coarse and finer bands go together,
-each for another kernel by which the coarse bands may have been blurred. The trunk sees all bands
-on the 20 m grid, what each regression predicts, and how far it misses the coarse bands once it is
-made coarse again. At each pixel it weighs the predictions against one another and against bicubic
-interpolation, and adds what all of them lack. So it needs to know no kernel, and little ground is
-enough to train it. On the 20 m grid a trunk costs a quarter of what it costs at 10 m, and treats
-the pixels inside a 60 m pixel alike, which one on the 60 m grid must learn for each of them.
+Regressions (`regression.py`) learn from the image itself how coarse bands depend on finer bands,
+each with a different blur of the coarse bands. The inputs of the trunk are all bands on the 20 m
+grid, the predictions of the regressions, and the predictions' errors on the coarse grid. At each
+pixel, the trunk computes a weighted mean of the predictions and of bicubic interpolation, and adds
+the remaining detail. So no kernel has to be known, and few training data are enough. A trunk on the
+20 m grid costs a quarter of one at 10 m. Unlike a trunk on the 60 m grid, it has the same weights
+for all pixels inside a 60 m pixel.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ TRUNK_GSD = 20
 """The grid of the trunk, in metres."""
 
 DETAIL_GAIN = 4.0
-"""Factor on what regressions add and miss before the first convolution, beside the network's gain:
-it is so much smaller than reflectance."""
+"""Additional factor on the detail and errors of regressions before the first convolution, since
+they are smaller than reflectance."""
 
 
 class GuidedTrunk(nn.Module):
@@ -43,11 +43,11 @@ class GuidedTrunk(nn.Module):
             Lanaras et al. (2018).
 
     Raises:
-        ValueError: A size makes no sense.
+        ValueError: A size is invalid.
     """
 
     alignment = 1
-    """Inputs begin at any pixel of the coarsest grid."""
+    """Inputs may start at any pixel of the coarsest grid."""
 
     def __init__(
         self,
@@ -60,7 +60,8 @@ class GuidedTrunk(nn.Module):
         super().__init__()
         if width < 1 or blocks < 0 or not regressions:
             raise ValueError(
-                f"width {width} and blocks {blocks} must be positive, and regressions be given"
+                f"width {width} must be positive, blocks {blocks} not negative, and regressions "
+                "not empty"
             )
         self.fits = [Fit.of(**settings) for settings in regressions]
         self.gsds = tuple(sorted(bands_in))
@@ -72,10 +73,10 @@ class GuidedTrunk(nn.Module):
         channels = sum(
             count * (fine if gsd == FINEST_GSD else 1) for gsd, count in bands_in.items()
         )
-        # Beside the bands: what regressions add, what they miss, and where there are examples.
+        # After the bands: the regressions' detail and errors, and the measured share.
         self.head = nn.Conv2d(channels + proposals * (fine + 1) + 1, width, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
-        # A weight for each proposal and for none of them, and details.
+        # A weight for each proposal and for bicubic interpolation, and details.
         self.tail = nn.Conv2d(width, proposals + bands + bands * fine, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         assert self.tail.bias is not None
@@ -85,7 +86,8 @@ class GuidedTrunk(nn.Module):
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid.
 
-        Two convolutions and two a block reach one pixel of 20 m each, and look at regressions.
+        Each convolution (two, and two per block) adds one 20 m pixel; the regressions add their
+        own reach.
         """
         convolutions = (2 + 2 * self.blocks_count) * TRUNK_GSD
         return -(-convolutions // self.coarsest) + max(fit.reach for fit in self.fits)
@@ -95,7 +97,7 @@ class GuidedTrunk(nn.Module):
 
         Args:
             reflectance: As in `NativeTrunk.forward`.
-            measured: Likewise; regressions weigh their examples by it.
+            measured: Likewise; the weights of the regressions' examples.
 
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
@@ -128,14 +130,14 @@ class GuidedTrunk(nn.Module):
         weights, details = features.tensor_split([(count + 1) * bands], dim=1)
         shares = weights.unflatten(1, (count + 1, bands)).softmax(dim=1)
         result = start + F.pixel_shuffle(details, fold) / self.gain
-        for index in range(count):  # one after another: they are large at 10 m
+        for index in range(count):  # in a loop, because they are large at 10 m
             share = shares[:, index].repeat_interleave(fold, dim=2).repeat_interleave(fold, dim=3)
             proposal = added[:, index] + bicubic(missed[:, index], factor)
             result = torch.addcmul(result, share, proposal)
         return result
 
     def _at_trunk_grid(self, image: Tensor, gsd: int) -> Tensor:
-        """An image of any grid on that of the trunk; finer pixels become channels."""
+        """An image on the trunk's grid; finer pixels become channels."""
         if gsd < TRUNK_GSD:
             return F.pixel_unshuffle(image, TRUNK_GSD // gsd)
         return bicubic(image, gsd // TRUNK_GSD) if gsd > TRUNK_GSD else image

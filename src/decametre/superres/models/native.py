@@ -1,9 +1,9 @@
-"""The native-grid trunk: every band stays on its own grid, the work is done on the coarsest.
+"""The native-grid trunk, which computes on the grid of the coarsest bands.
 
-Finer bands are folded into channels by pixel-unshuffle, residual blocks run on the coarse grid,
-and the result is unfolded by pixel-shuffle. Against a trunk on the 10 m grid of equal width this
-costs a quarter for the 20 m bands and a 36th for the 60 m bands. The network predicts what
-bicubic interpolation of the coarse bands lacks.
+Finer bands are folded into channels by pixel-unshuffle, residual blocks run on the coarse grid, and
+the result is unfolded by pixel-shuffle. This costs a quarter of a trunk of equal width on the 10 m
+grid for the 20 m bands, and a 36th for the 60 m bands. The network predicts the difference from
+bicubic interpolation of the coarse bands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from decametre.superres.models.bicubic import bicubic
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))). The second convolution starts at zero, the block as identity."""
+    """x + conv(relu(conv(x))). The second convolution starts at 0, so the block is the identity."""
 
     def __init__(self, width: int, bias: bool = True) -> None:
         super().__init__()
@@ -31,9 +31,9 @@ class ResidualBlock(nn.Module):
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(batch, width, rows, columns) to the same."""
         change = self.conv2(F.relu_(self.conv1(x_bchw)))
-        if change.dtype != x_bchw.dtype:  # in autocast, where the sum remains float32
+        if change.dtype != x_bchw.dtype:  # in autocast, in which the sum remains float32
             return x_bchw + change
-        # In place: fresh memory of this size costs a quarter of a convolution.
+        # In place, since new memory of this size costs a quarter of a convolution.
         return change.add_(x_bchw)
 
 
@@ -42,21 +42,20 @@ class NativeTrunk(nn.Module):
 
     Args:
         bands_in: Number of bands for each GSD in metres, such as {10: 4, 20: 6}. The coarsest
-            GSD's bands are the ones brought to 10 m.
+            bands are sharpened to 10 m.
         width: Channels of the trunk.
         blocks: Number of residual blocks.
         gain: Factor on the reflectance before the first convolution; 5 is the DN / 2000 of
             Lanaras et al. (2018).
-        attention: Edge in pixels of the coarsest grid of the windows in which a layer of
-            self-attention amid the blocks looks around; 0 for no such layer. It compares
-            directions, see `WindowAttention`, and starts as identity.
-        heads: Of the attention; a divisor of `width`.
-        bias: Whether convolutions have biases. Without, the network is exactly equivariant to
-            gain: twice the reflectance gives twice the result (Mohan et al. 2020, arXiv
-            1906.05478, section 4).
+        attention: Window edge of a self-attention layer in the middle of the blocks, in pixels of
+            the coarsest grid; 0 for no such layer. It compares directions, see `WindowAttention`.
+        heads: Heads of the attention, a divisor of `width`.
+        bias: Whether convolutions have biases. If not, the network is exactly equivariant to gain:
+            twice the reflectance gives twice the result (Mohan et al. 2020, arXiv 1906.05478,
+            section 4).
 
     Raises:
-        ValueError: A size makes no sense.
+        ValueError: A size is invalid.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class NativeTrunk(nn.Module):
     ) -> None:
         super().__init__()
         if width < 1 or blocks < 0:
-            raise ValueError(f"width {width} and blocks {blocks} must be positive")
+            raise ValueError(f"width {width} must be positive and blocks {blocks} not negative")
         self.gsds = tuple(sorted(bands_in))
         self.coarsest = self.gsds[-1]
         self.factor = self.coarsest // FINEST_GSD
@@ -95,15 +94,15 @@ class NativeTrunk(nn.Module):
 
     @property
     def alignment(self) -> int:
-        """Inputs begin at multiples of so many pixels of the coarsest grid."""
+        """Inputs start at multiples of this number of pixels of the coarsest grid."""
         return max(1, self.attention)
 
     @property
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid, on each side of a pixel.
 
-        Each 3 x 3 convolution reaches one pixel, attention from the first pixel of a window to its
-        last, and bicubic interpolation two pixels.
+        Each 3 x 3 convolution adds one pixel, and attention the edge of its window less one.
+        Bicubic interpolation needs two pixels.
         """
         return max(2, 2 + 2 * self.blocks_count + self.alignment - 1)
 
@@ -113,21 +112,20 @@ class NativeTrunk(nn.Module):
         Args:
             reflectance: For each GSD, (batch, bands, rows, columns) on that grid, all of the
                 same ground, values of order 1.
-            measured: (batch, 1, rows, columns) on the coarsest grid, 0 to 1: the share of what goes
-                in that was measured, and not filled or repeated from elsewhere. This network does
-                not look at it.
+            measured: (batch, 1, rows, columns) on the coarsest grid, 0 to 1: the share of the
+                inputs that was measured and not filled or mirrored. This network ignores it.
 
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
 
         Raises:
-            ValueError: With attention, the images are not a whole number of its windows.
+            ValueError: The images are not a multiple of the attention windows.
         """
         coarse = reflectance[self.coarsest]
         check_whole_windows(coarse, self.alignment)
         folded = [F.pixel_unshuffle(reflectance[g], self.coarsest // g) for g in self.gsds]
-        # The first and last layers and the residual are float32 in autocast: rounded to
-        # bfloat16, reflectance alone would cost several DN.
+        # The first and last layers and the residual are float32 in autocast. Rounding reflectance
+        # to bfloat16 would cost several DN.
         with torch.autocast(coarse.device.type, enabled=False):
             features = self.head(torch.cat(folded, dim=1) * self.gain)
         features = self.trunk(features)

@@ -1,7 +1,7 @@
-"""A consistency layer behind a network: degraded, its result is the coarse bands that went in.
+"""A consistency layer after a network: its degraded result equals the coarse input bands.
 
-As part of the network it is there when the network learns, which then spends nothing on what the
-input says already.
+As a part of the network it is also used in training, so the network only learns detail that the
+input does not determine.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from decametre.superres.degradation.back_projection import margin_of, project
 from decametre.superres.degradation.kernels import inverse_taps, kernel_taps
 
 STEPS = 1
-"""Back-projection steps. The time is nothing beside a network's, but each step widens the margin
-by 6 to 8 coarse pixels, and one leaves at most 5 % of a residual that is small to begin with."""
+"""Back-projection steps. A step takes little time, but adds 6 to 8 coarse pixels to the margin. One
+step leaves at most 5 % of the residual, which is small before."""
 
 
 class Projected(nn.Module):
@@ -26,13 +26,13 @@ class Projected(nn.Module):
 
     Args:
         network: Maps `{gsd: reflectance}` to the coarsest bands at 10 m.
-        kernel: The degradation that is to give the coarse bands again: `dsen2` or `mtf`.
+        kernel: Degradation kernel that must reproduce the coarse bands: `dsen2` or `mtf`.
         bands: Names of the coarsest bands, in the order of the channels.
         scale: Ratio of their grid to the 10 m grid.
         steps: Number of back-projection steps.
 
     Raises:
-        UnknownNameError: No such kernel.
+        UnknownNameError: There is no such kernel.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Projected(nn.Module):
         self.network = network
         self.scale, self.steps = scale, steps
         taps = kernel_taps(kernel, bands, scale)
-        # Not persistent: the card names the kernel.
+        # Not persistent, since the card names the kernel.
         self.register_buffer("taps", taps.float(), persistent=False)
         self.register_buffer("inverse", inverse_taps(taps, scale).float(), persistent=False)
 
@@ -60,13 +60,13 @@ class Projected(nn.Module):
 
     @property
     def alignment(self) -> int:
-        """That of the network."""
+        """Alignment of the network."""
         return int(self.network.alignment)  # type: ignore[arg-type]
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """(batch, bands, rows, columns) at 10 m, float32; see `NativeTrunk.forward`."""
         fine = self.network(reflectance, measured)
-        # Differences of nearly equal numbers: bfloat16 would leave nothing of them.
+        # Differences of nearly equal numbers are below the precision of bfloat16.
         with torch.autocast(fine.device.type, enabled=False):
             coarse = reflectance[max(reflectance)].float()
             return project(fine.float(), coarse, self.taps, self.inverse, self.scale, self.steps)

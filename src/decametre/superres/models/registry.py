@@ -1,7 +1,6 @@
 """Models by name: the shipped ones, and any folder with a card and weights.
 
-A new architecture joins by one line in `NETWORKS`; a new model by its folder under `weights/`.
-Inference knows neither.
+A new architecture needs one line in `NETWORKS`, and a new model a folder under `weights/`.
 """
 
 from __future__ import annotations
@@ -38,13 +37,13 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "rsa": ResidualSelfAttention,
 }
 """Architectures. Each takes `bands_in` (number of bands for each GSD) and its own `config`, and has
-a `margin` and an `alignment`; see `card.Card`."""
+the attributes `margin` and `alignment`; see `card.Card`."""
 
 BANDS_FOR_SCALE: dict[int, dict[int, tuple[str, ...]]] = {
     2: {10: bands_at(10), 20: bands_at(20)},
     6: {10: bands_at(10), 20: bands_at(20), 60: bands_at(60)},
 }
-"""What a network looks at: 20 m bands do not gain from the 60 m bands (Lanaras et al. 2018)."""
+"""Input bands by scale. The 60 m bands do not improve the 20 m bands (Lanaras et al. 2018)."""
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_FAMILY = "native"
@@ -91,15 +90,15 @@ def shipped_cards() -> dict[str, Card]:
 
 
 def families() -> dict[str, list[str]]:
-    """Shipped models that go together, by what their names share beside the scale.
+    """The names of shipped models by family, which is the name without the scale.
 
-    `native` is `native_2x` and `native_6x`; `s` is `s2x` and `s6x`.
+    `native` contains `native_2x` and `native_6x`.
     """
     return families_of(shipped_cards())
 
 
 def families_of(cards: Mapping[str, Card]) -> dict[str, list[str]]:
-    """Names that differ in nothing but their model's scale; see `families`."""
+    """The names of these models by family; see `families`."""
     found: dict[str, list[str]] = {}
     for name, card in cards.items():
         family = name.removesuffix(f"{card.scale}x").rstrip("_-") or name
@@ -108,13 +107,12 @@ def families_of(cards: Mapping[str, Card]) -> dict[str, list[str]]:
 
 
 def build(card: Card) -> nn.Module:
-    """A network of the card's architecture, with weights as they start.
+    """A network of the card's architecture with initial weights.
 
-    With a `projection` in the card, the consistency layer stands behind it.
+    If the card has a `projection`, a consistency layer follows the network.
 
     Raises:
-        ModelError: The registry has no such architecture, or the configuration does not suit it.
-        UnknownNameError: There is no degradation kernel of the projection's name.
+        ModelError: The registry has no such architecture, or its configuration is invalid.
     """
     if card.architecture not in NETWORKS:
         raise ModelError(
@@ -126,7 +124,7 @@ def build(card: Card) -> nn.Module:
         network = NETWORKS[card.architecture](bands_in=bands_in, **card.config)
     except (TypeError, ValueError) as error:
         raise ModelError(
-            f"model {card.name}: configuration {dict(card.config)} does not suit "
+            f"model {card.name}: configuration {dict(card.config)} is invalid for "
             f"architecture {card.architecture} ({error})"
         ) from error
     if card.projection:
@@ -150,7 +148,7 @@ def load_folder(folder: Path) -> Model:
     """Load a model from a folder with `card.json` and `weights.safetensors`.
 
     Raises:
-        ModelError: Card or weights are missing, damaged, or do not fit one another.
+        ModelError: Card or weights are missing, damaged, or do not match.
     """
     card = Card.read(folder)
     network = build(card)
@@ -162,7 +160,7 @@ def load_folder(folder: Path) -> Model:
         )
     if card.alignment % int(network.alignment):  # type: ignore[arg-type]
         raise ModelError(
-            f"model {card.name}: the card's alignment {card.alignment} is no multiple of the "
+            f"model {card.name}: the card's alignment {card.alignment} is not a multiple of the "
             f"network's attention window {network.alignment}; results would depend on the tiling"
         )
     return Model(card, network.eval())
@@ -172,13 +170,14 @@ def load_model(name: str) -> Model:
     """Load one model by name, or from a folder.
 
     Raises:
-        UnknownNameError: Neither a shipped model nor a folder; names the nearest.
+        UnknownNameError: There is neither a shipped model nor a folder of this name; the message
+            proposes the nearest name.
         ModelError: See `load_folder`.
     """
     if name in UNTRAINED:
         card = untrained_card(name)
         return Model(card, build(card).eval())
-    # A path is a path: ./native_2x is the user's own folder, whatever its name.
+    # A path such as ./native_2x is the user's folder, even if a shipped model has the name.
     if name == Path(name).name and (WEIGHTS_FOLDER / name / CARD_NAME).is_file():
         return load_folder(WEIGHTS_FOLDER / name)
     if Path(name).is_dir():
@@ -187,18 +186,18 @@ def load_model(name: str) -> Model:
 
 
 def models_for(bands: Iterable[str], names: Iterable[str] = ()) -> list[Model]:
-    """The models that bring these bands to 10 m.
+    """The models that sharpen these bands to 10 m.
 
     Args:
         bands: Bands of the output. 10 m bands need no model.
-        names: Models, families of models, or model folders. Where none of them makes a band, the
-            default family does; of two that make the same band, the later is taken.
+        names: Models, families of models, or model folders. The last one that sharpens a band is
+            used for it. The default family sharpens the other bands.
 
     Returns:
         Only models that are needed, coarsest bands last.
 
     Raises:
-        UnknownNameError: No such model.
+        UnknownNameError: There is no such model.
         ModelError: A model cannot be loaded.
     """
     names, wanted = list(names), set(bands) - set(bands_at(FINEST_GSD))
@@ -217,13 +216,12 @@ def models_for(bands: Iterable[str], names: Iterable[str] = ()) -> list[Model]:
 
 
 def save_model(folder: Path, card: Card, network: nn.Module) -> Card:
-    """Write weights and card into a folder, which is made, in place of an earlier model there.
+    """Write weights and card into a folder, which is created; they replace an earlier model.
 
     Args:
         folder: The model folder.
-        card: Everything but margin, alignment, parameters and checksum, which are taken from the
-            network.
-        network: In float32.
+        card: The card. Margin, alignment, parameters and checksum are set from the network.
+        network: The network, in float32.
 
     Returns:
         The card as written.

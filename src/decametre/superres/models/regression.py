@@ -1,14 +1,14 @@
-"""Local regression: what the finer bands say of the coarse ones, learned from the image itself.
+"""Local regression of the coarse bands on the finer bands, fitted to the image itself.
 
-How much blue light goes with how much coastal light depends on the ground, the haze and the sun, so
-a network that saw little ground guesses badly on new ground. But the image holds examples: every
-coarse pixel shows the coarse bands beside the finer ones, made as coarse. Around each coarse pixel,
-a ridge regression of the coarse bands on the finer ones is solved in closed form, and it predicts
-the coarse bands at 10 m from the finer bands there. Nothing here is trained.
+The relation between bands depends on ground, haze and sun, so a network that was trained on few
+scenes is inaccurate on others. But every coarse pixel of the image is an example of this relation,
+if the finer bands are degraded to the coarse grid. Around each coarse pixel, a ridge regression of
+the coarse bands on the degraded finer bands is solved in closed form. It predicts the coarse bands
+at 10 m from the finer bands. Nothing is trained.
 
-The finer bands must be made coarse by the kernel that the coarse bands have, or the regression
-learns to undo the difference, and puts wrong details in. That kernel is not known: several are
-tried, and how far each misses the coarse bands tells which one is near.
+The finer bands must be degraded with the kernel of the coarse bands. Otherwise, the regression
+compensates the difference and adds wrong detail. The kernel is unknown, so several regressions use
+different kernels, and their errors on the coarse grid show which kernel is close.
 
 The idea is the injection model of pansharpening (context-based decision: Aiazzi et al. 2002,
 https://doi.org/10.1109/TGRS.2002.803623; as guided filter with coefficients that change smoothly:
@@ -29,30 +29,30 @@ from decametre.sentinel2.bands import FINEST_GSD
 from decametre.superres.degradation.kernels import blurred_square_taps, degrade, mirrored
 from decametre.superres.models.bicubic import bicubic
 
-FLOOR = 1e-8
-"""Added to the ridge, in reflectance squared: flat ground has no details to put in."""
+RIDGE_FLOOR = 1e-8
+"""Added to the ridge, in reflectance squared, so that flat ground gets no detail."""
 
-LEAST_WEIGHT = 1e-3
-"""Weight of an example that was not measured, so that a window without others has a mean."""
+MIN_WEIGHT = 1e-3
+"""Weight of an example that was not measured, so that a window without measurements has a mean."""
 
 KERNEL_REACH = 2
-"""Where the kernel is cut off, in coarse pixels beyond the coarse pixel's own cell."""
+"""Reach of the kernel beyond the coarse pixel's own cell, in coarse pixels."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a local regression is made.
+    """Settings of a local regression.
 
     Attributes:
-        radius: Of the window of examples, in coarse pixels.
+        radius: Radius of the window of examples, in coarse pixels.
         ridge: In units of the finer bands' mean variance in the window.
-        gain: The finer bands are made coarse by a Gaussian of this gain at the coarse Nyquist
-            frequency; None: by the mean over a coarse pixel.
-        softened: Examples are smoothed by (1, 2, 1) / 4 along rows and columns first: what is left
-            depends little on the kernel.
+        gain: The finer bands are degraded with a Gaussian of this gain at the coarse Nyquist
+            frequency; None: with the mean over a coarse pixel.
+        softened: Examples are first smoothed with (1, 2, 1) / 4 along rows and columns, which
+            reduces the effect of the kernel.
 
     Raises:
-        ValueError: A number makes no sense.
+        ValueError: A number is out of range.
     """
 
     radius: int
@@ -62,21 +62,21 @@ class Fit:
 
     @classmethod
     def of(cls, radius: Any, ridge: Any, gain: Any = None, softened: bool = False) -> Fit:
-        """One from a recipe or a card: YAML takes 1e-3, without a dot, for text."""
+        """Read settings of a recipe or a card; in YAML, 1e-3 without a dot is a string."""
         return cls(int(radius), float(ridge), None if gain is None else float(gain), softened)
 
     def __post_init__(self) -> None:
         if self.radius < 0 or self.ridge < 0:
             raise ValueError(f"radius {self.radius} and ridge {self.ridge} must not be negative")
         if self.gain is not None and not 0 < self.gain < 1:
-            raise ValueError(f"gain {self.gain} must lie between 0 and 1")
+            raise ValueError(f"gain {self.gain} must be between 0 and 1")
 
     @property
     def reach(self) -> int:
-        """How far it looks, in coarse pixels.
+        """Receptive field in coarse pixels.
 
-        The window; the interpolation of its coefficients and of what it misses (1 + 2); the
-        smoothing; bicubic interpolation of finer bands (1); and twice the kernel.
+        The sum of the window, the interpolation of coefficients and errors (1 + 2), the smoothing,
+        bicubic interpolation of finer bands (1), and twice the kernel.
         """
         kernel = 0 if self.gain is None else KERNEL_REACH
         return self.radius + 4 + self.softened + 2 * kernel
@@ -90,13 +90,13 @@ def local_regressions(
     Args:
         reflectance: For each GSD, (batch, bands, rows, columns) on that grid.
         measured: (batch, 1, rows, columns) on the coarsest grid: the weight of each pixel as an
-            example, 0 where something in it was not measured.
+            example, 0 where it was not measured completely.
         fits: The regressions.
 
     Returns:
-        What each predicts, (batch, fits, bands, rows, columns) on the 10 m grid; and how far it
-        misses the coarse bands once it is made coarse, the same on the coarsest grid. Both float32,
-        in reflectance.
+        The predictions, (batch, fits, bands, rows, columns) on the 10 m grid; and the coarse bands
+        minus the degraded predictions, with the same axes on the coarsest grid. Both are float32
+        reflectance.
     """
     coarsest = max(reflectance)
     factor = coarsest // FINEST_GSD
@@ -109,7 +109,7 @@ def local_regressions(
         ],
         dim=1,
     )
-    weight = measured.double().clamp(min=LEAST_WEIGHT)
+    weight = measured.double().clamp(min=MIN_WEIGHT)
     moments: dict[tuple[int, float | None, bool], _Moments] = {}
     predictions, misses = [], []
     for fit in fits:
@@ -123,7 +123,7 @@ def local_regressions(
 
 
 def _coarser(image: Tensor, gain: float | None, factor: int) -> Tensor:
-    """An image on the coarsest grid; see `Fit.gain`."""
+    """Degrade an image to the coarsest grid; see `Fit.gain`."""
     if gain is None:
         return F.avg_pool2d(image, factor)
     taps = blurred_square_taps(gain, 0.0, factor, KERNEL_REACH * factor)
@@ -131,7 +131,7 @@ def _coarser(image: Tensor, gain: float | None, factor: int) -> Tensor:
 
 
 def _softened(image: Tensor) -> Tensor:
-    """See `Fit.softened`."""
+    """Smooth an image; see `Fit.softened`."""
     image = mirrored(image, [1, 1, 1, 1])
     image = (image[..., :-2, :] + 2 * image[..., 1:-1, :] + image[..., 2:, :]) / 4
     return (image[..., :-2] + 2 * image[..., 1:-1] + image[..., 2:]) / 4
@@ -140,14 +140,14 @@ def _softened(image: Tensor) -> Tensor:
 class _Moments:
     """Weighted means and covariances in the window around each coarse pixel, in float64.
 
-    A variance is a small difference of large numbers.
+    float64, since a variance is a small difference of large numbers.
     """
 
     def __init__(self, guide: Tensor, coarse: Tensor, weight: Tensor, fit: Fit) -> None:
         examples = torch.cat([guide, coarse], dim=1)
         examples = (_softened(examples) if fit.softened else examples).double()
         self.guides = guides = guide.shape[1]
-        # Finer bands with one another, once each, then each of them with every coarse band.
+        # All pairs of finer bands, then all pairs of a finer and a coarse band.
         first, second = torch.triu_indices(guides, guides, device=guide.device)
         every = torch.arange(examples.shape[1], device=guide.device)
         pairs = torch.cartesian_prod(every[:guides], every[guides:])
@@ -165,7 +165,7 @@ class _Moments:
         """Slopes and intercepts, (batch, coarse bands, finer bands + 1, rows, columns), float32."""
         ridged = self.own.clone()
         diagonal = ridged.diagonal(dim1=-2, dim2=-1)
-        diagonal += (ridge * diagonal.mean(dim=-1) + FLOOR)[..., None]
+        diagonal += (ridge * diagonal.mean(dim=-1) + RIDGE_FLOOR)[..., None]
         solved, _ = torch.linalg.solve_ex(ridged, self.shared)
         slopes = solved.permute(0, 4, 3, 1, 2)
         mean_guide, mean_coarse = self.mean.tensor_split([self.guides], dim=1)
@@ -176,21 +176,21 @@ class _Moments:
 def _applied(coefficients: Tensor, guide: Tensor, factor: int) -> Tensor:
     """The prediction at 10 m: coefficients change linearly from one coarse pixel to the next."""
     bands = []
-    for of_band in coefficients.unbind(dim=1):  # one after another: they are large at 10 m
+    for of_band in coefficients.unbind(dim=1):  # in a loop, because they are large at 10 m
         fine = F.interpolate(of_band, scale_factor=factor, mode="bilinear", align_corners=False)
         bands.append((fine[:, :-1] * guide).sum(dim=1) + fine[:, -1])
     return torch.stack(bands, dim=1)
 
 
 def _box_sum(x_bchw: Tensor, radius: int) -> Tensor:
-    """Sums over squares of 2 radius + 1 pixels; outside is 0."""
+    """Sums over squares of 2 radius + 1 pixels; pixels outside are 0."""
     edge = 2 * radius + 1
     rows = F.avg_pool2d(x_bchw, (edge, 1), stride=1, padding=(radius, 0), divisor_override=1)
     return F.avg_pool2d(rows, (1, edge), stride=1, padding=(0, radius), divisor_override=1)
 
 
 class Regression(nn.Module):
-    """One local regression, and what it misses by bicubic interpolation; nothing is trained.
+    """One local regression, plus its error interpolated bicubically; nothing is trained.
 
     Args:
         bands_in: Number of bands for each GSD in metres; the coarsest are brought to 10 m.
@@ -199,7 +199,7 @@ class Regression(nn.Module):
     """
 
     alignment = 1
-    """Inputs begin at any pixel of the coarsest grid."""
+    """Inputs may start at any pixel of the coarsest grid."""
 
     def __init__(self, bands_in: Mapping[int, int], radius: int, ridge: float) -> None:
         super().__init__()

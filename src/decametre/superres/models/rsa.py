@@ -1,22 +1,21 @@
-"""The networks S2x and S6x of Zhang, Cavallaro and Jitsev (IGARSS 2020): attention amid residuals.
+"""The networks S2x and S6x of Zhang, Cavallaro and Jitsev (IGARSS 2020): residual self-attention.
 
-Coarse bands are interpolated to the 10 m grid. A band fusion module makes features of all bands,
+Coarse bands are interpolated to the 10 m grid. A band fusion module computes features of all bands,
 six residual blocks with a self-attention module in their middle refine them, and the network
-predicts what bilinear interpolation lacks (equations 1 to 7, Fig. 1 and 2).
+predicts the difference from bilinear interpolation (equations 1 to 7, Fig. 1 and 2).
 
-Where the paper is silent:
+The paper does not specify some details, which are as follows here:
 
 * **Band fusion** (Fig. 2b): each grid's bands have a branch (mean shift, 3 x 3 convolution, ReLU);
-  a 3 x 3 convolution and ReLU join them. The paper names branches and mean shift only.
-* **Mean shift** takes a fixed mean from each band, as `MeanShift` does in EDSR (Lim et al. 2017,
-  arXiv 1707.02921), where the term comes from. The mean of each patch, which the caption can also
-  be read as, would leave steps at the borders of patches, which convolutions take for edges of the
-  ground, and a product cut otherwise would come out otherwise.
-* **Residual block**: that of DSen2, convolution, ReLU, convolution, times 0.1.
-* **Attention** sees the window that a training patch of DSen2 is: 16 x 16 coarse pixels, or 32 x 32
-  pixels at 10 m at 2x and 96 x 96 at 6x. See `attention.WindowAttention`.
-* **Scale of the input** (DN / 2000) and start of the weights (He uniform) as in DSen2. The 1 x 1
-  convolutions of the attention have no ReLU behind them and start smaller, as torch does.
+  a 3 x 3 convolution and ReLU join them. The paper only names branches and mean shift.
+* **Mean shift** subtracts a fixed mean from each band, as `MeanShift` in EDSR (Lim et al. 2017,
+  arXiv 1707.02921), the source of the term. The caption could also mean the mean of each patch, but
+  then patches would have steps at their borders, and the result would depend on the tiling.
+* **Residual block**: that of DSen2: convolution, ReLU, convolution, times 0.1.
+* **Attention** has windows of the size of a training patch of DSen2: 16 x 16 coarse pixels, or
+  32 x 32 pixels of 10 m at 2x and 96 x 96 at 6x. See `attention.WindowAttention`.
+* **Scale of the input** (DN / 2000) and initial weights (He uniform) are those of DSen2. The 1 x 1
+  convolutions of the attention are not followed by a ReLU and keep torch's smaller initial weights.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ MEANS = {
     20: (0.134, 0.189, 0.214, 0.229, 0.196, 0.139),
     60: (0.126, 0.115),
 }
-"""Mean reflectance of each GSD's bands, in the order of `bands.bands_at`, over the training set
-of the shipped models: 50 Level-1C and Level-2A products, each of equal weight."""
+"""Mean reflectance of each GSD's bands, in the order of `bands.bands_at`, over the 50 Level-1C and
+Level-2A training products of the shipped models, with equal weights."""
 
 
 class ResidualSelfAttention(nn.Module):
@@ -46,15 +45,15 @@ class ResidualSelfAttention(nn.Module):
     Args:
         bands_in: Number of bands for each GSD in metres; the coarsest are brought to 10 m.
         width: Channels of the trunk.
-        blocks: Number of residual blocks; attention stands behind the first half of them.
+        blocks: Number of residual blocks; the attention follows the first half of them.
         key_width: Channels of f and g in the attention.
         window: Edge of an attention window in pixels of the coarsest grid. Patches for training
-            are a whole number of windows.
+            must be a multiple of it.
         gain: Factor on the shifted reflectance before the first convolution: DN / 2000.
-        means: What is taken from each band's reflectance, finest GSD first; `MEANS` by default.
+        means: Mean reflectance of each band, finest GSD first; `MEANS` by default.
 
     Raises:
-        ValueError: There is not one mean for each band, or the attention's sizes make no sense.
+        ValueError: There is not one mean for each band, or a size of the attention is invalid.
     """
 
     def __init__(
@@ -78,9 +77,9 @@ class ResidualSelfAttention(nn.Module):
         counts = [bands_in[gsd] for gsd in self.gsds]
         if len(means) != sum(counts):
             raise ValueError(
-                f"{len(means)} means for {sum(counts)} bands; give `means`, one for each band"
+                f"there are {len(means)} means for {sum(counts)} bands; give one for each band"
             )
-        # Not persistent: the card's configuration says what they are.
+        # Not persistent, since they are part of the card's configuration.
         self.register_buffer("means", torch.tensor(means)[:, None, None], persistent=False)
         self.branches = nn.ModuleList(conv3x3(count, width) for count in counts)
         self.fuse = conv3x3(width * len(counts), width)
@@ -94,16 +93,16 @@ class ResidualSelfAttention(nn.Module):
 
     @property
     def alignment(self) -> int:
-        """Inputs begin at multiples of so many pixels of the coarsest grid."""
+        """Inputs start at multiples of this number of pixels of the coarsest grid."""
         return self.window
 
     @property
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid, on each side of a pixel.
 
-        At 10 m: one pixel for each convolution of 3 x 3 (branch, fusion, tail, two a block), and
-        between them as far as from the first pixel of a window to its last. On the coarsest
-        grid, rounded up, one pixel more for the interpolation.
+        At 10 m, one pixel for each 3 x 3 convolution (branch, fusion, tail, two per block), and the
+        edge of the attention window less one. This is rounded up to the coarsest grid, and the
+        interpolation adds one pixel.
         """
         reach = 3 + 2 * self.blocks_count + self.window * self.factor - 1
         return 1 + -(-reach // self.factor)
@@ -112,7 +111,7 @@ class ResidualSelfAttention(nn.Module):
         """Bring the coarsest bands to 10 m; shapes as in `NativeTrunk.forward`.
 
         Raises:
-            ValueError: The images are not a whole number of attention windows.
+            ValueError: The images are not a multiple of the attention windows.
         """
         check_whole_windows(reflectance[self.coarsest], self.window)
         fine = [

@@ -1,1 +1,1 @@
-"""Pixels of a product in memory: windows for inference, scenes for training and evaluation."""
+"""Pixels of a product in memory: windows for sharpening, scenes for training and evaluation."""

@@ -1,4 +1,4 @@
-"""Scenes in memory: pixels of a product or of windows of it, every band on its native grid."""
+"""Scenes in memory: pixels of a product or a window of it, every band on its native grid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from decametre.superres.pixels.stack import read_stack
 log = logging.getLogger(__name__)
 
 FILL_REACH = 240
-"""How far gaps are filled, in 10 m pixels: some seven degraded pixels at 6x. Deeper ones are 0."""
+"""How far gaps are filled, in 10 m pixels: about seven degraded pixels at 6x. Pixels deeper in a
+gap are 0."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Scene:
     """Pixels of one piece of ground, on native grids.
 
     Attributes:
-        name: The product's id, with the window's place where the scene is a part of it.
-        reflectance: For each GSD, (bands, rows, columns), filled where nothing was measured.
+        name: The product's id, with the first column and row of the window unless it is the full
+            product.
+        reflectance: For each GSD, (bands, rows, columns), filled where there is no measurement.
         valid: bool, the same shapes.
     """
 
@@ -43,7 +45,7 @@ def load_scene(product: Product, bands: Sequence[str], window: Window | None = N
     Args:
         product: The product.
         bands: Band names.
-        window: The part to read, whole pixels of 60 m; everything without.
+        window: The part to read, complete 60 m pixels; the full product by default.
 
     Raises:
         MissingBandError: The product lacks a band.
@@ -68,9 +70,8 @@ def load_scenes(
     Args:
         products: Opened.
         bands: Band names.
-        edge: Edge of a window in 10 m pixels, a multiple of 60 m; products that are smaller are
-            read whole.
-        count: Windows of a product; of more, some are chosen at random, the same ones each time.
+        edge: Edge of a window in 10 m pixels, a multiple of 6. Smaller products are one window.
+        count: Largest number of windows of a product, see `spread_windows`.
 
     Yields:
         The product and a scene of it.
@@ -81,7 +82,10 @@ def load_scenes(
 
 
 def spread_windows(product: Product, edge: int, count: int) -> list[Window]:
-    """At most `count` windows of a product, chosen by its name from a grid of them."""
+    """At most `count` windows of a product, in row order.
+
+    They are chosen at random from a grid, with the product's id as seed.
+    """
     whole = product.grid.window
     windows = [
         Window(col, row, edge, edge).intersection(whole)

@@ -1,7 +1,7 @@
-"""Pixels of one window, every band on its native grid, ready for a network.
+"""Pixels of one window, every band on its native grid, as inputs of a network.
 
-Nodata never reaches a network: pixels without a measurement (nodata, saturated, or outside the
-product) are filled from the nearest measured ones first, and their mask is kept.
+Networks never get nodata. Pixels without a measurement (nodata, saturated, or outside the product)
+are filled from the nearest measured ones, and a mask marks them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Stack:
     """A window's pixels, by GSD.
 
     Attributes:
-        bands: Band names for each GSD in metres, in the order of the arrays' first axis.
+        bands: Band names for each GSD in metres, in the order of the arrays' first axes.
         dn: uint16, (bands, rows, columns) for each GSD; nodata outside the product.
         reflectance: float32, the same shapes, filled where there is no measurement.
         valid: bool, the same shapes, True where the pixel is a measurement.
@@ -47,15 +47,15 @@ def by_gsd(names: Sequence[str]) -> dict[int, tuple[str, ...]]:
 def read_stack(
     reader: WindowReader, product: Product, names: Sequence[str], window: Window, reach: int
 ) -> Stack:
-    """Read a window of several bands and fill what is not measured.
+    """Read a window of several bands and fill pixels without a measurement.
 
     Args:
-        reader: Open on the product, with these bands.
+        reader: An open reader of the product, with these bands.
         product: The product.
         names: Band names.
-        window: In 10 m pixels, a multiple of the coarsest band's factor. It may reach beyond the
-            product; there it is mirrored, and nothing is measured. Only so do all grids go on
-            alike: the mean of mirrored fine pixels is the mirrored coarse pixel.
+        window: In 10 m pixels, a multiple of the coarsest band's factor. Beyond the product, pixels
+            are mirrored and count as not measured. Grids of different GSD stay consistent: the mean
+            of mirrored fine pixels is the mirrored coarse pixel.
         reach: How far, in 10 m pixels, a gap is filled from its edge; see `fill_gaps`.
 
     Raises:
@@ -92,22 +92,23 @@ def read_stack(
 
 
 def fill_gaps(values: np.ndarray, valid: np.ndarray, reach: int) -> np.ndarray:
-    """Give pixels without a measurement plausible values, from measured ones only.
+    """Fill pixels without a measurement with plausible values of measured pixels.
 
-    A gap's rim takes the mean of the measured pixels among its eight neighbours (a single missing
-    row becomes the mean of the rows above and below). Deeper pixels, up to `reach`, take the value
-    of the nearest pixel that has one. Beyond, where no network output is kept, they are 0.
+    Pixels at the rim of a gap get the mean of the measured pixels among their eight neighbours, so
+    a single missing row becomes the mean of the rows above and below. Deeper pixels, up to `reach`,
+    get the value of the nearest pixel that has one. Pixels beyond that are 0, and no output pixel
+    depends on them.
 
-    Every filled pixel depends on pixels at most `reach` + 2 away and on nothing else, so the same
-    ground is filled in the same way whatever window is read.
+    A filled pixel depends only on pixels at most `reach` + 2 away, so it gets the same value in
+    every window.
 
     Args:
         values: (rows, columns), float32.
-        valid: bool, the same shape.
+        valid: bool, the same shape: True where a pixel is a measurement.
         reach: In pixels.
 
     Returns:
-        The values, filled; the same array where nothing is missing.
+        The filled values; `values` itself if all pixels are measured.
     """
     if valid.all():
         return values
@@ -137,7 +138,7 @@ def fill_gaps(values: np.ndarray, valid: np.ndarray, reach: int) -> np.ndarray:
 def reach_for(margin: int) -> int:
     """How far gaps must be filled for a network with this margin, in the same pixels.
 
-    A valid pixel sees `margin` pixels along each axis, so the diagonal is the farthest that a
-    filled pixel can lie from it.
+    An output pixel depends on `margin` pixels along each axis, so the distance to a filled pixel is
+    at most the diagonal.
     """
     return math.ceil(margin * math.sqrt(2))

@@ -1,1 +1,1 @@
-"""The main job: one product in, all bands at ten metres out."""
+"""Sharpening: all bands of a product at 10 m."""

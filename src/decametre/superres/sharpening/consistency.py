@@ -1,7 +1,7 @@
-"""Does the result, seen through the sensor, give the input again?
+"""Consistency of the result with the input.
 
-The sharpened band is degraded with the sensor's MTF and compared with the band that was measured.
-The difference is the consistency residual. Back-projection puts it back into the result.
+A sharpened band is degraded with the sensor's MTF and compared with the measured band. The
+difference is the consistency residual. Back-projection adds it to the result.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from decametre.superres.degradation.kernels import inverse_taps, kernel_taps
 KERNEL = "mtf"
 STEPS = 2
 """Back-projection steps. Each leaves at most 5 % of the residual where nothing is missing. The
-number is fixed, so that the result does not depend on how the product is cut."""
+number is fixed, so that the result does not depend on the tiling."""
 
 
 @dataclass(frozen=True)
 class Consistency:
-    """The sensor's view of some bands of one scale.
+    """The consistency check of several bands of one scale.
 
     Args:
         bands: Names of the bands.
@@ -43,14 +43,14 @@ class Consistency:
         return margin_of(self.taps, self.scale, steps) + reach_of(self.taps, self.scale)
 
     def residual(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """What the coarse bands have and the degraded fine bands lack.
+        """The coarse bands minus the degraded fine bands.
 
         Args and result as in `back_projection.residual_of`.
         """
         return residual_of(fine, coarse, self.taps, self.scale)
 
     def project(self, fine: Tensor, coarse: Tensor, valid: Tensor, steps: int = STEPS) -> Tensor:
-        """Change the fine bands as little as needed for the residual to vanish.
+        """Change the fine bands by the least amount that removes the residual.
 
         Args and result as in `back_projection.project`.
         """
@@ -74,7 +74,7 @@ class ResidualSums:
 
     @classmethod
     def zeros(cls, bands: Sequence[str]) -> ResidualSums:
-        """Nothing summed yet."""
+        """Sums over no pixels."""
         return cls(*(torch.zeros(len(bands), dtype=torch.float64) for _ in range(3)))
 
     @classmethod

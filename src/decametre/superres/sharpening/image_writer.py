@@ -31,7 +31,7 @@ class BandStatistics:
     pixels: int = 0
 
     def add(self, image: np.ndarray, nodata: float) -> None:
-        """Take in a window's pixels; those equal to `nodata` (or NaN) do not count."""
+        """Add the pixels of a window, except those equal to `nodata` (or NaN)."""
         self.pixels += image.size
         gaps = np.isnan(image) if np.isnan(nodata) else image == nodata
         values = (image[~gaps] if gaps.any() else image.ravel()).astype(np.float64)
@@ -44,7 +44,7 @@ class BandStatistics:
 
     @property
     def tags(self) -> dict[str, str]:
-        """GDAL's `STATISTICS_*` metadata; empty without a pixel."""
+        """GDAL's `STATISTICS_*` metadata; empty if no pixel has data."""
         if not self.count:
             return {}
         mean = self.total / self.count
@@ -61,17 +61,17 @@ class BandStatistics:
 def bytes_needed(grid: Grid, bands: int, dtype: str) -> int:
     """Upper bound of the disk space for scratch file, overviews and COG."""
     raw = grid.width * grid.height * bands * np.dtype(dtype).itemsize
-    # The scratch file, and a COG whose pixels and overviews (one third) did not compress at all.
+    # The scratch file, and a COG with overviews (one third more pixels), both uncompressed.
     return int(raw * (1 + 4 / 3)) + 1_000_000
 
 
 class CogWriter(CogFile):
-    """Takes windows in any order and makes a COG of them; a context manager.
+    """Writes windows, in any order, to a COG; a context manager.
 
     Args:
-        path: The COG. A scratch file stands beside it meanwhile.
+        path: The COG. A scratch file is written to the same folder.
         grid: The 10 m grid of the output.
-        radiometry: Scale, offset and nodata of each band; also says which bands, in which order.
+        radiometry: Scale, offset and nodata of each output band, in the order of the file.
         dtype: `uint16` for DN, `float32` for reflectance.
         compression: `deflate` or `zstd`.
 
@@ -113,16 +113,16 @@ class CogWriter(CogFile):
         return list(self.radiometry)
 
     def write(self, window: Window, images: Mapping[str, np.ndarray]) -> None:
-        """Write every band of a window, counted from the output's own first pixel."""
+        """Write all bands of a window, which is relative to the first pixel of the output."""
         for index, name in enumerate(self.bands, start=1):
             self.statistics[name].add(images[name], self.nodata)
             self.put(window, index, images[name])
 
     def finish(self, tags: Mapping[str, str]) -> None:
-        """Describe the bands and make the COG.
+        """Write the metadata and convert the scratch file to a COG.
 
         Args:
-            tags: Metadata of the whole file.
+            tags: Metadata of the file.
         """
         self.complete(lambda dataset: self._describe(dataset, tags))
 

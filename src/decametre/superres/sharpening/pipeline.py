@@ -1,4 +1,4 @@
-"""A whole product through the models: reading, computing and writing at the same time."""
+"""Sharpening window by window: reading, computing and writing at the same time."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def sharpen_windows(
 ) -> Generator[SharpenedWindow, None, None]:
     """Sharpen a window of a product, core by core.
 
-    One thread reads ahead, and each sharpener computes in a thread of its own. What is in memory
-    at once is bounded by the size of a tile and the number of devices, whatever the product's size.
+    One thread prefetches, and each sharpener computes in its own thread. The memory needed depends
+    on the size of a tile and the number of devices, not on the size of the product.
 
     Args:
         product: The product.
         window: What to sharpen, in 10 m pixels, a multiple of the sharpeners' `step`.
-        sharpeners: One a device, alike but for the device.
+        sharpeners: One per device, otherwise equal.
         tile: Edge of a core in 10 m pixels.
-        turn: Entered when the first window has been read, and left when all are computed: where
-            products share a device, one can be read ahead while another is computed.
+        turn: Entered after the first window has been read, and exited after all have been computed.
+            If products share a device, one can be prefetched while another is computed.
 
     Yields:
-        Every core once, in reading order.
+        Every core once, row by row.
 
     Raises:
         CorruptDataError: A file cannot be decoded.
@@ -87,9 +87,10 @@ def sharpen_windows(
 
 
 def read_ahead(make: Callable[[], Iterator[T]], depth: int) -> Iterator[T]:
-    """Run a generator in a thread of its own, at most `depth` items ahead of the consumer.
+    """Run a generator in a separate thread, at most `depth` items ahead of the consumer.
 
-    An exception in the thread is raised here. When the consumer stops early, the thread does too.
+    An exception in the thread is raised in the consumer. If the consumer stops early, so does the
+    thread.
     """
     items: queue.Queue[tuple[bool, object]] = queue.Queue(depth)
     stop = threading.Event()
@@ -109,7 +110,7 @@ def read_ahead(make: Callable[[], Iterator[T]], depth: int) -> Iterator[T]:
                 if not put((False, item)):
                     return
             put((True, None))
-        except BaseException as error:  # carried over to the consumer
+        except BaseException as error:  # raised in the consumer
             put((True, error))
 
     thread = threading.Thread(target=run, daemon=True)

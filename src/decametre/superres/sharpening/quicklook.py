@@ -1,4 +1,4 @@
-"""A before/after picture: bands as measured on the left, at ten metres on the right."""
+"""A before/after picture: bands as measured on the left, at 10 m on the right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
 
 EDGE = 180
-"""Edge of the pictured square in 10 m pixels, at most."""
+"""Largest edge of the pictured square, in 10 m pixels."""
 
 ZOOM = 2
 """Picture pixels for each 10 m pixel."""
@@ -33,8 +33,8 @@ def draw(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> n
         after: Reflectance of the same ground and bands at 10 m.
 
     Returns:
-        uint8, (3, rows, columns), a row of two panels for each composite whose bands are there;
-        None where there is none.
+        uint8, (3, rows, columns), a row of two panels for each composite whose bands are in
+        `after`; None if there is no such composite.
     """
     rows = []
     for names in COMPOSITES:
@@ -55,12 +55,12 @@ def draw(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> n
 
 
 def repeated(image: np.ndarray, factor: int) -> np.ndarray:
-    """Every pixel repeated, as a viewer shows a coarse band."""
+    """An image enlarged by repeating its pixels, as a viewer shows a coarse band."""
     return image.repeat(factor, axis=-2).repeat(factor, axis=-1)
 
 
 def stretch(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 1st and 99th percentile of each channel, shaped to broadcast; NaN does not count."""
+    """The 1st and 99th percentile of each channel, shaped to broadcast; NaN is ignored."""
     flat = image.reshape(len(image), -1)
     if np.isnan(flat).all():
         return np.zeros((len(image), 1, 1)), np.ones((len(image), 1, 1))
@@ -69,7 +69,7 @@ def stretch(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def to_bytes(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Stretched to 0..255 and enlarged; NaN is black."""
+    """The image stretched to 0..255 and enlarged; NaN is black."""
     scaled = np.nan_to_num((image - low) / (high - low)).clip(0, 1) * 255
     return repeated(scaled.astype(np.uint8), ZOOM)
 

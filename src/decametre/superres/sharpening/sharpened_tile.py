@@ -1,4 +1,4 @@
-"""Reading back what `decametre sharpen` wrote: twelve bands at 10 m, with the item beside them."""
+"""Reading results of `decametre sharpen`: twelve bands at 10 m, and their STAC item."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from decametre.sentinel2.stac import read_item
 
 @dataclass(frozen=True)
 class SharpenedTile:
-    """A finished result of `decametre sharpen`, of all twelve bands in DN.
+    """A completed result of `decametre sharpen` with all twelve bands in DN.
 
     Attributes:
         path: The GeoTIFF.
-        product: Id of the product that it was made from.
-        model: What sharpened it: names of models with the SHA-256 of their weights.
-        grid: Of 10 m.
+        product: Id of the sharpened product.
+        model: The models' names, with the SHA-256 of their weights.
+        grid: The 10 m grid.
         offsets: Radiometric offset in DN, by band.
     """
 
@@ -44,10 +44,10 @@ def open_sharpened(path: Path) -> SharpenedTile:
     """Open a sharpened tile; no pixel is read.
 
     Args:
-        path: The GeoTIFF; its item `NAME.json` stands beside it.
+        path: The GeoTIFF; its item `NAME.json` is in the same folder.
 
     Raises:
-        NotAProductError: It is not there, not finished, or none that was made by
+        NotAProductError: The file does not exist, is not complete, or is not a result of
             `decametre sharpen` with all bands in DN.
         CorruptDataError: The file is damaged.
     """
@@ -56,8 +56,8 @@ def open_sharpened(path: Path) -> SharpenedTile:
         raise NotAProductError(f"{path}: no such file")
     if not item_path.is_file():
         raise NotAProductError(
-            f"{path}: no {item_path.name} beside it, so it is no finished result of "
-            "`decametre sharpen`; sharpen the product again"
+            f"{path}: is no complete result of `decametre sharpen`, because {item_path.name} is "
+            "missing; sharpen the product again"
         )
     quality: Mapping[str, Any] = read_item(str(item_path)).properties.get("decametre:quality", {})
     try:
@@ -67,7 +67,7 @@ def open_sharpened(path: Path) -> SharpenedTile:
     except (KeyError, TypeError, AttributeError) as error:
         raise NotAProductError(
             f"{item_path}: has no quality card of decametre ({type(error).__name__}: {error}); "
-            "give the result of `decametre sharpen`"
+            "give a result of `decametre sharpen`"
         ) from error
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path, driver="GTiff") as dataset:
@@ -84,8 +84,8 @@ def open_sharpened(path: Path) -> SharpenedTile:
         raise CorruptDataError(f"{path}: cannot be opened ({error}); sharpen again") from error
     if bands != BAND_NAMES or dtype != "uint16" or nodata != NODATA:
         raise NotAProductError(
-            f"{path}: holds {dtype} with nodata {nodata} of {' '.join(map(str, bands))}; sharpen "
-            "with all twelve bands and --encoding dn"
+            f"{path}: contains {dtype} with nodata {nodata} of {' '.join(map(str, bands))}; "
+            "sharpen with all twelve bands and --encoding dn"
         )
     model = ", ".join(f"{name} sha256:{checksum}" for name, checksum in sorted(models.items()))
     return SharpenedTile(str(path), product, model, grid, offsets)
@@ -94,15 +94,15 @@ def open_sharpened(path: Path) -> SharpenedTile:
 class SharpenedRows:
     """Reads rows of a sharpened tile from north to south, every block once; a context manager.
 
-    All bands of a pixel stand in one block of the file. What is held is a row of blocks and the
-    rows above it that are still needed: 12 x 632 x 10980 x 2 bytes for a full tile, 170 MB.
+    All bands of a pixel are in one block of the file. A row of blocks and the rows above it that
+    are still needed are in memory: 12 x 632 x 10980 x 2 bytes for a full tile, 170 MB.
 
     Args:
         tile: The tile.
-        first: The first column that will be asked for.
-        stop: The one after the last.
-        height: How many rows are asked for at once.
-        cache: As of `BandReader`; at least a block.
+        first: The first column to read.
+        stop: The column after the last.
+        height: Number of rows that `read` returns.
+        cache: GDAL's block cache in bytes, as for `BandReader`; at least one block.
     """
 
     def __init__(
@@ -122,14 +122,15 @@ class SharpenedRows:
         self._block: tuple[int, int] = self._dataset.block_shapes[0]
         rows = self._block[0] + self._height
         self._held = np.empty((len(BAND_NAMES), rows, self._stop - self._first), np.uint16)
-        self._top = self._bottom = 0  # rows of the tile that are held: from top to bottom
+        self._top = self._bottom = 0  # rows of the tile that are in memory: from top to bottom
         return self
 
     def read(self, row: int) -> np.ndarray:
         """Rows `row` to `row + height`, between the columns given at the start.
 
         Args:
-            row: At least that of the call before, plus a whole `height` inside the tile.
+            row: The first row, not above that of the previous call; `row + height` must not
+                exceed the tile.
 
         Returns:
             uint16, (12, rows, columns); valid until the next call.
@@ -148,7 +149,7 @@ class SharpenedRows:
         return self._held[:, : self._height]
 
     def _load(self) -> None:
-        """Hold the rest of a row of blocks, a block at a time."""
+        """Read the rest of a row of blocks into memory, block by block."""
         rows, columns = self._block
         stop = min((self._bottom // rows + 1) * rows, self._tile.grid.height)
         into = self._held[:, self._bottom - self._top : stop - self._top]

@@ -1,4 +1,4 @@
-"""From a window's native pixels to its bands at 10 m: margins, networks, masks, consistency."""
+"""Sharpening of one window, from native pixels to bands at 10 m."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class SharpenedWindow:
     """The result for one core.
 
     Attributes:
-        core: Where it lies, in 10 m pixels of the product.
-        dn: uint16, (rows, columns) at 10 m for each band in the product's own DN, nodata and
+        core: Its window in 10 m pixels of the product.
+        dn: uint16, (rows, columns) at 10 m for each band, in the product's DN, with nodata and
             saturated pixels restored.
-        reflectance: float32, (rows, columns), NaN without data; for bands that a network made
-            unrounded.
+        reflectance: float32, (rows, columns) at 10 m for each sharpened band, not rounded to DN;
+            NaN where there is no data.
         residuals: Consistency residual of each model's bands over the core.
     """
 
@@ -42,15 +42,16 @@ class SharpenedWindow:
 class Sharpener:
     """Runs models on windows, on one device.
 
-    The margin of every window follows from the models' cards, so that the result for a pixel is
-    the same however the product is cut.
+    The margin of every window follows from the models' cards, so the result of a pixel does not
+    depend on the tiling.
 
     Args:
         models: From `registry.models_for`.
         bands: Bands of the output.
-        device: Where the networks run.
+        device: Device of the networks.
         precision: `torch.float32`, or `torch.bfloat16` for autocast.
-        consistent: Project the result so that it agrees with the input through the sensor's MTF.
+        consistent: Project the result so that it reproduces the input when degraded by the
+            sensor's MTF.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Sharpener:
 
     @property
     def step(self) -> int:
-        """Cores start at multiples of so many 10 m pixels."""
+        """Cores start at multiples of this number of 10 m pixels."""
         return step_of(self.inputs)
 
     @property
@@ -94,17 +95,16 @@ class Sharpener:
     def halo(self) -> int:
         """How far around a core pixels must be read, in 10 m pixels.
 
-        The models' margin, and beyond it the measured pixels that gaps inside the margin are
-        filled from.
+        This is the models' margin, plus the distance from which gaps in the margin are filled.
         """
         margin = max([0, *(self._halo(model) for model in self.models)])
         rim = 2 * self.step
         return -(-(margin + self.reach + rim) // self.step) * self.step
 
     def _halo(self, model: Model) -> int:
-        """A model's margin with what the consistency check adds, in 10 m pixels.
+        """A model's margin with that of the consistency check, in 10 m pixels.
 
-        One alignment less one is added where windows are aligned: a core may start in their midst.
+        A core may start in the middle of an attention window, so `alignment` - 1 is added.
         """
         card = model.card
         check = self.checks[card.name].margin(self.steps)
@@ -118,7 +118,7 @@ class Sharpener:
         Args:
             stack: Pixels of `window`.
             window: The core with at least `halo` on each side, in 10 m pixels of the product.
-            core: The part to keep.
+            core: The part to sharpen.
             radiometry: Scale and offset of each band.
         """
         dn: dict[str, np.ndarray] = {}
@@ -126,21 +126,21 @@ class Sharpener:
         residuals: dict[str, ResidualSums] = {}
         for name in self.bands:
             if ALL_BANDS[name].gsd == FINEST_GSD:
-                dn[name] = native(stack.dn, stack, name)[core.relative_to(window).slices]
+                dn[name] = band_plane(stack.dn, stack, name)[core.relative_to(window).slices]
         for model in self.models:
             scale, names = model.card.scale, model.card.bands_out
             at = core.relative_to(window).coarsened(scale).slices
-            if any(native(stack.valid, stack, name)[at].any() for name in names):
+            if any(band_plane(stack.valid, stack, name)[at].any() for name in names):
                 fine, residuals[model.card.name] = self._run(model, stack, window, core)
             else:
                 fine = np.zeros((len(names), core.height, core.width), np.float32)
                 residuals[model.card.name] = ResidualSums.zeros(names)
             for name, image in zip(names, fine, strict=True):
-                if name in self.bands and name not in dn:  # the earlier model's word counts
-                    coarse = native(stack.dn, stack, name)[at]
-                    lost = ~native(stack.valid, stack, name)[at]
+                if name in self.bands and name not in dn:  # else an earlier model sharpened it
+                    coarse = band_plane(stack.dn, stack, name)[at]
+                    unmeasured = ~band_plane(stack.valid, stack, name)[at]
                     reflectance[name], dn[name] = restore(
-                        image, coarse, lost, radiometry[name], scale
+                        image, coarse, unmeasured, radiometry[name], scale
                     )
         return SharpenedWindow(core, dn, reflectance, residuals)
 
@@ -148,7 +148,7 @@ class Sharpener:
     def _run(
         self, model: Model, stack: Stack, window: Window, core: Window
     ) -> tuple[np.ndarray, ResidualSums]:
-        """One network on one core: (bands, rows, columns) of reflectance at 10 m, and residuals."""
+        """Run one network on one core: (bands, rows, columns) at 10 m, and residuals."""
         card, check = model.card, self.checks[model.card.name]
         kept = core.padded(check.margin(self.steps) * card.scale)
         aligned = kept.padded(card.margin * card.scale).snapped(card.alignment * card.scale)
@@ -163,7 +163,7 @@ class Sharpener:
         rows, cols = kept.relative_to(aligned).coarsened(card.scale).slices
         coarse = inputs[card.coarsest][..., rows, cols]
         rows, cols = kept.relative_to(window).coarsened(card.scale).slices
-        measured = np.stack([native(stack.valid, stack, n)[rows, cols] for n in card.bands_out])
+        measured = np.stack([band_plane(stack.valid, stack, n)[rows, cols] for n in card.bands_out])
         valid = torch.from_numpy(measured)[None].to(self.device)
         if self.steps:
             fine = check.project(fine, coarse, valid, self.steps)
@@ -176,16 +176,16 @@ class Sharpener:
         return fine[0, :, rows, cols].cpu().numpy(), sums
 
     def _measured(self, stack: Stack, card: Card, at: Window, window: Window) -> Tensor:
-        """The share of a model's inputs that was measured.
+        """The share of a model's inputs that was measured, as in `DegradedPair`.
 
-        As in `wald.Pair`: (1, 1, rows, columns) on the model's coarsest grid, on the device.
+        (1, 1, rows, columns) on the model's coarsest grid, on the device.
         """
         inside = at.relative_to(window)
         shape = at.height // card.scale, at.width // card.scale
         measured = np.ones(shape, np.float32)
         for gsd, names in card.bands_in.items():
             rows, cols = inside.coarsened(gsd // FINEST_GSD).slices
-            planes = np.stack([native(stack.valid, stack, name)[rows, cols] for name in names])
+            planes = np.stack([band_plane(stack.valid, stack, name)[rows, cols] for name in names])
             if gsd == card.coarsest:
                 measured *= planes.all(axis=0)
             else:
@@ -203,7 +203,7 @@ class Sharpener:
 
 
 def inputs_of(models: Sequence[Model], bands: Sequence[str]) -> tuple[str, ...]:
-    """The bands that must be read: those of the output and those that the models look at."""
+    """The bands that must be read: those of the output and the models' inputs."""
     needed = {name for model in models for name in model.card.bands} | set(bands)
     return tuple(name for name in ALL_BANDS if name in needed)
 
@@ -213,7 +213,7 @@ def step_of(bands: Sequence[str]) -> int:
     return max(ALL_BANDS[name].gsd for name in bands) // FINEST_GSD
 
 
-def native(arrays: Mapping[int, np.ndarray], stack: Stack, name: str) -> np.ndarray:
+def band_plane(arrays: Mapping[int, np.ndarray], stack: Stack, name: str) -> np.ndarray:
     """One band's plane of a stack's arrays."""
     gsd = ALL_BANDS[name].gsd
     plane: np.ndarray = arrays[gsd][stack.bands[gsd].index(name)]
@@ -221,23 +221,28 @@ def native(arrays: Mapping[int, np.ndarray], stack: Stack, name: str) -> np.ndar
 
 
 def restore(
-    image: np.ndarray, coarse: np.ndarray, lost: np.ndarray, radiometry: Radiometry, scale: int
+    image: np.ndarray,
+    coarse: np.ndarray,
+    unmeasured: np.ndarray,
+    radiometry: Radiometry,
+    scale: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put nodata and saturated pixels back, and make DN.
+    """Restore nodata and saturated pixels, and convert to DN.
 
     Args:
         image: (rows, columns) of reflectance at 10 m.
         coarse: DN of the same ground on the band's native grid.
-        lost: True where `coarse` is no measurement.
-        radiometry: Of the band.
+        unmeasured: True where `coarse` is not a measurement.
+        radiometry: Radiometry of the band.
         scale: Ratio of the grids.
 
     Returns:
-        Reflectance with NaN, and DN with the input's own value, where there is no measurement.
+        Reflectance and DN. Where there is no measurement, they are NaN and the input's value.
     """
     dn = radiometry.to_dn(image)
-    if lost.any():
-        gone = np.kron(lost, np.ones((scale, scale), dtype=bool))
-        dn[gone] = np.kron(coarse, np.ones((scale, scale), dtype=coarse.dtype))[gone]
-        image = np.where(gone, np.float32(np.nan), image)
+    if unmeasured.any():
+        cell = np.ones((scale, scale), bool)
+        mask = np.kron(unmeasured, cell)
+        dn[mask] = np.kron(coarse, cell.astype(coarse.dtype))[mask]
+        image = np.where(mask, np.float32(np.nan), image)
     return image, dn

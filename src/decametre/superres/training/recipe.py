@@ -27,7 +27,7 @@ class SuperResolutionNetwork(Section):
         architecture: Name in `superres.models.registry.NETWORKS`.
         scale: 2 for the 20 m bands, 6 for the 60 m bands.
         config: Arguments of the architecture.
-        projection: Kernel of a consistency layer after the network; no such layer by default.
+        projection: Kernel of the consistency layer after the network; no such layer by default.
     """
 
     architecture: str
@@ -37,22 +37,25 @@ class SuperResolutionNetwork(Section):
 
 
 class SuperResolutionData(DataRecipe):
-    """What it is trained on: products, as paths, patterns such as `scenes/*/item.json`, or URLs.
+    """Training and validation products: paths, patterns such as `scenes/*/item.json`, or URLs.
 
     Attributes:
-        kernels: Degradation kernels, which patches take in turn: `dsen2`, `mtf`, or `drawn`:
-            another one for each patch, see `kernels.drawn_taps`. A kernel may stand there twice.
-        nyquist_gains: Least and greatest gain of the kernels `drawn`, at the Nyquist frequency of
+        kernels: Degradation kernels, which alternate from patch to patch: `dsen2`, `mtf`, or
+            `drawn`, a random kernel for each patch (`kernels.random_taps`). A kernel may be listed
+            several times.
+        nyquist_gains: Smallest and largest gain of the random kernels, at the Nyquist frequency of
             the degraded grid.
-        validation_kernels: What degrades the validation products; the score is the mean over them.
+        validation_kernels: Degradation kernels of the validation products; the score is the mean
+            over them.
         patch: Edge of a patch in pixels of the degraded coarsest grid (40 m or 360 m).
-        gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain], patch by patch.
-        mixing: Bands are mixed with others of their GSD, up to this share; see
+        gain: The reflectance of a patch is multiplied by exp(u), u uniform in [-gain, gain].
+        mixing: Largest share of other bands of the same GSD that is mixed into a band; see
             `training_patches.mixed`.
-        min_measured: See `degraded_scene.MIN_MEASURED`; less lets more of torn scenes teach.
-        window: Edge, in 10 m pixels, of the windows into which a product is cut for training.
-        windows: At most so many windows are taken from a product, spread at random; the rest of
-            it is not read. Memory is 28 bytes for each 10 m pixel that is taken.
+        min_measured: See `degraded_scene.MIN_MEASURED`. A smaller share uses more of scenes with
+            gaps.
+        window: Edge, in 10 m pixels, of the windows into which a product is divided.
+        windows: Largest number of windows of a product, chosen at random; only these are read. They
+            need 28 bytes of memory for each 10 m pixel.
     """
 
     kernels: tuple[Kernel | Literal["drawn"], ...] = Field(min_length=1)

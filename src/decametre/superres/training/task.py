@@ -20,7 +20,7 @@ from decametre.errors import TrainingError
 from decametre.model_folder import ATTRIBUTION
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.product import Product
-from decametre.superres.degradation.degraded_scene import Pair, degrade_scene, stack_pairs
+from decametre.superres.degradation.degraded_scene import DegradedPair, degrade_scene, stack_pairs
 from decametre.superres.degradation.training_patches import TrainingPatches
 from decametre.superres.evaluation.degraded import (
     SceneScore,
@@ -58,11 +58,11 @@ PICTURE_EDGE = 120
 """Edge of a panel of the validation picture, in pixels of the coarsest native grid."""
 
 CHARBONNIER_EPSILON = 1e-3
-"""Errors below this reflectance cost less than in proportion."""
+"""The loss of errors below this reflectance is less than proportional."""
 
 
 class SuperResolution:
-    """Sharpens the coarsest bands of degraded scenes to the grid on which they were measured.
+    """Training of networks on degraded scenes.
 
     Args:
         recipe: The recipe of the run.
@@ -109,7 +109,9 @@ class SuperResolution:
         scenes = self._read(data.train, "train")
         self.products = list({product.id: product for product, _ in scenes}.values())
         if not any(scene.valid[self.card.coarsest].any() for _, scene in scenes):
-            raise TrainingError("no product under data.train has a measured pixel; give others")
+            raise TrainingError(
+                "no product under data.train has a measured pixel; give other products"
+            )
         self.patches = TrainingPatches(
             [scene for _, scene in scenes],
             bands_in,
@@ -135,12 +137,12 @@ class SuperResolution:
             (kernel, degraded)
             for kernel in data.validation_kernels
             for _, scene in validation
-            if (degraded := degrade_scene(scene, kernel, bands_in)).whole().mask.any()
+            if (degraded := degrade_scene(scene, kernel, bands_in)).full_pair().mask.any()
         ]
         if not self.held_out:
             raise TrainingError(
                 f"no product under data.validation has a pixel to score at scale {scale}: "
-                "too small, or too many gaps; give others"
+                "they are too small or have too many gaps; give other products"
             )
 
     def _read(self, patterns: Sequence[str], part: str) -> list[tuple[Product, Scene]]:
@@ -156,24 +158,24 @@ class SuperResolution:
                 products.append(product)
         if lacking:
             log.warning(
-                "left out at scale %d for want of bands: %s", card.scale, "; ".join(lacking)
+                "skipped at scale %d, since bands are missing: %s", card.scale, "; ".join(lacking)
             )
         scenes = []
         for product, scene in load_scenes(products, card.bands, data.window, data.windows):
             if min(scene.reflectance[card.coarsest].shape[1:]) < 2 * card.scale:
-                log.warning("%s is too small for scale %d; left out", scene.name, card.scale)
+                log.warning("%s is skipped: it is too small for scale %d", scene.name, card.scale)
                 continue
             scenes.append((product, scene))
         if not scenes:
             raise TrainingError(
-                f"no product under data.{part} is large enough to learn from, and has bands "
-                f"{', '.join(card.bands)}; give others"
+                f"no product under data.{part} is large enough and has the bands "
+                f"{', '.join(card.bands)}; give other products"
             )
         log.info("%s: %d scenes of %d products", part, len(scenes), len(products))
         return scenes
 
-    def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[Pair]]:
-        """See `Task.batches`; the recipe's workers draw the patches."""
+    def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[DegradedPair]]:
+        """See `Task.batches`; the recipe's workers compute the patches."""
         return prefetch_batches(
             self.patches,
             stack_pairs,
@@ -184,11 +186,11 @@ class SuperResolution:
             pin_memory=self.device.type == "cuda",
         )
 
-    def count(self, batch: Pair) -> int:
+    def count(self, batch: DegradedPair) -> int:
         """Number of pixels in the mask."""
         return int(batch.mask.sum())
 
-    def loss(self, network: nn.Module, batch: Pair) -> Tensor:
+    def loss(self, network: nn.Module, batch: DegradedPair) -> Tensor:
         """Sum of the losses over the mask."""
         batch = batch.to(self.device)
         with autocast(self.device, self.precision):
@@ -203,8 +205,8 @@ class SuperResolution:
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
         """RMSE on the validation scenes, averaged over bands and scenes, over that of bicubic.
 
-        The score is the mean over the recipe's validation kernels. Ranks take turns in the scenes;
-        each scene is scored by one of them.
+        The score is the mean over the recipe's validation kernels. The scenes are sharded among
+        the ranks.
         """
         margin, alignment = self.card.margin, self.card.alignment
         scenes = [degraded for _, degraded in self.held_out]
@@ -224,7 +226,7 @@ class SuperResolution:
         return Validation(ratio, record, self._picture(network) if ranks.is_first else None)
 
     def _picture(self, network: nn.Module) -> np.ndarray:
-        """Truth, bicubic and network side by side: the middle of the first held-out scene."""
+        """Truth, bicubic and network side by side, in the middle of the first validation scene."""
         _, scene = self.held_out[0]
         rows, cols = (min(PICTURE_EDGE, s) // scene.scale * scene.scale for s in scene.shape)
         row, col = (scene.shape[0] - rows) // 2, (scene.shape[1] - cols) // 2
@@ -332,7 +334,7 @@ def expand_patterns(patterns: Iterable[str], part: str) -> list[str]:
 
 
 def scores_by_scene(scores: Iterable[SceneScore]) -> dict[str, Any]:
-    """Scores for the log and the card; None for a band without a scored pixel."""
+    """Scores for the log and the card; None for a band without scored pixels."""
 
     def rounded(values: Iterable[float]) -> list[float | None]:
         return [round(v, 2) if math.isfinite(v) else None for v in values]
