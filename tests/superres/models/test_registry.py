@@ -164,7 +164,9 @@ def test_margin_and_alignment_are_those_of_the_network(tmp_path):
     edit(tmp_path / "s2x", decametre__alignment=8)
     assert load_folder(tmp_path / "s2x").card.alignment == 8
     edit(tmp_path / "s2x", decametre__alignment=6)
-    with pytest.raises(ModelError, match="alignment 6 is not a multiple of the network's attention"):
+    with pytest.raises(
+        ModelError, match="alignment 6 is not a multiple of the network's attention"
+    ):
         load_folder(tmp_path / "s2x")
 
 
