@@ -1,10 +1,7 @@
-"""The catalog of a fleet, read by pystac as by any reader."""
+"""The catalog of a fleet, read by pystac."""
 
 import json
 import shutil
-import subprocess
-import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,13 +10,13 @@ import pytest
 
 from decametre.errors import OutputError
 from decametre.fleet import catalog as module
-from decametre.fleet.catalog import PAGE, Catalog
+from decametre.fleet.catalog import Catalog
 
 TITLE = "Twelve bands"
 
 
 def make_item(out, name):
-    """What a worker leaves: a folder with an item, complete."""
+    """A folder with an item, as a worker writes it."""
     (out / name).mkdir(parents=True)
     ring = [[8.0, 50.0], [9.0, 50.0], [9.0, 51.0], [8.0, 51.0], [8.0, 50.0]]
     item = pystac.Item(
@@ -35,7 +32,7 @@ def make_item(out, name):
 
 
 def linked(out):
-    """The ids of all items, as a reader finds them from the root: every link is followed."""
+    """Ids of all items that a reader finds by following the links from the root."""
     root = pystac.Catalog.from_file(str(out / "catalog.json"))
     return [item.id for item in root.get_items(recursive=True)]
 
@@ -49,19 +46,18 @@ def small_pages(monkeypatch):
     monkeypatch.setattr(module, "PAGE", 3)
 
 
-def test_it_is_a_catalog_from_the_start(tmp_path):
+def test_empty_catalog_is_valid(tmp_path):
     assert len(Catalog(tmp_path, TITLE)) == 0
     assert linked(tmp_path) == []
     assert pystac.Catalog.from_file(str(tmp_path / "catalog.json")).title == TITLE
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_items_come_in_the_order_in_which_they_were_done(tmp_path):
+def test_items_are_linked_in_the_order_of_completion(tmp_path):
     catalog = Catalog(tmp_path, TITLE)
     names = [f"P{number}" for number in (5, 1, 4, 2, 3, 7, 6)]
     for done, name in enumerate(names, start=1):
         catalog.add(name, make_item(tmp_path, name))
-        # Complete at every moment.
         assert linked(tmp_path) == names[:done]
     root = pystac.Catalog.from_file(str(tmp_path / "catalog.json"))
     pages = list(root.get_children())
@@ -76,34 +72,34 @@ def test_items_come_in_the_order_in_which_they_were_done(tmp_path):
     assert list(catalog.names) == names
     assert "P4" in catalog
     assert "P8" not in catalog
-    # Nothing is left of what was written under another name.
+    # There are no temporary files.
     assert sorted((tmp_path / "fleet" / "pages").iterdir()) == [
         page(tmp_path, number) for number in (1, 2, 3)
     ]
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_the_files_are_as_stac_has_them(tmp_path):
+def test_files_follow_the_stac_specification(tmp_path):
     catalog = Catalog(tmp_path, TITLE)
     for name in "abcd":
         catalog.add(name, make_item(tmp_path, name))
     schemas = Path(pystac.__file__).parent / "validation" / "jsonschemas" / "stac-spec"
     (schema,) = schemas.glob("*/catalog.json")
-    said = json.loads(schema.read_text())["definitions"]["catalog"]
+    expected = json.loads(schema.read_text())["definitions"]["catalog"]
     for path in (tmp_path / "catalog.json", *(tmp_path / "fleet" / "pages").iterdir()):
         tree = json.loads(path.read_text())
-        assert set(said["required"]) <= tree.keys()
-        assert tree["type"] == said["properties"]["type"]["const"]
-        assert tree["stac_version"] == said["properties"]["stac_version"]["const"]
+        assert set(expected["required"]) <= tree.keys()
+        assert tree["type"] == expected["properties"]["type"]["const"]
+        assert tree["stac_version"] == expected["properties"]["stac_version"]["const"]
         assert sum(link["rel"] == "root" for link in tree["links"]) == 1
         for link in tree["links"]:
-            # Relative, so that the folder can be moved and served.
+            # Relative, so that the folder can be moved or served.
             assert (path.parent / link["href"]).is_file()
     pytest.importorskip("jsonschema")
     pystac.Catalog.from_file(str(tmp_path / "catalog.json")).validate_all()
 
 
-def test_the_folder_can_be_moved(tmp_path):
+def test_moved_folder_is_still_a_catalog(tmp_path):
     path = make_item(tmp_path / "a", "one")
     Catalog(tmp_path / "a", TITLE).add("one", path)
     shutil.move(tmp_path / "a", tmp_path / "b")
@@ -112,7 +108,7 @@ def test_the_folder_can_be_moved(tmp_path):
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_a_catalog_is_gone_on_with(tmp_path):
+def test_catalog_is_extended_by_the_next_run(tmp_path):
     first = Catalog(tmp_path, TITLE)
     for name in "abcd":
         first.add(name, make_item(tmp_path, name))
@@ -128,12 +124,12 @@ def test_a_catalog_is_gone_on_with(tmp_path):
 
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("fatal", range(1, 9))
-def test_wherever_it_is_cut_off_a_reader_finds_only_what_is_there(tmp_path, monkeypatch, fatal):
-    """The disk is full, or the driver killed, at the n-th file that is renamed."""
+def test_failed_write_leaves_a_valid_catalog(tmp_path, monkeypatch, fatal):
+    """The n-th atomic replacement fails."""
     renamed = 0
     replace = Path.replace
 
-    def cut_off(self, target):
+    def fail_once(self, target):
         nonlocal renamed
         renamed += 1
         if renamed == fatal:
@@ -142,7 +138,7 @@ def test_wherever_it_is_cut_off_a_reader_finds_only_what_is_there(tmp_path, monk
 
     catalog = Catalog(tmp_path, TITLE)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", cut_off)
+        patch.setattr(Path, "replace", fail_once)
         done, failed = [], {}
         for name in "abcdefg":
             path = make_item(tmp_path, name)
@@ -154,39 +150,16 @@ def test_wherever_it_is_cut_off_a_reader_finds_only_what_is_there(tmp_path, monk
                 done.append(name)
             assert linked(tmp_path) == [n for n in "abcdefg" if n in catalog]
     assert sorted([*done, *failed]) == list("abcdefg")
-    assert ["No space left" in said for said in failed.values()] == [True]
+    assert ["No space left" in error for error in failed.values()] == [True]
     assert not list(tmp_path.rglob("*.partial"))
-    # The next run adds again what it finds done.
+    # The next run adds all complete products again.
     again = Catalog(tmp_path, TITLE)
     again.add_all({name: f"{name}/{name}.json" for name in "abcdefg"})
     assert sorted(linked(tmp_path)) == list("abcdefg")
 
 
-def test_a_killed_driver_leaves_a_catalog_that_can_be_read(tmp_path):
-    """SIGKILL amid writing; all links lead to items, and the next run mends the rest."""
-    for number in range(400):
-        make_item(tmp_path, f"P{number:03d}")
-    code = (
-        "import sys, time; from pathlib import Path; from decametre.fleet import catalog;"
-        "catalog.PAGE = 20; made = catalog.Catalog(Path(sys.argv[1]), 'x');"
-        "[(made.add(f'P{n:03d}', f'P{n:03d}/P{n:03d}.json'), time.sleep(1e-3)) for n in range(400)]"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, tmp_path]) as driver:
-        while not page(tmp_path, 3).exists():
-            assert driver.poll() is None
-            time.sleep(0.001)
-        driver.kill()
-    before = linked(tmp_path)
-    assert 40 <= len(before) < 400  # a page stands before the root links to it
-    assert before == [f"P{number:03d}" for number in range(len(before))]
-    again = Catalog(tmp_path, TITLE)
-    again.add_all({f"P{n:03d}": f"P{n:03d}/P{n:03d}.json" for n in range(400)})
-    assert sorted(linked(tmp_path)) == [f"P{number:03d}" for number in range(400)]
-    assert not list(tmp_path.rglob("*.partial"))
-
-
 @pytest.mark.usefixtures("small_pages")
-def test_what_is_gone_is_dropped(tmp_path):
+def test_links_to_deleted_items_are_removed(tmp_path):
     catalog = Catalog(tmp_path, TITLE)
     for name in "abcdefg":
         catalog.add(name, make_item(tmp_path, name))
@@ -203,7 +176,7 @@ def test_what_is_gone_is_dropped(tmp_path):
 
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("content", [b"", b"{", b'{"links": [{}]}', b"[]", None])
-def test_a_damaged_page_is_emptied_and_filled_again(tmp_path, caplog, content):
+def test_damaged_page_is_emptied_and_filled_again(tmp_path, caplog, content):
     catalog = Catalog(tmp_path, TITLE)
     items = {name: make_item(tmp_path, name) for name in "abcdefg"}
     catalog.add_all(items)
@@ -219,7 +192,7 @@ def test_a_damaged_page_is_emptied_and_filled_again(tmp_path, caplog, content):
 
 
 @pytest.mark.parametrize("content", [b"", None])
-def test_a_damaged_root_is_made_anew(tmp_path, content):
+def test_damaged_root_is_rewritten(tmp_path, content):
     Catalog(tmp_path, TITLE).add("a", make_item(tmp_path, "a"))
     (tmp_path / "catalog.json").unlink()
     if content is not None:
@@ -228,38 +201,38 @@ def test_a_damaged_root_is_made_anew(tmp_path, content):
     assert linked(tmp_path) == ["a"]
 
 
-def test_the_catalog_of_others_is_left_alone(tmp_path):
-    pystac.Catalog("mine", "By hand").normalize_and_save(
+def test_catalog_of_another_program_is_not_changed(tmp_path):
+    pystac.Catalog("other", "Another catalog").normalize_and_save(
         str(tmp_path), pystac.CatalogType.SELF_CONTAINED
     )
     content = (tmp_path / "catalog.json").read_bytes()
-    with pytest.raises(OutputError, match="no fleet made it"):
+    with pytest.raises(OutputError, match="was not written by a fleet"):
         Catalog(tmp_path, TITLE)
     assert (tmp_path / "catalog.json").read_bytes() == content
     assert not (tmp_path / "fleet").exists()
 
 
-def test_writing_is_linear(tmp_path, monkeypatch):
-    """Twice the products are twice the bytes; were all links in one file, four times."""
+def test_written_bytes_are_linear_in_the_number_of_products(tmp_path, monkeypatch):
+    """With all links in one file, they would be quadratic."""
     sizes = []
-    # Counted, not written: a file system may take milliseconds to replace a file.
+    monkeypatch.setattr(module, "PAGE", 20)
     monkeypatch.setattr(module, "_write", lambda _, tree: sizes.append(len(json.dumps(tree))))
     catalog, written = Catalog(tmp_path, TITLE), {}
-    for index in range(8 * PAGE):
+    for index in range(8 * 20):
         catalog.add(f"P{index:06d}", f"P{index:06d}/P{index:06d}.json")
-        written[index + 1] = sum(sizes) if (index + 1) % PAGE == 0 else 0
-    assert len(sizes) == 1 + 8 * PAGE + 8  # the root at first, and with each page
-    assert written[4 * PAGE] / written[2 * PAGE] == pytest.approx(2, rel=0.01)
-    assert written[8 * PAGE] / written[4 * PAGE] == pytest.approx(2, rel=0.01)
+        written[index + 1] = sum(sizes)
+    assert len(sizes) == 1 + 8 * 20 + 8  # the root, each product, and the root for each page
+    assert written[4 * 20] / written[2 * 20] == pytest.approx(2, rel=0.1)
+    assert written[8 * 20] / written[4 * 20] == pytest.approx(2, rel=0.1)
 
 
-def test_100_000_products_are_read_at_once(tmp_path):
-    """In two seconds on an idle machine; ten are allowed, and what is quadratic takes longer."""
-    items = {f"P{index:06d}": f"P{index:06d}/P{index:06d}.json" for index in range(100_000)}
+@pytest.mark.usefixtures("small_pages")
+def test_adding_linked_items_again_writes_nothing(tmp_path, monkeypatch):
+    items = {f"P{index}": f"P{index}/P{index}.json" for index in range(100)}
     Catalog(tmp_path, TITLE).add_all(items)
-    began = time.perf_counter()
+    writes = []
+    monkeypatch.setattr(module, "_write", lambda path, _: writes.append(path))
     catalog = Catalog(tmp_path, TITLE)
-    assert "P099999" in catalog
-    assert len(catalog) == 100_000
     catalog.add_all(items)
-    assert time.perf_counter() - began < 10
+    assert len(catalog) == 100
+    assert writes == []

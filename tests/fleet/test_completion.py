@@ -1,4 +1,4 @@
-"""What counts as done, what does not, and what is another's."""
+"""Comparison of existing results with the requested ones."""
 
 import json
 from pathlib import Path
@@ -30,43 +30,43 @@ def entry(source):
 
 @pytest.fixture
 def item(tmp_path, source):
-    """The item of a finished product."""
+    """The item of a complete result."""
     (tmp_path / "X").mkdir()
     write_item(source, tmp_path / "X" / "X.tif", SETTINGS)
     return tmp_path / "X" / "X.json"
 
 
-def changed(path, **properties):
+def change(path, **properties):
     content = json.loads(path.read_text())
     content["properties"] |= properties
     path.write_text(json.dumps(content))
 
 
-def test_nothing_there(tmp_path, entry):
+def test_missing_result(tmp_path, entry):
     assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
     (tmp_path / "X").mkdir()
     assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
 
 
-def test_done(tmp_path, entry, item):
+def test_complete_result(tmp_path, entry, item):
     assert item == item_path(tmp_path, entry)
     assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=True)
 
 
-def test_a_result_that_moved_with_its_input_is_done(tmp_path, entry, item):
+def test_result_that_was_moved_with_its_input_is_complete(tmp_path, entry, item):
     moved = tmp_path.with_name(f"{tmp_path.name}_moved")
     tmp_path.rename(moved)
     source = entry.source.replace(str(tmp_path), str(moved))
     assert result_state(moved, ProductEntry("X", source), SETTINGS).complete
 
 
-@pytest.mark.parametrize("spoil", ["", "{", '{"type": "Fea', "\0\0\0\0"])
-def test_a_damaged_item_is_not_done(tmp_path, entry, item, spoil):
-    item.write_text(spoil)
+@pytest.mark.parametrize("content", ["", "{", '{"type": "Fea', "\0\0\0\0"])
+def test_damaged_item_is_not_complete(tmp_path, entry, item, content):
+    item.write_text(content)
     assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
 
 
-def test_a_lost_asset_is_not_done(tmp_path, entry, item):
+def test_result_without_its_file_is_not_complete(tmp_path, entry, item):
     (tmp_path / "X" / "X.tif").unlink()
     assert result_state(tmp_path, entry, SETTINGS) == ResultState(complete=False)
 
@@ -74,60 +74,58 @@ def test_a_lost_asset_is_not_done(tmp_path, entry, item):
 @pytest.mark.parametrize(
     "content", ["[]", "null", "{}", '{"assets": {"data": {}}}', '{"assets": {}, "properties": 1}']
 )
-def test_what_is_no_item_of_ours_is_left_alone(tmp_path, entry, item, content):
+def test_item_of_another_program_is_a_difference(tmp_path, entry, item, content):
     item.write_text(content)
-    assert result_state(tmp_path, entry, SETTINGS).difference == "it is no item of decametre"
+    assert result_state(tmp_path, entry, SETTINGS).difference == "not a STAC item of decametre"
 
 
 def test_other_settings(tmp_path, entry, item):
-    def told(**others):
+    def difference(**others):
         return result_state(tmp_path, entry, SETTINGS | others).difference
 
-    assert told(bands=["B05", "B06"]) == "made with bands B05, not B05,B06"
-    assert told(bands=[]) == "made with bands B05, not none"
-    assert told(encoding="dn") == "made with encoding unset, not dn"
+    assert difference(bands=["B05", "B06"]) == "made with bands B05, not B05,B06"
+    assert difference(bands=[]) == "made with bands B05, not none"
+    assert difference(encoding="dn") == "made with encoding unset, not dn"
     fewer = {key: SETTINGS[key] for key in ("models", "bands")}
     assert result_state(tmp_path, entry, fewer).difference == "made with quicklook false, not unset"
 
 
-def test_all_settings_that_differ_are_named_and_those_that_can_be_read_are_shown(
-    tmp_path, entry, item
-):
-    def told(**others):
+def test_all_different_settings_are_named_and_short_values_are_shown(tmp_path, entry, item):
+    def difference(**others):
         return result_state(tmp_path, entry, SETTINGS | others).difference
 
-    assert told(models={"a": "other"}) == "made with other models"
-    assert told(bands=["B05", "B11"], models={"b": "sha"}) == (
+    assert difference(models={"a": "other"}) == "made with other models"
+    assert difference(bands=["B05", "B11"], models={"b": "sha"}) == (
         "made with other models, bands (bands B05, not B05,B11)"
     )
-    assert told(bands=["B11"], quicklook=True) == (
+    assert difference(bands=["B11"], quicklook=True) == (
         "made with other bands, quicklook (bands B05, not B11; quicklook false, not true)"
     )
-    assert told(bands=["a name that is long"] * 9) == "made with other bands"
+    assert difference(bands=["a name that is long"] * 9) == "made with other bands"
 
 
-def test_a_list_that_has_changed_since_is_named(tmp_path, entry, source, item):
+def test_changed_list_is_named(tmp_path, entry, source, item):
     before = {"files": {"/lists/a.csv": [3, 5], "/lists/b.csv": [4, 6]}, "stride": 60}
     write_item(source, tmp_path / "X" / "X.tif", before)
 
-    def told(files, stride=60):
+    def difference(files, stride=60):
         return result_state(tmp_path, entry, {"files": files, "stride": stride}).difference
 
     changed = {"/lists/a.csv": [3, 7], "/lists/b.csv": [4, 6]}
-    assert told(changed) == "/lists/a.csv has changed since it was made"
-    assert told(changed, 30) == (
+    assert difference(changed) == "/lists/a.csv has changed since it was made"
+    assert difference(changed, 30) == (
         "/lists/a.csv has changed since it was made; made with stride 60, not 30"
     )
     both = {"/lists/a.csv": [3, 7], "/lists/b.csv": [5, 6]}
-    assert told(both) == "/lists/a.csv, /lists/b.csv have changed since it was made"
-    # Where other lists were given, that is what differs.
-    assert told({"/lists/c.csv": [3, 5]}) == "made with other files"
+    assert difference(both) == "/lists/a.csv, /lists/b.csv have changed since it was made"
+    # Another list is a different setting.
+    assert difference({"/lists/c.csv": [3, 5]}) == "made with other files"
 
 
 def test_another_version(tmp_path, entry, item, monkeypatch):
     monkeypatch.setattr(module, "__version__", "99")
     assert result_state(tmp_path, entry, SETTINGS).difference.endswith("this is 99")
-    changed(item, **{"processing:software": {}})
+    change(item, **{"processing:software": {}})
     assert result_state(tmp_path, entry, SETTINGS).difference == "made by version None, this is 99"
 
 
@@ -141,13 +139,11 @@ def test_another_source(tmp_path, entry, item):
 
 
 def test_no_settings(tmp_path, entry, item):
-    changed(item, **{"decametre:settings": None})
-    assert "does not say with which settings" in result_state(tmp_path, entry, SETTINGS).difference
+    change(item, **{"decametre:settings": None})
+    assert "does not state its settings" in result_state(tmp_path, entry, SETTINGS).difference
 
 
-def test_what_sharpen_alone_made_is_done_whatever_form_its_source_had(
-    sample, sample_item, tmp_path
-):
+def test_result_of_sharpen_is_complete_for_all_forms_of_its_source(sample, sample_item, tmp_path):
     safe = make_products([sample], tmp_path / "in", 1, 60)[0]
     bands, models = ("B05",), ("bicubic",)
     settings = Sharpen(SharpenOptions(bands=bands, model=models, device="cpu")).settings()

@@ -156,11 +156,11 @@ def test_plan_from_given_times(tmp_path):
     [
         (["5"], "the time per product is missing; run `decametre fleet sharpen"),
         (["0", "--seconds", "a=1"], "0 is not in the range"),
-        (["5", "--seconds", "compute"], "'compute' is not a stage and its seconds"),
-        (["5", "--seconds", "compute=nan"], "'compute=nan' is not a stage"),
-        (["5", "--seconds", "compute=0"], "'compute=0' is not a stage"),
+        (["5", "--seconds", "compute"], "'compute' is not STAGE=SECONDS, such as compute=240"),
+        (["5", "--seconds", "compute=nan"], "'compute=nan' is not STAGE=SECONDS"),
+        (["5", "--seconds", "compute=0"], "'compute=0' is not STAGE=SECONDS"),
         (["5", "--measured", ".", "--threads", "2"], "omit --seconds, --threads, --gpus"),
-        (["5", "--seconds", "compute=inf"], "'compute=inf' is not a stage"),
+        (["5", "--seconds", "compute=inf"], "'compute=inf' is not STAGE=SECONDS"),
         (
             ["5", "--seconds", "a=1", "--seconds", "b=2", "--seconds", "a=3"],
             "is given twice",

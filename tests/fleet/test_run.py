@@ -380,7 +380,7 @@ def test_folder_that_cannot_be_created(plan):
 def test_catalog_of_another_program_is_not_changed(plan):
     plan.out.mkdir()
     (plan.out / "catalog.json").write_text("mine")
-    with pytest.raises(OutputError, match="no fleet made it"):
+    with pytest.raises(OutputError, match="was not written by a fleet"):
         start(plan)
     assert (plan.out / "catalog.json").read_text() == "mine"
 

@@ -1,12 +1,11 @@
-"""The STAC catalog of all results in a folder: grown item by item, complete at every moment.
+"""The STAC catalog of all results in an output folder, which is complete after each product.
 
-`catalog.json` links to pages in `fleet/pages/`, and each page to the items of up to 500 products,
-in the order in which they were done. So what is written for a product does not grow with their
-number.
+`catalog.json` links to pages in `fleet/pages/`, and each page to the items of up to 500 products in
+the order of completion. So the bytes written per product do not grow with their number.
 
-A file is written under another name and renamed: first the page, then the link to it, both after
-the item. A reader never finds half a file, nor a link to a page that is not there. What a killed
-driver did not link is linked when it is added again.
+Files are replaced atomically: first the item, then its page, then the link to a new page. So a
+reader never finds an incomplete file, nor a link to a page that does not exist. If the driver is
+killed before it writes a link, the next run adds it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import json
 import logging
 import os
 from collections.abc import Container, KeysView, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +21,30 @@ import pystac
 from pystac import MediaType, RelType
 
 from decametre.errors import OutputError
+from decametre.files import write_file
 from decametre.fleet.inputs.product_entry import FOLDER
 
 log = logging.getLogger(__name__)
 
 PAGE = 500
-"""Products of a page: all their links are written again with each of them."""
+"""Products of a page. All its links are rewritten for each new product."""
 
 _UP = "../../"
-"""From a page to the folder of results."""
+"""Relative path from a page to the output folder."""
 
 
 class Catalog:
-    """The catalog of a folder, which it makes or goes on with. One process may write it.
+    """The catalog of an output folder, created or extended. Only one process may write it.
 
-    Pages that cannot be read are emptied, with a warning: their items are linked again when they
-    are added. The root is made anew where it does not link to all pages.
+    Unreadable pages are emptied with a warning; their items are linked again when they are added.
+    The root is rewritten if it does not link to all pages.
 
     Args:
-        out: The folder of results, which exists.
-        title: Of the whole.
+        out: The output folder, which exists.
+        title: Title of the catalog.
 
     Raises:
-        OutputError: There is a `catalog.json` that is not a fleet's, or it cannot be written.
+        OutputError: There is a `catalog.json` of another program, or it cannot be written.
     """
 
     def __init__(self, out: Path, title: str) -> None:
@@ -53,20 +52,20 @@ class Catalog:
         self._root, self._folder = out / "catalog.json", out / FOLDER / "pages"
         if self._root.exists() and not self._folder.is_dir():
             raise OutputError(
-                f"{self._root} is there already and no fleet made it ({self._folder} is missing); "
+                f"{self._root} exists and was not written by a fleet ({self._folder} is missing); "
                 "move it away, or choose another folder"
             )
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{self._folder}: cannot be made ({error.strerror})") from error
-        self._pages: list[dict[str, str]] = []  # of each, the items' paths in `out` by name
+            raise OutputError(f"{self._folder}: cannot be created ({error.strerror})") from error
+        self._pages: list[dict[str, str]] = []  # for each page, paths of items by name
         self._page_of: dict[str, int] = {}
         self._read()
 
     @property
     def names(self) -> KeysView[str]:
-        """The products that are linked, page by page."""
+        """The linked products, page by page."""
         return self._page_of.keys()
 
     def __contains__(self, name: object) -> bool:
@@ -76,21 +75,21 @@ class Catalog:
         return len(self._page_of)
 
     def add(self, name: str, item: str) -> None:
-        """Link to an item. One that is linked stays where it is.
+        """Link to an item, unless it is linked already.
 
-        Whether the item is there is not looked at: a network file system may show it late.
+        The item's existence is not checked: a network file system may show a new file late.
 
         Args:
-            name: Of the product.
-            item: Path of its item in the folder of results, such as `NAME/NAME.json`.
+            name: Name of the product.
+            item: Path of its item in the output folder, such as `NAME/NAME.json`.
 
         Raises:
-            OutputError: The catalog cannot be written; it stays as it was.
+            OutputError: The catalog cannot be written; it is unchanged.
         """
         self.add_all({name: item})
 
     def add_all(self, items: Mapping[str, str]) -> None:
-        """Link to many items, with each page written once; see `add`."""
+        """Link to many items, writing each page once; see `add`."""
         new = [(name, item) for name, item in items.items() if name not in self._page_of]
         at = 0
         while at < len(new):
@@ -107,20 +106,20 @@ class Catalog:
             at += len(part)
 
     def prune(self, seen: Container[str] = ()) -> list[str]:
-        """Drop the links to items that are gone, as from folders that a user deleted.
+        """Remove the links to items that no longer exist, such as those in deleted folders.
 
         Args:
-            seen: Products whose items were seen just now; they are not looked at again.
+            seen: Products whose items are known to exist; they are not checked again.
 
         Returns:
-            The names of the products that were dropped.
+            Names of the removed products.
 
         Raises:
             OutputError: The catalog cannot be written.
         """
-        dropped = []
+        removed = []
         for index, page in enumerate(self._pages):
-            # One string: a Path for each of 100,000 items takes longer than looking at them.
+            # A string: creating a Path for each of 100,000 items takes longer than the check.
             kept = {
                 name: item
                 for name, item in page.items()
@@ -129,20 +128,19 @@ class Catalog:
             if len(kept) < len(page):
                 self._write_page(index, kept)
                 self._pages[index] = kept
-                dropped += [name for name in page if name not in kept]
-        for name in dropped:
+                removed += [name for name in page if name not in kept]
+        for name in removed:
             del self._page_of[name]
-        return dropped
+        return removed
 
     def _read(self) -> None:
-        """Take up the pages that are there; mend what a kill or a broken disk left."""
+        """Read the existing pages, and repair those that are damaged or missing."""
         found = [int(path.stem) for path in self._folder.glob(f"{'[0-9]' * 5}.json")]
         for index in range(max(found, default=0)):
             page = _links_of_page(self._path(index))
             if page is None:
                 log.warning(
-                    "%s is missing or damaged; the items that it linked to are linked again as a "
-                    "run comes to them",
+                    "%s is missing or damaged; its items are linked again when a run finds them",
                     self._path(index),
                 )
                 page = {}
@@ -162,10 +160,10 @@ class Catalog:
     def _write_root(self, pages: int) -> None:
         links = [_link(RelType.ROOT, "./catalog.json", self._title)]
         links += [
-            _link(RelType.CHILD, self._child(index), _places(index)) for index in range(pages)
+            _link(RelType.CHILD, self._child(index), _page_title(index)) for index in range(pages)
         ]
-        words = "Results of decametre fleet: up to 500 products a page, as they were done"
-        _write(self._root, _catalog("decametre-fleet", self._title, words, links))
+        description = "Results of decametre fleet: 500 products per page, by time of completion"
+        _write(self._root, _catalog("decametre-fleet", self._title, description, links))
 
     def _write_page(self, index: int, page: Mapping[str, str]) -> None:
         links = [
@@ -176,18 +174,20 @@ class Catalog:
             _link(RelType.ITEM, f"{_UP}{item}", name, MediaType.GEOJSON)
             for name, item in page.items()
         ]
-        words = f"{_places(index)} of {self._title}, as they were done"
+        description = f"{_page_title(index)} of {self._title}, by time of completion"
         name = f"decametre-fleet-{index + 1:05d}"
-        _write(self._path(index), _catalog(name, _places(index), words, links))
+        _write(self._path(index), _catalog(name, _page_title(index), description, links))
 
 
-def _places(index: int) -> str:
+def _page_title(index: int) -> str:
     return f"Products {index * PAGE + 1} to {(index + 1) * PAGE}"
 
 
-def _catalog(name: str, title: str, words: str, links: list[dict[str, str]]) -> dict[str, Any]:
-    head = pystac.Catalog(name, words, title=title).to_dict(include_self_link=False)
-    # Not as objects of pystac, which resolves every link to write it.
+def _catalog(
+    name: str, title: str, description: str, links: list[dict[str, str]]
+) -> dict[str, Any]:
+    head = pystac.Catalog(name, description, title=title).to_dict(include_self_link=False)
+    # Links are not pystac objects, since pystac resolves each link before writing it.
     return head | {"links": links}
 
 
@@ -196,19 +196,11 @@ def _link(relation: str, href: str, title: str, media_type: str = MediaType.JSON
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a file at once, or leave it as it was."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+    write_file(path, json.dumps(content))
 
 
 def _links(path: Path, relation: str) -> list[dict[str, str]] | None:
-    """The links of a kind in a catalog; None where it is missing or damaged."""
+    """The links of a catalog with a relation; None if it is missing or damaged."""
     try:
         links = json.loads(path.read_bytes())["links"]
         return [link for link in links if link["rel"] == relation]

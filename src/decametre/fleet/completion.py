@@ -1,4 +1,4 @@
-"""Whether a product is done: its STAC item is the mark."""
+"""Whether the result of a product is complete: its STAC item is written last."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.io.stac_item import DERIVED_FROM, SETTINGS, source_href
 from decametre.version import __version__
 
-SHORT = 60
-"""Characters of a setting's value, at most, that a message has."""
+MAX_VALUE_LENGTH = 60
+"""Characters of the longest setting that a message shows."""
 
 FILES = "files"
-"""The setting that has size and time of every list that was given, by its path."""
+"""The setting that holds size and time of each list, by path."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class ResultState:
 
 
 def item_path(out: Path, entry: ProductEntry) -> Path:
-    """Where the item of a product's result stands."""
+    """Path of the STAC item of a product's result."""
     return out / entry.name / f"{entry.name}.json"
 
 
@@ -40,82 +40,79 @@ def result_state(out: Path, entry: ProductEntry, settings: dict[str, Any]) -> Re
     """Compare the existing result of a product with the requested one.
 
     Args:
-        out: The folder of results.
+        out: The output folder.
         entry: The product.
-        settings: The requested settings, as an item holds them.
+        settings: The requested settings, as in an item.
     """
     path = item_path(out, entry)
     try:
         item = json.loads(path.read_bytes())
-    except (OSError, ValueError):  # not there; an item is moved into place whole
+    except (OSError, ValueError):  # missing or damaged
         return ResultState(complete=False)
     try:
-        return _compared(item, path.parent, entry, settings)
+        return _compare_item(item, path.parent, entry, settings)
     except (AttributeError, LookupError, TypeError):
-        return ResultState(False, "it is no item of decametre")
+        return ResultState(False, "not a STAC item of decametre")
 
 
-def _compared(
+def _compare_item(
     item: dict[str, Any], folder: Path, entry: ProductEntry, settings: dict[str, Any]
 ) -> ResultState:
     """Compare an item with the requested result."""
-    if not _assets_stand(item, folder):
+    if not all((folder / asset["href"]).exists() for asset in item["assets"].values()):
         return ResultState(complete=False)
-    said = item["properties"]
+    properties = item["properties"]
     hrefs = [link["href"] for link in item["links"] if link["rel"] == DERIVED_FROM]
     source = source_href(entry.source, folder)
     if source not in hrefs:
-        made_from = ", ".join(hrefs) or "an unknown product"
-        return ResultState(False, f"made from {made_from}, not {source}")
-    version = said.get("processing:software", {}).get("decametre")
+        actual = ", ".join(hrefs) or "an unknown product"
+        return ResultState(False, f"made from {actual}, not {source}")
+    version = properties.get("processing:software", {}).get("decametre")
     if version != __version__:
         return ResultState(False, f"made by version {version}, this is {__version__}")
-    made = said.get(SETTINGS)
-    if not isinstance(made, dict):
-        return ResultState(False, "its item does not say with which settings it was made")
-    if any(settings.get(key) != made.get(key) for key in settings | made):
-        return ResultState(False, _difference(made, settings))
+    existing = properties.get(SETTINGS)
+    if not isinstance(existing, dict):
+        return ResultState(False, "its STAC item does not state its settings")
+    if any(settings.get(key) != existing.get(key) for key in settings | existing):
+        return ResultState(False, _describe_difference(existing, settings))
     return ResultState(complete=True)
 
 
-def _difference(made: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """In which way settings differ: all that do, by name, with their values where those are short.
+def _describe_difference(existing: dict[str, Any], requested: dict[str, Any]) -> str:
+    """Name the settings that differ, with their values if those are short.
 
     Args:
-        made: Those of a result that stands.
-        wanted: Others.
+        existing: Settings of the existing result.
+        requested: The requested settings.
     """
-    differ = [key for key in wanted | made if wanted.get(key) != made.get(key)]
-    said = []
-    old, new = made.get(FILES) or {}, wanted.get(FILES) or {}
-    changed = [path for path in old if path in new and old[path] != new[path]]
+    names = [key for key in requested | existing if requested.get(key) != existing.get(key)]
+    parts = []
+    old_files, new_files = existing.get(FILES) or {}, requested.get(FILES) or {}
+    changed = [
+        path for path in old_files if new_files.get(path, old_files[path]) != old_files[path]
+    ]
     if changed:
-        differ.remove(FILES)
+        names.remove(FILES)
         have = "has" if len(changed) == 1 else "have"
-        said.append(f"{', '.join(changed)} {have} changed since it was made")
-    values = [(key, _shown(made.get(key)), _shown(wanted.get(key))) for key in differ]
-    shown = "; ".join(f"{key} {was}, not {will}" for key, was, will in values if was and will)
-    if len(differ) == 1 and shown:
-        said.append(f"made with {shown}")
-    elif differ:
-        said.append(f"made with other {', '.join(differ)}" + f" ({shown})" * bool(shown))
-    return "; ".join(said)
+        parts.append(f"{', '.join(changed)} {have} changed since it was made")
+    values = [(key, _short(existing.get(key)), _short(requested.get(key))) for key in names]
+    shown = "; ".join(f"{key} {old}, not {new}" for key, old, new in values if old and new)
+    if len(names) == 1 and shown:
+        parts.append(f"made with {shown}")
+    elif names:
+        parts.append(f"made with other {', '.join(names)}" + f" ({shown})" * bool(shown))
+    return "; ".join(parts)
 
 
-def _shown(value: Any) -> str:
-    """A setting's value as a message has it; nothing where it cannot be read at a glance."""
+def _short(value: Any) -> str:
+    """The value of a setting as text; empty if it is too long or nested for a message."""
     match value:
         case None:
             text = "unset"
         case list():
-            text = ",".join(map(_shown, value)) or "none"
+            text = ",".join(map(_short, value)) or "none"
         case dict():
             text = ""
         case _:
             text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= SHORT else ""
-
-
-def _assets_stand(item: dict[str, Any], folder: Path) -> bool:
-    """Whether the files that an item lists are there."""
-    return all((folder / asset["href"]).exists() for asset in item["assets"].values())
+    return text if len(text) <= MAX_VALUE_LENGTH else ""

@@ -1,4 +1,4 @@
-"""What a fleet does with each product: the jobs that one product gets from the other verbs."""
+"""The work of a fleet: the job that the verb for one product does, for each product."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from decametre.device import choose_devices
 from decametre.errors import FleetError, NoPatchError
-from decametre.fleet.events import events_path, read_events
+from decametre.fleet.events import events_path, run_events
 from decametre.io.outputs import write_json
 from decametre.io.staging import Staging
 from decametre.landcover.extraction.extraction_job import extract
@@ -37,19 +37,19 @@ from decametre.superres.sharpening.sharpening_job import Stages
 log = logging.getLogger(__name__)
 
 BASE_MEMORY = 900_000_000
-"""Bytes that a worker with torch and a network has before a product's pixels come."""
+"""Bytes that a worker with torch and a network uses without a product."""
 
 
 @dataclass(frozen=True)
 class ProductSummary:
-    """What the journal says of a result.
+    """What the journal records of a result.
 
     Attributes:
-        product: The product's id.
-        pixels: 10 m pixels that were done.
-        device: Where it was computed.
-        consistency: By band, the residual of the quality card.
-        picture: The before/after picture, or None.
+        product: Id of the product.
+        pixels: Number of 10 m pixels.
+        device: Device that computed it.
+        consistency: The consistency residuals in the quality card, by band.
+        picture: Path of the before/after picture, or None.
     """
 
     product: str
@@ -60,162 +60,173 @@ class ProductSummary:
 
 
 class Work(Protocol):
-    """One kind of work. It is sent to the workers, so it holds plain values only."""
+    """What a fleet does with each product. Workers receive a pickled copy."""
 
     @property
     def verb(self) -> str:
-        """What the command is called."""
+        """Subcommand of `decametre fleet`."""
 
     @property
     def suffix(self) -> str:
-        """Of the file that is made, beside which the item stands."""
+        """Suffix of the result's main file; the STAC item is next to it."""
 
     def check(self) -> None:
-        """Refuse what no product could be made with; called once, where the fleet is started.
+        """Check the options before the fleet starts.
 
         Raises:
-            DecametreError: An option makes no sense, or a file that it names cannot be used.
+            DecametreError: No product could be processed, since an option is invalid or a file
+                that it names cannot be used.
         """
 
     def settings(self) -> dict[str, Any]:
-        """All that a result depends on beside the product and the version, as in its item.
+        """All that a result depends on besides the product and the version, as in its STAC item.
 
         Raises:
-            DecametreError: A model is not here.
+            DecametreError: A model cannot be loaded.
         """
 
     def memory(self, size: int | None) -> int:
-        """Bytes that a worker needs for a product with so many bytes of input."""
+        """Bytes of memory that a worker needs for a product with an input of `size` bytes."""
 
     def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
-        """Make one result.
+        """Process one product.
 
         Args:
-            source: The product.
-            output: The file; its folder exists. What stands there may be replaced.
-            stages: What surrounds each stage.
-            scratch: A folder on a faster disk for a copy of the input, or None.
+            source: Path or URL of the product.
+            output: The main file of the result; its folder exists. Existing files are replaced.
+            stages: Context manager around each stage.
+            scratch: Folder on a faster disk for a copy of the input, or None.
 
         Raises:
-            DecametreError: The product cannot be done.
+            DecametreError: The product cannot be processed.
         """
 
 
+class _RasterWork:
+    """Work that reads a product, or its copy in a scratch folder, and writes a GeoTIFF."""
+
+    suffix = ".tif"
+    options: SharpenOptions | PredictOptions
+
+    def memory(self, size: int | None) -> int:
+        """As measured for full products (docs/reports/speed.md), and less for small ones."""
+        full = 3_600_000_000
+        return BASE_MEMORY + (full if size is None else min(full, 300_000_000 + 100 * size))
+
+    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
+        """Process one product."""
+        with stages("open"):
+            self._load_models()
+            product = open_product(source, self.options.offset)
+        if scratch is not None:
+            with stages("stage_in"):
+                product = copied(product, self._bands(product), scratch)
+        return self._write(product, output, stages)
+
+    def _load_models(self) -> Any:
+        """The models, cached per process."""
+        raise NotImplementedError
+
+    def _bands(self, product: Product) -> Iterable[str]:
+        """The bands that are read."""
+        raise NotImplementedError
+
+    def _write(self, product: Product, output: Path, stages: Stages) -> ProductSummary:
+        """Compute and write the result of an open product."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Sharpen:
-    """`decametre sharpen` over many products.
+class Sharpen(_RasterWork):
+    """`decametre sharpen` for many products.
 
     Attributes:
-        options: How each product is sharpened, completely.
+        options: How each complete product is sharpened.
     """
 
     options: SharpenOptions
 
     verb = "sharpen"
-    suffix = ".tif"
 
     def check(self) -> None:
-        """Nothing: the options are checked where they are made."""
+        """The options model has checked the options already."""
 
     def settings(self) -> dict[str, Any]:
-        """As `sharpening_job.settings_of`, over whole products."""
-        models = _models(self.options.bands, self.options.model)
+        """As `sharpening_job.settings_of`, for complete products."""
         offset_dn = parse_offset(self.options.offset)
-        return sharpening_job.settings_of(models, offset_dn, self.options) | {"window": None}
+        settings = sharpening_job.settings_of(self._load_models(), offset_dn, self.options)
+        return settings | {"window": None}
 
-    def memory(self, size: int | None) -> int:
-        """The most that a full tile takes (docs/reports/speed.md), and less for what is small."""
-        full = BASE_MEMORY + 3_600_000_000
-        return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
+    def _load_models(self) -> Sequence[Model]:
+        return _models(self.options.bands, self.options.model)
 
-    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
-        """One product."""
-        with stages("open"):
-            models = _models(self.options.bands, self.options.model)
-            product = open_product(source, self.options.offset)
-        product = _staged(product, inputs_of(models, self.options.bands), stages, scratch)
-        whole = product.grid.window
-        result = sharpening_job.run(
-            product,
-            output,
-            models,
-            whole,
-            self.options.replaced(overwrite=True),
-            stages=stages,
-        )
+    def _bands(self, product: Product) -> Iterable[str]:
+        return inputs_of(self._load_models(), self.options.bands)
+
+    def _write(self, product: Product, output: Path, stages: Stages) -> ProductSummary:
+        window = product.grid.window
+        options = self.options.replaced(overwrite=True)
+        models = self._load_models()
+        result = sharpening_job.run(product, output, models, window, options, stages=stages)
         consistency = {
             name: band["consistency"]
             for name, band in result.quality["bands"].items()
             if "consistency" in band
         }
-        return ProductSummary(
-            product.id,
-            whole.width * whole.height,
-            result.quality["device"],
-            consistency,
-            result.quicklook_path,
-        )
+        pixels = window.width * window.height
+        device = result.quality["device"]
+        return ProductSummary(product.id, pixels, device, consistency, result.quicklook_path)
 
 
 @dataclass(frozen=True)
-class Predict:
-    """`decametre landcover predict` over many products.
+class Predict(_RasterWork):
+    """`decametre landcover predict` for many products.
 
     Attributes:
-        options: How each product is mapped, completely.
+        options: How each complete product is mapped.
     """
 
     options: PredictOptions
 
     verb = "predict"
-    suffix = ".tif"
 
     def check(self) -> None:
-        """Whether the models that sharpen suit the model that classifies."""
-        card = _land_cover(self.options.model).card
+        """Check that the super-resolution models match the land-cover model."""
+        card = self._load_models().card
         mapping_job.check_images(card, None, self.options)
         if card.sharpened:
             sharpening_models(card, self.options.sharpen_with)
 
     def settings(self) -> dict[str, Any]:
-        """As `mapping_job.settings_of`, over whole products."""
-        card = _land_cover(self.options.model).card
+        """As `mapping_job.settings_of`, for complete products."""
         offset_dn = parse_offset(self.options.offset)
-        return mapping_job.settings_of(card, offset_dn, self.options) | {"window": None}
+        settings = mapping_job.settings_of(self._load_models().card, offset_dn, self.options)
+        return settings | {"window": None}
 
-    def memory(self, size: int | None) -> int:
-        """As for sharpening, which may be a part of it."""
-        full = BASE_MEMORY + 3_600_000_000
-        return full if size is None else min(full, BASE_MEMORY + 300_000_000 + 100 * size)
+    def _load_models(self) -> LandCoverModel:
+        return _land_cover(self.options.model)
 
-    def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
-        """One product."""
-        with stages("open"):
-            model = _land_cover(self.options.model)
-            product = open_product(source, self.options.offset)
-        product = _staged(product, product.bands, stages, scratch)
+    def _bands(self, product: Product) -> Iterable[str]:
+        return product.bands
+
+    def _write(self, product: Product, output: Path, stages: Stages) -> ProductSummary:
+        window = product.grid.window
+        options = self.options.replaced(overwrite=True)
         with stages("compute"):
-            mapping_job.run(
-                product,
-                output,
-                model,
-                product.grid.window,
-                None,
-                self.options.replaced(overwrite=True),
-            )
-        device = choose_devices(self.options.device)[0]
-        return ProductSummary(product.id, product.grid.width * product.grid.height, str(device))
+            mapping_job.run(product, output, self._load_models(), window, None, options)
+        device = choose_devices(options.device)[0]
+        return ProductSummary(product.id, window.width * window.height, str(device))
 
 
 @dataclass(frozen=True)
 class Extract:
-    """`decametre patches extract` over many products, a store each.
+    """`decametre patches extract` for many products, with one store for each.
 
-    A product without any of the patches is completed, too: it gets an item but no store.
+    A product that contains none of the patches gets a STAC item without a store.
 
     Attributes:
         options: Which patches are cut from each product.
-        sharpened: The folder of results of `decametre fleet sharpen`, for `data_super`, or None.
+        sharpened: Output folder of `decametre fleet sharpen` for `data_super`, or None.
     """
 
     options: ExtractOptions
@@ -225,25 +236,25 @@ class Extract:
     suffix = ".h5"
 
     def check(self) -> None:
-        """The lists, and the folder of sharpened tiles."""
+        """Check the lists and the folder of sharpened images."""
         if self.sharpened is not None and not Path(self.sharpened).is_dir():
             raise FleetError(
-                f"{self.sharpened}: no such folder; give the results of `decametre fleet sharpen`"
+                f"{self.sharpened}: no such folder; give the OUT of `decametre fleet sharpen`"
             )
         check_request(Request.of((), self.options), self.sharpened is not None)
 
     def settings(self) -> dict[str, Any]:
-        """The request, with the size and time of the lists in it, and how the tiles were made."""
+        """The request with size and time of its lists, and the settings of the sharpened images."""
         request = Request.of((), self.options)
-        facts = request.fingerprint() | {"sharpened": _sharpened(self.sharpened)}
-        return {key: value for key, value in facts.items() if key != "products"}
+        settings = request.fingerprint() | {"sharpened": _sharpened(self.sharpened)}
+        return {key: value for key, value in settings.items() if key != "products"}
 
     def memory(self, size: int | None) -> int:
-        """What docs/extraction.md has, whatever the product."""
+        """The same for products of any size (docs/extraction.md)."""
         return BASE_MEMORY + 1_000_000_000
 
     def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
-        """One product."""
+        """Process one product."""
         with stages("open"):
             product = open_product(source, self.options.offset)
         tiles: tuple[Path, ...] = ()
@@ -261,17 +272,17 @@ class Extract:
 
 
 def _extracted(request: Request, store: Path) -> tuple[int, Mapping[str, int]]:
-    """How many patches were cut, and how many were left out, by reason; without any, no store."""
+    """Number of patches cut, and of skipped ones by reason; there is no store without patches."""
     try:
         done = extract(request, store, 1, _no_sharpening, overwrite=False, progress=silent)
-    except NoPatchError as error:  # a list may be for some of the products
+    except NoPatchError as error:  # of a list for other products
         log.warning("%s", error)
         return 0, error.left_out
     return done.patches, done.left_out
 
 
 def _sharpened(folder: str | None) -> dict[str, Any] | None:
-    """How the latest fleet made the tiles of a folder."""
+    """Version and settings of the sharpened images in a folder."""
     if folder is None:
         return None
     path = events_path(Path(folder))
@@ -283,32 +294,22 @@ def _sharpened(folder: str | None) -> dict[str, Any] | None:
 
 @functools.cache
 def _latest_run(folder: Path, size: int, changed: int) -> dict[str, Any]:
-    """Version and settings of the latest run; a journal may have 100,000 lines."""
-    runs = [event for event in read_events(folder) if event["event"] == "run"]
+    """Version and settings of the latest run. They are cached, since a journal may be long."""
+    runs = list(run_events(folder))
     return {key: runs[-1][key] for key in ("version", "settings")} if runs else {}
 
 
 def _no_sharpening(product: Product, output: Path, window: Window) -> None:
-    raise AssertionError(f"{product.id} was to be sharpened before")
-
-
-def _staged(
-    product: Product, bands: Iterable[str], stages: Stages, scratch: Path | None
-) -> Product:
-    """The product, from copies where there is a scratch folder."""
-    if scratch is None:
-        return product
-    with stages("stage_in"):
-        return copied(product, bands, scratch)
+    raise AssertionError(f"{product.id}: a fleet only reads sharpened images")
 
 
 @functools.cache
 def _models(bands: tuple[str, ...], names: tuple[str, ...]) -> Sequence[Model]:
-    """Loaded once a worker; whoever runs a model makes a copy of its own."""
+    """Super-resolution models, loaded once per worker. Jobs copy a model before they run it."""
     return models_for(bands, names)
 
 
 @functools.cache
 def _land_cover(folder: Path) -> LandCoverModel:
-    """Loaded once a worker."""
+    """A land-cover model, loaded once per worker."""
     return load_land_cover(folder)

@@ -1,4 +1,4 @@
-"""The options of a fleet: which workers, and how they process the products."""
+"""Options of the fleet verbs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _stage_seconds(text: str) -> tuple[str, float]:
     except ValueError:
         seconds = 0.0
     if not (stage and 0 < seconds < float("inf")):
-        raise ValueError(f"'{text}' is not a stage and its seconds such as compute=240")
+        raise ValueError(f"'{text}' is not STAGE=SECONDS, such as compute=240")
     return stage, seconds
 
 
 class SearchOptions(Options):
-    """Which products of a STAC API are processed."""
+    """A search of a STAC API for products."""
 
     search: Annotated[str | None, Text(metavar="URL")] = None
     """Search a STAC API in place of INPUT; needs `bbox` or `datetime`."""
@@ -63,7 +63,7 @@ class FleetReportOptions(Options):
 
 
 class FleetPlanOptions(Options):
-    """How long products take, for planning the size of a fleet."""
+    """Times from which the size of a fleet is planned."""
 
     measured: Annotated[FilePath | None, Text(metavar="OUT")] = None
     """Output folder of a fleet, whose times are used."""
@@ -80,12 +80,12 @@ class FleetPlanOptions(Options):
     output_gb: Annotated[float | None, Field(gt=0), Text(default="as measured")] = None
     """GB written for a full product."""
     utilisation: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Share of the day in which workers process products; queues, faults and pauses take the
-    rest."""
+    """Share of the day in which workers process products, without the time in queues, faults and
+    pauses."""
 
 
 class FleetOptions(Options):
-    """On which workers a fleet runs, and how."""
+    """The workers of a fleet, and how they process the products."""
 
     workers: Annotated[
         int | None,

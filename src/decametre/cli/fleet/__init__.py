@@ -1,4 +1,4 @@
-"""`decametre fleet`: many products on many workers. One file a subcommand."""
+"""`decametre fleet`: many products on many workers. Each subcommand has its own module."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 from decametre.cli.lazy import LazyGroup
 
 SUBCOMMANDS = ("sharpen", "extract", "predict", "status", "report", "plan")
-"""Each is a module of this package, with a command of the same name."""
+"""Modules of this package, each with a command of the same name."""
 
 
 @click.group(
@@ -15,4 +15,4 @@ SUBCOMMANDS = ("sharpen", "extract", "predict", "status", "report", "plan")
     members={name: f"decametre.cli.fleet.{name}.{name}" for name in SUBCOMMANDS},
 )
 def fleet() -> None:
-    """Have many products done, on one machine or on a cluster, and see how far that is."""
+    """Process many products on one machine or on a cluster, and show the progress."""

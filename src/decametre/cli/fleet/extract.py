@@ -1,4 +1,4 @@
-"""`decametre fleet extract`: patches from many products."""
+"""`decametre fleet extract`: cut patches from many products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""INPUT, or a search in its place, for the verbs of a fleet."""
+"""The products of the fleet verbs: INPUT, or the results of a search."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def _at_most_one(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str | None:
-    """One or none: click allows an optional argument before OUT only as one of any number."""
+    """At most one INPUT: click allows an optional argument before OUT only if it repeats."""
     if len(value) > 1:
         raise click.UsageError(
-            f"{len(value)} INPUTs; give one: a folder of products, or a text file that names them"
+            f"{len(value)} INPUTs; give one: a folder of products, or a text file that lists them"
         )
     return value[0] if value else None
 
@@ -31,14 +31,14 @@ def entries_of(source: str | None, terms: SearchOptions, out: Path) -> list[Prod
 
     Args:
         source: INPUT.
-        terms: Of a search.
-        out: The folder of results, to which items without an address of their own are written.
+        terms: Options of the search.
+        out: The output folder, in which STAC items without an address are saved.
 
     Raises:
-        click.UsageError: There is neither INPUT nor a search, or both.
-        DecametreError: As `read_listing` and `search`.
+        click.UsageError: Both or neither of INPUT and search are given.
+        DecametreError: See `read_listing` and `search`.
     """
-    # Imported here: rasterio and pystac-client take long, which help does not need.
+    # Imported here, since --help does not need rasterio and pystac-client.
     from decametre.fleet.inputs.product_entry import FOLDER
     from decametre.fleet.inputs.product_list import read_listing
     from decametre.fleet.inputs.search import search

@@ -1,4 +1,4 @@
-"""`decametre fleet predict`: the land cover of many products."""
+"""`decametre fleet predict`: map the land cover of many products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`decametre fleet sharpen`: many products brought to 10 m."""
+"""`decametre fleet sharpen`: bring many products to 10 m."""
 
 from __future__ import annotations
 
