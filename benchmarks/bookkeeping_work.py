@@ -15,7 +15,7 @@ from typing import Any
 
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.jobs import ProductSummary
-from decametre.io.stac_item import DERIVED_FROM, result_item, source_href
+from decametre.io.stac_item import DERIVED_FROM, sharpened_item, source_href
 from decametre.io.staging import Staging
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Grid
@@ -145,7 +145,7 @@ def _texts() -> tuple[str, str]:
             for name in BAND_NAMES
         },
     }
-    item = result_item(
+    item = sharpened_item(
         product,
         product.grid,
         Path(f"/{ID}/{ID}.tif"),

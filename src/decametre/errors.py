@@ -1,7 +1,7 @@
-"""What can go wrong that is not our fault.
+"""Errors that a user can correct.
 
-Every class here is a user's mistake or the state of their machine. The command line turns it
-into one line on standard error and exit status 2; in Python it is an exception like any other.
+They are mistakes of the user or problems of the machine. The command line prints one line on
+standard error and exits with status 2.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping
 
 
 class DecametreError(Exception):
-    """Base of all errors that a user can mend. The message is one line: what, where, remedy."""
+    """Base class. The message is one line: what, where, value, remedy."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(str(message).split()))
 
 
 class NotAProductError(DecametreError):
-    """The input is no Sentinel-2 product, or its metadata cannot be understood."""
+    """The input is not a Sentinel-2 product, or its metadata are not usable."""
 
 
 class DocumentError(NotAProductError):
@@ -26,7 +26,7 @@ class DocumentError(NotAProductError):
 
 
 class MissingBandError(DecametreError):
-    """A band file that the job needs is not where the metadata says."""
+    """A band file that the job needs does not exist."""
 
 
 class CorruptDataError(DecametreError):
@@ -34,7 +34,7 @@ class CorruptDataError(DecametreError):
 
 
 class GridError(DecametreError):
-    """Bands whose grids do not fit one another, or a window outside the product."""
+    """Inconsistent grids of bands, or a window outside the product."""
 
 
 class RadiometryError(DecametreError):
@@ -42,11 +42,11 @@ class RadiometryError(DecametreError):
 
 
 class OutputError(DecametreError):
-    """The result cannot be written: folder, permission, space, or it exists already."""
+    """The result cannot be written: folder, permission, disk space, or it exists already."""
 
 
 class BusyError(OutputError):
-    """Another process is at work on the same output."""
+    """Another process is writing the same output."""
 
 
 class ModelError(DecametreError):
@@ -54,15 +54,15 @@ class ModelError(DecametreError):
 
 
 class RecipeError(DecametreError):
-    """A training recipe cannot be read, or a value in it makes no sense."""
+    """A training recipe cannot be read, or has an invalid value."""
 
 
 class TrainingError(DecametreError):
-    """A training run cannot start or go on."""
+    """A training run cannot start or continue."""
 
 
 class EvaluationError(DecametreError):
-    """Nothing that was given to an evaluation can be scored."""
+    """None of the inputs of an evaluation can be scored."""
 
 
 class PatchError(DecametreError):
@@ -70,11 +70,11 @@ class PatchError(DecametreError):
 
 
 class NoPatchError(PatchError):
-    """Nothing of what was wanted can be cut: it lies elsewhere, was left out, or has no data.
+    """No patch can be cut: all are outside the product, excluded, or without data.
 
     Args:
         message: See `DecametreError`.
-        left_out: How many patches were left out, by reason.
+        left_out: Number of excluded patches by reason.
     """
 
     def __init__(self, message: str, left_out: Mapping[str, int]) -> None:
@@ -87,7 +87,7 @@ class FleetError(DecametreError):
 
 
 class DeviceError(DecametreError):
-    """The device that was asked for is not there."""
+    """The requested device is not available."""
 
 
 class MissingExtraError(DecametreError):
@@ -106,12 +106,12 @@ class MissingExtraError(DecametreError):
 
 
 class UnknownNameError(DecametreError):
-    """A name that is none of the known ones; the message proposes the nearest.
+    """An unknown name; the message proposes similar ones.
 
     Args:
-        kind: What the name stands for, such as "band" or "model".
-        given: The name as the user wrote it.
-        known: All names that would have been right.
+        kind: Kind of thing, such as "band" or "model".
+        given: The name that the user gave.
+        known: All valid names.
     """
 
     def __init__(self, kind: str, given: str, known: Iterable[str]) -> None:
@@ -127,11 +127,11 @@ class UnknownNameError(DecametreError):
 
 
 class OptionError(DecametreError):
-    """An option has a value that it cannot have.
+    """An option has an invalid value.
 
     Args:
-        name: The option as Python spells it; empty where several do not fit one another.
-        problem: What is wrong with the value, and the remedy.
+        name: The option as in Python; empty for a combination of options.
+        problem: The problem and its remedy.
     """
 
     def __init__(self, name: str, problem: str) -> None:

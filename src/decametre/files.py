@@ -30,7 +30,7 @@ def check_parent(path: Path, *, writable: bool = False) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path}: folder {path.parent} does not exist; make it first")
     if writable and not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: folder {path.parent} is not writable")
+        raise OutputError(f"{path}: folder {path.parent} is not writable; choose another one")
 
 
 def check_space(output: Path, needed: int) -> None:

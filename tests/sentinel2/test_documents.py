@@ -52,7 +52,7 @@ def test_paths_and_file_urls(tmp_path):
 def test_a_file_that_is_missing_or_no_object(tmp_path):
     assert message_of(tmp_path / "none") == "cannot be read (No such file or directory)"
     (tmp_path / "list.json").write_text("[1]")
-    assert message_of(tmp_path / "list.json").startswith("JSON, but no object (list)")
+    assert message_of(tmp_path / "list.json").startswith("JSON, but not an object (list)")
     (tmp_path / "image.tif").write_bytes(b"II*\0\xff")
     assert message_of(tmp_path / "image.tif").startswith("not JSON (")
 
@@ -79,7 +79,7 @@ def test_the_reason_in_a_json_error(server):
 
 def test_a_document_that_is_too_large(server):
     server.replies = [(200, b" " * (3 << 20))]
-    assert message_of(f"{server.url}/item", max_bytes=2 << 20) == "larger than 2 MB"
+    assert message_of(f"{server.url}/item", max_bytes=2 << 20) == "larger than 2 MB; give a STAC document"
 
 
 def test_malformed_urls():

@@ -10,7 +10,7 @@ import pytest
 from decametre.bench.synthetic_safe import zip_safe
 from decametre.errors import CorruptDataError, MissingBandError, OutputError
 from decametre.sentinel2.grid import Window
-from decametre.sentinel2.local_copy import copied
+from decametre.sentinel2.local_copy import copy_bands
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.raster import BandReader
 from tests.fleet.servers import file_server
@@ -40,7 +40,7 @@ def pixels(product):
 def test_copies_have_the_same_bytes_and_all_else_stays(safe, scratch, packed):
     original = open_product(safe)
     product = open_product(zip_safe(safe)) if packed else original
-    copy = copied(product, BANDS, scratch)
+    copy = copy_bands(product, BANDS, scratch)
     assert list(copy.bands) == list(BANDS)
     for name in BANDS:
         assert copy.bands[name].radiometry == product.bands[name].radiometry
@@ -60,14 +60,14 @@ def test_a_url_with_a_signature(safe, sample_item, scratch, tmp_path):
             return dataclasses.replace(file, path=f"/vsicurl/{address}/{path}?sig=a/b.tif&x=1.2")
 
         there = {name: remote(original.bands[name]) for name in BANDS}
-        copy = copied(dataclasses.replace(original, bands=there), BANDS, scratch)
+        copy = copy_bands(dataclasses.replace(original, bands=there), BANDS, scratch)
     found = pixels(copy)  # the server is gone
     for name, image in pixels(original).items():
         np.testing.assert_array_equal(found[name], image)
 
 
 def test_geotiffs(sample, scratch):
-    copy = copied(sample, ["B05"], scratch)
+    copy = copy_bands(sample, ["B05"], scratch)
     assert [path.name for path in scratch.iterdir()] == ["B05.tif"]
     assert Path(copy.bands["B05"].path).read_bytes() == Path(sample.bands["B05"].path).read_bytes()
 
@@ -76,12 +76,12 @@ def test_what_is_missing_or_gone_is_said(safe, scratch):
     product = open_product(safe)
     lacking = dataclasses.replace(product, bands={"B05": product.bands["B05"]})
     with pytest.raises(MissingBandError, match="band B02 is missing"):
-        copied(lacking, ["B02"], scratch)
+        copy_bands(lacking, ["B02"], scratch)
     gone = dataclasses.replace(product.bands["B05"], path=str(safe / "gone.jp2"))
     with pytest.raises(CorruptDataError, match=r"B05 cannot be copied to .*scratch \(.*gone.jp2"):
-        copied(dataclasses.replace(product, bands={"B05": gone}), ["B05"], scratch)
+        copy_bands(dataclasses.replace(product, bands={"B05": gone}), ["B05"], scratch)
     with pytest.raises(CorruptDataError, match="B05 cannot be copied"):
-        copied(product, ["B05"], scratch / "nowhere")
+        copy_bands(product, ["B05"], scratch / "nowhere")
 
 
 def test_no_room_for_a_copy(safe, scratch):
@@ -89,6 +89,6 @@ def test_no_room_for_a_copy(safe, scratch):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(OutputError, match=r"B05.jp2: cannot be written; free some space"):
-            copied(open_product(safe), ["B05"], scratch)
+            copy_bands(open_product(safe), ["B05"], scratch)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

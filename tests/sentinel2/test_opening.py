@@ -173,7 +173,7 @@ def test_an_empty_text():
 
 def test_the_readers_errors_come_through(tmp_path):
     write_item(tmp_path / "scene", own_item())
-    with pytest.raises(DecametreError, match="looked for"):
+    with pytest.raises(DecametreError, match="searched for"):
         open_product(tmp_path / "scene")
     shutil.rmtree(tmp_path / "scene")
     with pytest.raises(DecametreError, match=r"S2A_X\.zip is cut short"):
@@ -207,7 +207,7 @@ def test_offset_junk(junk):
 
 @pytest.mark.parametrize("reflectance", ["-0.1", -0.1, 0.05])
 def test_offset_in_reflectance_is_taken_for_the_mistake_it_is(reflectance):
-    with pytest.raises(RadiometryError, match="count it in DN, not in reflectance"):
+    with pytest.raises(RadiometryError, match="give DN, not reflectance"):
         parse_offset(reflectance)
 
 

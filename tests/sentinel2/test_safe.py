@@ -305,7 +305,8 @@ def test_a_missing_band_is_named_with_its_place(l1c, packed):
     with pytest.raises(MissingBandError) as caught:
         product.band_files(["B04", "B05"])
     place = "GRANULE/L1C_T31TCJ_A042587_20230817T105031/IMG_DATA/T31TCJ_20230817T105031_B05.jp2"
-    assert str(caught.value) == (f"{l1c.stem}: band B05 is missing: looked for {place} in {source}")
+    message = f"{l1c.stem}: band B05 is missing: searched for {place} in {source}"
+    assert str(caught.value) == message
 
 
 def test_a_band_that_the_metadata_do_not_list(l1c):

@@ -105,7 +105,7 @@ def test_earth_search(tmp_path):
     assert first_pixels(product) == EVERY_BAND_ITSELF
     assert offsets(product) == everywhere(0)
     assert product.offset_reason == (
-        "earthsearch:boa_offset_applied is true: the DN already contain it"
+        "earthsearch:boa_offset_applied is true: the DN already include it"
     )
     assert (product.level, product.baseline, product.tile) == ("L2A", "05.09", "31TCJ")
     assert product.platform == "sentinel-2a"
@@ -213,7 +213,7 @@ def test_nothing_states_an_offset(tmp_path):
     del item["properties"]["s2:product_uri"]
     product = open_stac(saved(tmp_path, item))
     assert offsets(product) == everywhere(0)
-    assert product.offset_reason == "nothing states an offset: 0"
+    assert product.offset_reason == "no offset stated: 0"
 
 
 def test_the_baseline_is_also_in_the_products_name(tmp_path):
@@ -314,8 +314,8 @@ def test_a_missing_file_is_named_when_its_band_is_wanted(tmp_path):
     names = [name for name in BAND_NAMES if name != "B09"]
     product = open_stac(saved(tmp_path, own_item(), names))
     assert list(product.bands) == names
-    assert product.missing == {"B09": f"looked for {tmp_path / 'B09.tif'}"}
-    with pytest.raises(MissingBandError, match="band B09 is missing: looked for"):
+    assert product.missing == {"B09": f"searched for {tmp_path / 'B09.tif'}"}
+    with pytest.raises(MissingBandError, match="band B09 is missing: searched for"):
         product.band_files(["B09"])
 
 
@@ -329,7 +329,7 @@ def test_a_missing_asset_is_named_with_those_there_are(tmp_path):
 
 def test_not_one_file_is_there(tmp_path):
     message = fails(MissingBandError, write_item(tmp_path, own_item()))
-    assert f"looked for {tmp_path / 'B01.tif'}" in message
+    assert f"searched for {tmp_path / 'B01.tif'}" in message
 
 
 def test_a_damaged_file(tmp_path):
@@ -373,7 +373,7 @@ def test_http_missing_file(tmp_path):
         product = open_stac(f"{server.url}/item.json")
         assert list(product.bands) == names
         assert product.missing == {
-            "B09": f"looked for {server.url}/B09.tif (HTTP response code: 404)"
+            "B09": f"searched for {server.url}/B09.tif (HTTP response code: 404)"
         }
 
 
@@ -499,7 +499,7 @@ def test_neither_s3_nor_its_alternate(tmp_path):
             lambda name: f"s3://no-keys-for-that/{name}", lambda name: f"{server.url}/{name}"
         )
         message = fails(MissingBandError, write_item(tmp_path, item))
-    assert "looked for s3://no-keys-for-that/B01_60m.tif (AWS_SECRET_ACCESS_KEY" in message
+    assert "searched for s3://no-keys-for-that/B01_60m.tif (AWS_SECRET_ACCESS_KEY" in message
     assert f"and {server.url}/B01_60m.tif (HTTP response code: 401)" in message
 
 
@@ -513,7 +513,7 @@ def test_neither_s3_nor_its_alternate(tmp_path):
         ("", "not JSON"),
         ("\x00\xff", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        ("[1, 2]", "JSON, but no object (list)"),
+        ("[1, 2]", "JSON, but not an object (list)"),
         ('{"type": "Catalog", "id": "x"}', "not a STAC item (its type is Catalog"),
         ('{"type": "FeatureCollection", "features": []}', "(its type is FeatureCollection"),
         ('{"type": "Feature"}', "not a STAC item ("),

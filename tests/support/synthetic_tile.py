@@ -12,7 +12,7 @@ import numpy as np
 
 from decametre.io.cog import BLOCK
 from decametre.io.outputs import write_json
-from decametre.io.stac_item import result_item
+from decametre.io.stac_item import sharpened_item
 from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
@@ -53,7 +53,7 @@ def make_sharpened(
         "bands": {name: {"offset_dn": radiometry[name].offset_dn} for name in BAND_NAMES},
     }
     tags = {name: statistics.tags for name, statistics in writer.statistics.items()}
-    item = result_item(
+    item = sharpened_item(
         product,
         grid,
         path,

@@ -7,13 +7,11 @@ import logging
 from rasterio.warp import transform_bounds
 
 from decametre.errors import GridError
+from decametre.sentinel2.bands import COARSEST_FACTOR
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 
 log = logging.getLogger(__name__)
-
-COARSEST = 6
-"""Edge of a 60 m pixel in 10 m pixels."""
 
 
 def choose_window(
@@ -39,7 +37,7 @@ def choose_window(
         asked = window
     else:
         return product.grid.window
-    snapped = product.grid.checked_window(asked, COARSEST)
+    snapped = product.grid.checked_window(asked, COARSEST_FACTOR)
     if snapped != asked:
         log.info("window %s snapped outward to %s (whole pixels of 60 m)", asked, snapped)
     return snapped

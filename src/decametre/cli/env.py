@@ -18,8 +18,8 @@ PACKAGES = ("click", "numpy", "pystac", "rasterio", "rich", "safetensors", "scip
 
 
 def report() -> dict[str, Any]:
-    """Versions, processor and GPUs, as JSON. Holds no path and no name of a user or host."""
-    import rasterio  # these take seconds, which help does not need
+    """Versions, CPU and GPUs, as JSON. Contains no paths, user names or host names."""
+    import rasterio  # slow imports, not needed for --help
     import torch
 
     from decametre.device import bfloat16_flags, choose_precision, precision_name
@@ -31,7 +31,7 @@ def report() -> dict[str, Any]:
         "decametre": __version__,
         "python": sys.version.split()[0],
         "system": platform.platform(),
-        "processors": os.cpu_count(),
+        "cpu_cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "bfloat16_flags": bfloat16_flags(),
@@ -47,11 +47,11 @@ def report() -> dict[str, Any]:
 @json_option
 def env(as_json: bool) -> None:
     """Report versions and devices, for a bug report."""
-    found = report()
+    values = report()
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(values, indent=2))
         return
-    for key, value in found.items():
+    for key, value in values.items():
         text = value
         if isinstance(value, dict):
             text = ", ".join(f"{k} {v}" for k, v in value.items())

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def describe(product: Product) -> dict[str, Any]:
-    """What is known of a product, as JSON."""
+    """Description of a product, as JSON."""
     grid = product.grid
     return {
         "id": product.id,
@@ -63,41 +63,41 @@ def describe(product: Product) -> dict[str, Any]:
 def info(product: str, options: OpenOptions, mtf: bool, as_json: bool) -> None:
     """Describe PRODUCT: level, baseline, offset, bands, grid, nodata."""
     opened = decametre.open(product, options=options)
-    found = describe(opened)
+    description = describe(opened)
     measured = decametre.measure_mtf(opened) if mtf else []
     if mtf:
-        found["mtf_at_nyquist"] = {m.band: dataclasses.asdict(m) for m in measured}
+        description["mtf_at_nyquist"] = {m.band: dataclasses.asdict(m) for m in measured}
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(description, indent=2))
         return
-    grid = found["grid"]
+    grid = description["grid"]
     rows = [
-        ("product", found["id"]),
-        ("level", found["level"]),
-        ("processing baseline", found["processing_baseline"] or "not stated"),
-        ("platform", found["platform"] or "not stated"),
-        ("sensed", found["datetime"] or "not stated"),
-        ("tile", found["tile"] or "not stated"),
-        ("offset", found["offset"]),
+        ("product", description["id"]),
+        ("level", description["level"]),
+        ("processing baseline", description["processing_baseline"] or "not stated"),
+        ("platform", description["platform"] or "not stated"),
+        ("sensed", description["datetime"] or "not stated"),
+        ("tile", description["tile"] or "not stated"),
+        ("offset", description["offset"]),
         ("grid", f"{grid['width']} x {grid['height']} at 10 m, {grid['crs']}"),
         ("bbox", ", ".join(f"{value:.5f}" for value in grid["bbox"])),
     ]
     for label, value in rows:
         click.echo(f"{label:<20} {value}")
     click.echo(f"{'bands':<20} GSD  scale    offset  nodata  saturated")
-    for name, band in found["bands"].items():
+    for name, band in description["bands"].items():
         click.echo(
             f"  {name:<18} {band['gsd']:>3}  {band['scale']:<7g} {band['offset_dn']:>7} "
             f"{band['nodata']:>7} {band['saturated']:>10}"
         )
-    for name, where in found["missing"].items():
+    for name, where in description["missing"].items():
         click.echo(f"  {name:<18} missing: {where}")
     if mtf:
         click.echo("gain at the Nyquist frequency, measured against the 10 m bands")
     for m in measured:
-        told = (
+        measured_gain = (
             f"{m.gain:.2f} ({m.low:.2f} to {m.high:.2f})"
             if m.gain is not None and m.low is not None and m.high is not None
-            else "too little ground to tell"
+            else "too few pixels to measure"
         )
-        click.echo(f"  {m.band:<18} {told}, nominal {m.nominal:.2f}, {m.cells} squares")
+        click.echo(f"  {m.band:<18} {measured_gain}, nominal {m.nominal:.2f}, {m.cells} squares")

@@ -1,6 +1,7 @@
-"""The command `decametre`: verbs, error lines and exit statuses.
+"""The command `decametre`: verbs, error messages and exit statuses.
 
-0 done, 2 the user's mistake (one line on standard error), 1 ours (a traceback to report).
+Exit status 0: success. 2: a user's mistake, with one line on standard error. 1: an error of
+decametre, with a traceback to report.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ VERBS = (
     *("info", "sharpen", "train", "evaluate", "patches", "landcover", "fleet"),
     *("models", "env", "bench"),
 )
-"""Each is a module of this package with a command of the same name."""
+"""Each verb is a module of this package with a command of the same name."""
 
 
 @click.group(
@@ -33,7 +34,7 @@ VERBS = (
 @click.version_option(__version__, prog_name="decametre")
 @click.option("-q", "--quiet", is_flag=True, help="Only warnings and errors on standard error.")
 def cli(quiet: bool) -> None:
-    """Every Sentinel-2 band at ten metres, and what grows there."""
+    """Sharpen all Sentinel-2 bands to 10 m, and map land cover from the result."""
     handler: logging.Handler = (
         RichHandler(console=STDERR, show_path=False, show_level=False, log_time_format="%H:%M:%S")
         if STDERR.is_terminal
@@ -51,7 +52,7 @@ def main(command: click.Command = cli) -> None:
     """
     signal.signal(signal.SIGTERM, _terminate)
     status = run(command)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the exit itself remains
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the exit remains
     sys.exit(status)
 
 
@@ -60,12 +61,12 @@ def run(command: click.Command) -> int:
     try:
         command.main(standalone_mode=False)
     except DecametreError as error:
-        return _complain(": ".join([*getattr(error, "__notes__", []), str(error)]))
+        return _report_error(": ".join([*getattr(error, "__notes__", []), str(error)]))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
     except click.ClickException as error:
-        return _complain(error.format_message())
+        return _report_error(error.format_message())
     except (click.Abort, KeyboardInterrupt):
         click.echo("decametre: interrupted; no result was left half-written", err=True)
         return 130
@@ -73,17 +74,17 @@ def run(command: click.Command) -> int:
         return 0
     except Exception:
         logging.getLogger("decametre").exception(
-            "this is a fault of decametre; please report it with the output of `decametre env`"
+            "this is an error of decametre; please report it with the output of `decametre env`"
         )
         return 1
     return 0
 
 
-def _complain(message: str) -> int:
+def _report_error(message: str) -> int:
     click.echo(f"decametre: error: {' '.join(message.split())}", err=True)
     return 2
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """SIGTERM unwinds like Ctrl-C, so that partial files are removed."""
+    """Handle SIGTERM like Ctrl-C, so that partial files are removed."""
     raise KeyboardInterrupt

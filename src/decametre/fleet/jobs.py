@@ -24,7 +24,7 @@ from decametre.landcover.mapping.pixel_source import sharpening_models
 from decametre.landcover.models.card import LandCoverModel, load_land_cover
 from decametre.progress import silent
 from decametre.sentinel2.grid import Window
-from decametre.sentinel2.local_copy import copied
+from decametre.sentinel2.local_copy import copy_bands
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.options import parse_offset
 from decametre.sentinel2.product import Product
@@ -120,7 +120,7 @@ class _RasterWork:
             product = open_product(source, self.options.offset)
         if scratch is not None:
             with stages("stage_in"):
-                product = copied(product, self._bands(product), scratch)
+                product = copy_bands(product, self._bands(product), scratch)
         return self._write(product, output, stages)
 
     def _load_models(self) -> Any:

@@ -1,7 +1,8 @@
-"""A Cloud-Optimized GeoTIFF in the making: windows into a scratch file, then a COG of the whole.
+"""Writing a Cloud-Optimized GeoTIFF (COG) by windows.
 
-A COG keeps its overviews in front of the image, so it can only be written once all is known. The
-scratch file is an uncompressed GeoTIFF on disk; GDAL's COG driver makes the rest in bounded memory.
+The overviews of a COG precede the image, so a COG can be written only when the image is complete.
+Windows are written to a scratch file, an uncompressed GeoTIFF, which GDAL's COG driver converts in
+bounded memory.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -28,12 +28,12 @@ BLOCK = 512
 
 
 class CogFile:
-    """Takes windows in any order and makes a COG of them; a context manager.
+    """Writes windows in any order and makes a COG of them; a context manager.
 
     Args:
-        path: The COG. A scratch file stands beside it meanwhile.
-        profile: Of the scratch file, as rasterio takes it: size, bands, data type, grid, nodata.
-        options: Of GDAL's COG driver, beside those that are true of all our files.
+        path: The COG. The scratch file is in the same folder.
+        profile: Profile for rasterio: size, bands, data type, grid, nodata.
+        options: Options of GDAL's COG driver in addition to the common ones.
 
     Raises:
         OutputError: The disk is full, or the file cannot be written.
@@ -59,7 +59,7 @@ class CogFile:
             "NUM_THREADS": thread_count(),
             **options,
         }
-        # Unlike decoding, compressing in GDAL's threads reports its errors.
+        # GDAL reports errors of its compressing threads, unlike those of its decoding threads.
         self._env = rasterio.Env(**{**GDAL_OPTIONS, "GDAL_NUM_THREADS": thread_count()})
 
     def __enter__(self) -> Self:
@@ -71,12 +71,12 @@ class CogFile:
             raise self._failure(error) from error
         return self
 
-    def put(self, window: Window, band: int, image: np.ndarray) -> None:
+    def write_window(self, window: Window, band: int, image: np.ndarray) -> None:
         """Write one band of a window.
 
         Args:
-            window: In the file's own pixels.
-            band: Its number, from 1.
+            window: In pixels of the file.
+            band: Number of the band, from 1.
             image: (rows, columns).
         """
         at = rasterio.windows.Window(window.col, window.row, window.width, window.height)
@@ -89,7 +89,7 @@ class CogFile:
         """Make the COG.
 
         Args:
-            describe: Sets what is to be said of file and bands.
+            describe: Sets tags and descriptions of the file and its bands.
         """
         try:
             describe(self._dataset)
@@ -102,9 +102,9 @@ class CogFile:
             self.scratch.unlink(missing_ok=True)
 
     def _check_complete(self) -> None:
-        """Make sure that every block lies inside the file.
+        """Check that every block lies inside the file.
 
-        libtiff tells nobody when the disk fills up while the COG driver writes.
+        libtiff reports no error if the disk is full while the COG driver writes.
 
         Raises:
             RasterioError: A block is missing or beyond the end of the file.
@@ -128,11 +128,6 @@ class CogFile:
         reason = "the disk is full" if free < 32_000_000 else str(error)
         return OutputError(f"cannot write {self.path.name}: {reason} ({free / 1e6:.0f} MB free)")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._dataset.close()
-        self._env.__exit__(kind, error, trace)
+        self._env.__exit__(*exception)

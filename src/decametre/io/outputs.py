@@ -40,14 +40,14 @@ class OutputFiles(ABC):
         return self.image.with_name(f"{self.image.stem}.{suffix}")
 
     def check(self, *, overwrite: bool) -> None:
-        """Refuse paths that cannot be written; needs neither the product nor a network.
+        """Check that all files can be written; needs no product and no network.
 
         Raises:
             OutputError: The image has the wrong suffix, the folder does not exist or cannot be
-                written, or a file exists that may not be replaced.
+                written, or a file exists and `overwrite` is false.
         """
         if not self.image.is_dir() and self.image.suffix.lower() not in (".tif", ".tiff"):
-            raise OutputError(f"{self.image}: give a name that ends in .tif; a GeoTIFF is written")
+            raise OutputError(f"{self.image}: give a file name that ends in .tif")
         check_paths(self.image, self.names, overwrite=overwrite)
 
     @property
@@ -57,7 +57,7 @@ class OutputFiles(ABC):
 
 
 def check_input_safe(product: Product, output: Path) -> None:
-    """Refuse to write into the input.
+    """Check that the output does not overwrite the input.
 
     Raises:
         OutputError: The output is one of the product's files or lies inside its SAFE folder.

@@ -1,4 +1,4 @@
-"""The folder that an evaluation writes: complete, or not there."""
+"""The result folder of an evaluation, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def result_folder(output: Path, *, overwrite: bool) -> Iterator[ResultFolder]:
         overwrite: Replace the folder of an earlier evaluation.
 
     Raises:
-        OutputError: The folder cannot be written, is not empty, or, with `overwrite`, holds a file
-            that no evaluation writes.
+        OutputError: The folder cannot be written, is not empty, or, with `overwrite`, contains a
+            file that no evaluation writes.
     """
     output = output.absolute()
     check_parent(output)
@@ -67,7 +67,7 @@ def result_folder(output: Path, *, overwrite: bool) -> Iterator[ResultFolder]:
         raise OutputError(f"{output} is not empty; use --overwrite to replace an evaluation there")
     if not present <= CONTENT:
         raise OutputError(
-            f"{output} holds '{min(present - CONTENT)}', which no evaluation wrote; "
+            f"{output} contains '{min(present - CONTENT)}', which no evaluation writes; "
             "give another folder"
         )
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")

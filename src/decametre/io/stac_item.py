@@ -1,4 +1,4 @@
-"""The STAC item of a result. It is written last: where it stands, the product is complete."""
+"""The STAC item of a result. It is written last, so its presence marks a complete result."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ STAC_EXTENSIONS = [
 ]
 
 DERIVED_FROM = "derived_from"
-"""The link of an item to the product that its result was made from."""
+"""Relation of the link from a result's item to its input product."""
 
 SETTINGS = "decametre:settings"
-"""The property of an item that says how its result was made."""
+"""The property of an item that holds the settings of the run."""
 
 MISSION_SPAN = {"start_datetime": "2015-06-23T00:00:00Z", "end_datetime": "2099-12-31T00:00:00Z"}
-"""STAC wants a time. Where a source states none: since the launch of Sentinel-2A."""
+"""Times of inputs without a sensing time, since STAC requires times."""
 
 
-def result_item(
+def sharpened_item(
     product: Product,
     grid: Grid,
     output: Path,
@@ -46,20 +46,20 @@ def result_item(
     files: Mapping[str, str],
     dtype: str,
 ) -> pystac.Item:
-    """Describe a result.
+    """The item of a sharpened product.
 
     Args:
-        product: What it was made from.
-        grid: Its 10 m grid.
-        output: Where the COG will stand.
-        radiometry: Of each output band, in the order of the file.
-        statistics: GDAL's `STATISTICS_*` of each band.
+        product: The input product.
+        grid: The 10 m grid of the result.
+        output: Final path of the COG.
+        radiometry: Radiometry of each output band, in the order of the file.
+        statistics: GDAL's `STATISTICS_*` tags of each band.
         quality: The quality card, embedded as `decametre:quality`.
-        settings: How it was made, as `decametre:settings`.
-        files: File names of the assets beside the COG: `quality`, and `thumbnail` if there is one.
+        settings: Settings of the run, embedded as `decametre:settings`.
+        files: File names of the other assets: `quality`, and `thumbnail` if there is one.
         dtype: `uint16` (DN) or `float32` (reflectance).
     """
-    item = item_of(
+    item = derived_item(
         product,
         output,
         grid.crs,
@@ -73,42 +73,41 @@ def result_item(
         },
         STAC_EXTENSIONS,
     )
-    item.add_asset(
-        "data",
-        pystac.Asset(
-            href=f"./{output.name}",
-            media_type=pystac.MediaType.COG,
-            roles=["data", "reflectance"],
-            extra_fields={
-                "bands": [
-                    _band(name, radiometry[name], statistics[name], dtype) for name in radiometry
-                ]
-            },
-        ),
-    )
-    item.add_asset(
-        "quality",
-        pystac.Asset(
-            href=f"./{files['quality']}",
-            media_type=pystac.MediaType.JSON,
-            roles=["metadata"],
-            title="Quality card",
-        ),
-    )
+    bands = [_band(name, radiometry[name], statistics[name], dtype) for name in radiometry]
+    add_asset(item, "data", output.name, "COG", ["data", "reflectance"], bands=bands)
+    add_asset(item, "quality", files["quality"], "JSON", ["metadata"], "Quality card")
     if "thumbnail" in files:
-        item.add_asset(
-            "thumbnail",
-            pystac.Asset(
-                href=f"./{files['thumbnail']}",
-                media_type=pystac.MediaType.PNG,
-                roles=["thumbnail"],
-                title="As measured (left) and at 10 m (right)",
-            ),
-        )
+        title = "As measured (left) and at 10 m (right)"
+        add_asset(item, "thumbnail", files["thumbnail"], "PNG", ["thumbnail"], title)
     return item
 
 
-def item_of(
+def add_asset(
+    item: pystac.Item,
+    key: str,
+    name: str,
+    media_type: str,
+    roles: list[str],
+    title: str | None = None,
+    **fields: Any,
+) -> None:
+    """Add a file in the item's folder as an asset.
+
+    Args:
+        item: The item.
+        key: Key of the asset.
+        name: File name.
+        media_type: Name of a `pystac.MediaType`, such as `COG`.
+        roles: Roles of the asset.
+        title: Human-readable title.
+        fields: Further fields of the asset.
+    """
+    kind = pystac.MediaType[media_type]
+    asset = pystac.Asset(f"./{name}", title, media_type=kind, roles=roles, extra_fields=fields)
+    item.add_asset(key, asset)
+
+
+def derived_item(
     product: Product,
     output: Path,
     crs: str,
@@ -117,16 +116,16 @@ def item_of(
     properties: Mapping[str, Any],
     extensions: Sequence[str],
 ) -> pystac.Item:
-    """An item without assets, of something that was made from a product.
+    """The item, without assets, of a result that was derived from a product.
 
     Args:
-        product: What it was made from.
-        output: The file that the item is named after, where it will stand.
-        crs: Of the image.
-        shape: Its rows and columns.
-        transform: Its six affine coefficients (a, b, c, d, e, f), north up.
-        properties: What is to be said beside what the product says.
-        extensions: Of STAC.
+        product: The input product.
+        output: Final path of the file that the item is named after.
+        crs: CRS of the image.
+        shape: Rows and columns of the image.
+        transform: The image's six affine coefficients (a, b, c, d, e, f), north up.
+        properties: Properties in addition to those of the product.
+        extensions: URLs of the STAC extensions in use.
     """
     west, north = transform[2], transform[5]
     east, south = west + shape[1] * transform[0], north + shape[0] * transform[4]
@@ -135,7 +134,7 @@ def item_of(
         crs, "EPSG:4326", {"type": "Polygon", "coordinates": [ring]}, precision=7
     )
     bounds = transform_bounds(crs, "EPSG:4326", west, south, east, north)
-    said = {
+    all_properties = {
         **product.properties,
         "constellation": "sentinel-2",
         "instruments": ["msi"],
@@ -146,24 +145,24 @@ def item_of(
         **properties,
     }
     if crs.startswith("EPSG:"):
-        said["proj:code"] = crs
+        all_properties["proj:code"] = crs
     else:
-        said |= {"proj:code": None, "proj:wkt2": crs}
+        all_properties |= {"proj:code": None, "proj:wkt2": crs}
     if product.platform:
-        said["platform"] = product.platform
+        all_properties["platform"] = product.platform
     if product.tile:
-        said["s2:mgrs_tile"] = product.tile
+        all_properties["s2:mgrs_tile"] = product.tile
     if product.baseline:
-        said["s2:processing_baseline"] = product.baseline
+        all_properties["s2:processing_baseline"] = product.baseline
     when = datetime.fromisoformat(product.datetime) if product.datetime else None
     if when is None:
-        said = MISSION_SPAN | said
+        all_properties = MISSION_SPAN | all_properties
     item = pystac.Item(
         id=output.name.removesuffix(output.suffix),
         geometry=dict(geometry),
         bbox=[round(value, 7) for value in bounds],
         datetime=when,
-        properties=said,
+        properties=all_properties,
         stac_extensions=list(extensions),
     )
     item.add_link(pystac.Link(DERIVED_FROM, source_href(product.source, output.parent)))
@@ -188,7 +187,7 @@ def _band(
 
 
 def plain_statistics(tags: Mapping[str, str]) -> dict[str, Any]:
-    """GDAL's `STATISTICS_*` of a band as STAC has them; empty without a pixel."""
+    """GDAL's `STATISTICS_*` tags of a band as STAC statistics; empty if no pixel has data."""
     keys = {
         "minimum": "MINIMUM",
         "maximum": "MAXIMUM",

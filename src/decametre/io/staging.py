@@ -1,4 +1,4 @@
-"""All or nothing: files are made under a temporary name and moved into place at the end."""
+"""Complete results or none: files are written in a hidden folder and moved at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from decametre.errors import OutputError
@@ -19,39 +18,43 @@ LOCK_NAME = "lock"
 
 
 def check_paths(output: Path, companions: Sequence[str], *, overwrite: bool) -> None:
-    """Refuse an output that cannot be written.
+    """Check that an output can be written.
+
+    Args:
+        output: The main file.
+        companions: Names of further files in the same folder.
+        overwrite: Allow the files to exist.
 
     Raises:
-        OutputError: The folder does not exist or cannot be written, or a file exists and may not
-            be replaced.
+        OutputError: The folder does not exist or cannot be written, or a file exists.
     """
     if output.is_dir():
         raise OutputError(f"{output} is a folder; give a file name such as {output}/sharp.tif")
     check_parent(output, writable=True)
     for path in (output, *(output.parent / name for name in companions)):
         if path.is_dir():
-            raise OutputError(f"{path} is a folder, and a file of that name is to be written")
+            raise OutputError(f"{path} is a folder where a file is to be written; rename it")
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists already; use --overwrite to replace it")
 
 
 class Staging:
-    """A hidden folder beside the output, in which a run makes its files; a context manager.
+    """A hidden folder next to the output, in which a run writes its files; a context manager.
 
-    The folder vanishes when the run ends, however it ends. Only a run that was killed leaves it;
-    the next run with the same output says so and removes it. A lock held by the running process
-    tells the two cases apart.
+    The folder is removed when the run ends, also with an error. Only a killed run leaves it behind;
+    the next run with the same output logs this and removes the files. A lock held by the running
+    process distinguishes the two cases.
 
     Args:
-        output: The file that the run is to make.
-        companions: Names of the files that may stand beside it.
-        overwrite: Allow the output and its companions to exist.
-        needed: Bytes that the run will need at most.
+        output: The main file of the result.
+        companions: Names of the other files of the result.
+        overwrite: Allow these files to exist.
+        needed: Upper bound of the disk space in bytes.
 
     Raises:
         OutputError: The folder does not exist or cannot be written, the output exists, or there is
             too little space.
-        BusyError: Another run is at work on it.
+        BusyError: Another run is writing the same output.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class Staging:
             for path in self.folder.iterdir():
                 if path.name != LOCK_NAME:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
-        # Only now: what a killed run left may be what fills the disk.
+        # Checked here, since the files of a killed run may have filled the disk.
         free = shutil.disk_usage(self.folder).free
         if free < self._needed:
             self.__exit__(None, None, None)
@@ -89,28 +92,23 @@ class Staging:
         return self
 
     def path(self, name: str) -> Path:
-        """Where to make the file that will get this name beside the output."""
+        """Temporary path of a file of the result."""
         return self.folder / name
 
     def commit(self, *names: str) -> None:
-        """Move finished files into place, in this order; each move is atomic.
+        """Move complete files to the output folder, in this order; each move is atomic.
 
-        Companions of an earlier result go first: none may describe the new one.
+        Companions of an earlier result are removed first, since they do not describe the new one.
         """
         for name in self.companions:
             (self.output.parent / name).unlink(missing_ok=True)
         for name in names:
             (self.folder / name).replace(self.output.parent / name)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
-        with suppress(OSError):  # NFS keeps a file that is open, and so the folder until now
+        with suppress(OSError):  # NFS keeps open files, and so the folder, until they are closed
             self.folder.rmdir()
         if isinstance(error, OSError):
             raise OutputError(f"{self.output}: cannot write ({error.strerror or error})") from error

@@ -30,7 +30,7 @@ class Table:
     names: int = 1
 
     def markdown(self) -> str:
-        """Markdown whose columns line up on a terminal, too."""
+        """Markdown with aligned columns."""
         lines = [[cell.replace("|", "\\|") for cell in line] for line in (self.head, *self.rows)]
         widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
         rule = [

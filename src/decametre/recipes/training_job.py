@@ -13,6 +13,7 @@ from decametre.errors import OutputError, TrainingError
 from decametre.files import check_parent, locked
 from decametre.landcover.models.card import LandCoverCard
 from decametre.model_folder import CARD_NAME
+from decametre.progress import Progress
 from decametre.recipes.reading import AnyRecipe, fill_defaults
 from decametre.recipes.tasks import build_task, read_trained_card, summarise_card
 from decametre.superres.models.card import Card
@@ -25,7 +26,7 @@ from decametre.training.checkpoint import (
     read_newest_checkpoint,
 )
 from decametre.training.launcher import RankInfo, read_rank_info
-from decametre.training.loop import ProgressCallback, fit
+from decametre.training.loop import fit
 from decametre.training.observer import TrainingObserver
 from decametre.training.ranks import Ranks, join_ranks
 
@@ -58,7 +59,7 @@ def run(
     device: str,
     precision: str,
     resume: str,
-    progress: ProgressCallback,
+    progress: Progress,
     observer: TrainingObserver | None = None,
 ) -> TrainingResult:
     """Train a recipe's network in a folder, or resume the run there.
@@ -70,7 +71,7 @@ def run(
         device: See `ranks.join_ranks`.
         precision: See `decametre.device.choose_precision`.
         resume: See `find_checkpoint`.
-        progress: See `loop.ProgressCallback`.
+        progress: Called with the completed steps, all steps, and the samples of all ranks.
         observer: Receives the events of the run.
 
     Returns:

@@ -1,6 +1,6 @@
-"""The Sentinel-2 bands: names, ground sampling distances and what else the instrument fixes.
+"""The Sentinel-2 bands: names, ground sampling distances, wavelengths and blur.
 
-B10 (cirrus) is absent on purpose: Level-2A products do not have it, and it carries no signal
+B10 (cirrus) is deliberately absent: Level-2A products do not have it, and it carries no signal
 from the ground.
 """
 
@@ -14,14 +14,18 @@ from decametre.errors import UnknownNameError
 FINEST_GSD = 10
 """Ground sampling distance of the output grid, in metres."""
 
+COARSEST_FACTOR = 6
+"""Edge of a 60 m pixel in 10 m pixels. Windows that are multiples of it hold complete pixels of
+every band."""
+
 
 @dataclass(frozen=True)
 class Band:
     """One spectral band of the MultiSpectral Instrument.
 
     Attributes:
-        name: The field's name, `B01` to `B12` and `B8A`.
-        band_id: The number that product metadata uses for the band (`band_id="8"` is B8A).
+        name: Name of the band, `B01` to `B12` and `B8A`.
+        band_id: Number of the band in product metadata (`band_id="8"` is B8A).
         gsd: Native ground sampling distance in metres: 10, 20 or 60.
         common_name: The STAC `eo:common_name`.
         wavelength: Central wavelength in micrometres (Sentinel-2A).
@@ -56,37 +60,37 @@ ALL_BANDS: dict[str, Band] = {
         Band("B12", 12, 20, "swir22", 2.2024, 0.175, 0.235),
     )
 }
-"""The twelve bands by name, in order of wavelength. This is the order of every output."""
+"""The twelve bands by name, in order of wavelength. Every output has this order."""
 
 BAND_NAMES: tuple[str, ...] = tuple(ALL_BANDS)
 
 
 def bands_at(gsd: int) -> tuple[str, ...]:
-    """Names of the bands whose native grid has this ground sampling distance (10, 20 or 60 m)."""
+    """Names of the bands with this native ground sampling distance: 10, 20 or 60 m."""
     return tuple(name for name, band in ALL_BANDS.items() if band.gsd == gsd)
 
 
 def parse_bands(names: Iterable[str]) -> tuple[str, ...]:
-    """Check band names and put them into the order of wavelength.
+    """Check band names and sort them by wavelength.
 
-    Accepts the spellings that people use: `B5`, `b05`, `B05`, `8a`.
+    Accepts common spellings: `B5`, `b05`, `B05`, `8a`.
 
     Args:
-        names: Band names, in any order; repeated names count once.
+        names: Band names in any order, possibly repeated.
 
     Returns:
-        The names as they stand in `ALL_BANDS`, by wavelength.
+        The names as spelled in `ALL_BANDS`, by wavelength.
 
     Raises:
-        UnknownNameError: A name is no band of the output; names the nearest right ones.
+        UnknownNameError: There is no such band. The message proposes similar names.
     """
-    wanted = set()
+    found = set()
     for given in names:
         text = given.strip().upper().removeprefix("B")
         name = f"B{text.zfill(2)}"
         if name not in ALL_BANDS:
             raise UnknownNameError("band", given, BAND_NAMES)
-        wanted.add(name)
-    if not wanted:
+        found.add(name)
+    if not found:
         raise UnknownNameError("band", "", BAND_NAMES)
-    return tuple(name for name in ALL_BANDS if name in wanted)
+    return tuple(name for name in ALL_BANDS if name in found)

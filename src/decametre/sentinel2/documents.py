@@ -2,7 +2,7 @@
 
 Servers are reached through requests, which follows the usual environment variables: `HTTPS_PROXY`,
 `HTTP_PROXY` and `NO_PROXY` for proxies, `REQUESTS_CA_BUNDLE` or `CURL_CA_BUNDLE` for certificates;
-`SSL_CERT_FILE` counts as well.
+`SSL_CERT_FILE` is used as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from decametre.errors import DocumentError
 from decametre.sentinel2.hrefs import is_web, local_path
 
 TIMEOUT = (10.0, 60.0)
-"""Seconds after which an attempt to connect, and to receive more data, is given up."""
+"""Timeouts in seconds to connect and to receive more data."""
 
 RETRIES = Retry(
     total=2,
@@ -31,17 +31,17 @@ RETRIES = Retry(
     allowed_methods=None,  # the POST requests of STAC searches change nothing on a server
     raise_on_status=False,
 )
-"""Retries after failed connections and temporary faults of a server: after 0 and 1 second, or when
-the server asks for them."""
+"""Retries after failed connections and temporary server errors: after 0 and 1 second, or when
+the server requests."""
 
 MAX_BYTES = 1 << 30
-"""The largest document that is read by default, in bytes."""
+"""Size limit of a document by default, in bytes."""
 
 CHUNK_BYTES = 1 << 20
 
 
 def server_session() -> requests.Session:
-    """A session with our retries and headers; it keeps connections, and threads may share it."""
+    """A session with retries. It keeps connections open, and threads may share it."""
     logging.getLogger("urllib3.connectionpool").addFilter(_is_no_retry_message)
     session = requests.Session()
     session.headers["User-Agent"] = "decametre"
@@ -63,8 +63,8 @@ def read_document(
 
     Args:
         source: Path, or file://, http:// or https:// URL.
-        session: For many documents; a new one by default.
-        max_bytes: The largest document to read.
+        session: A session to share between many documents; a new one by default.
+        max_bytes: Size limit.
 
     Raises:
         DocumentError: It cannot be read, is too large, or is not a JSON object.
@@ -76,7 +76,7 @@ def read_document(
         raise DocumentError(f"{source}: not JSON ({error}); give a STAC document") from error
     if not isinstance(document, dict):
         kind = type(document).__name__
-        raise DocumentError(f"{source}: JSON, but no object ({kind}); give a STAC document")
+        raise DocumentError(f"{source}: JSON, but not an object ({kind}); give a STAC document")
     return document
 
 
@@ -90,8 +90,8 @@ def _read_file(source: str) -> bytes:
 
 def _download(source: str, session: requests.Session | None, max_bytes: int) -> bytes:
     if session is None:
-        with server_session() as own:
-            return _download(source, own, max_bytes)
+        with server_session() as new_session:
+            return _download(source, new_session, max_bytes)
     content = bytearray()
     try:
         with session.get(source, timeout=TIMEOUT, stream=True) as response:
@@ -105,7 +105,9 @@ def _download(source: str, session: requests.Session | None, max_bytes: int) -> 
             for chunk in response.iter_content(CHUNK_BYTES):
                 content += chunk
                 if len(content) > max_bytes:
-                    raise DocumentError(f"{source}: larger than {max_bytes >> 20} MB")
+                    raise DocumentError(
+                        f"{source}: larger than {max_bytes >> 20} MB; give a STAC document"
+                    )
     # UnicodeError, LocationParseError: malformed URLs that requests does not catch.
     except (requests.RequestException, HTTPError, UnicodeError) as error:
         raise DocumentError(f"{source}: cannot be reached ({root_cause(error)})") from error
@@ -113,9 +115,9 @@ def _download(source: str, session: requests.Session | None, max_bytes: int) -> 
 
 
 def root_cause(error: BaseException) -> str:
-    """The innermost reason of a failed connection, in a few words.
+    """The innermost reason of a failed connection, as short text.
 
-    An error of requests contains that of urllib3, whose message ends with the system's reason.
+    Errors of requests wrap those of urllib3, whose messages end with the system's reason.
     """
     cause: object = error
     while arguments := getattr(cause, "args", ()):

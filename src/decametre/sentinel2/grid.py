@@ -1,8 +1,8 @@
-"""Where a pixel lies: one grid for the whole product, and windows on it.
+"""The 10 m grid of a product, and windows of its pixels.
 
-All windows are counted in pixels of the 10 m grid. The native grids of the 20 m and 60 m bands
-share its origin, so a window that starts and ends on multiples of a band's factor is a whole
-number of that band's pixels.
+Windows are in pixels of the 10 m grid. The native grids of the 20 m and 60 m bands share its
+origin. A window that starts and ends at multiples of 2 (20 m) or 6 (60 m) holds complete pixels of
+these bands.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Window:
         return Window(col, row, right - col, bottom - row)
 
     def intersection(self, other: Window) -> Window:
-        """The common part; width or height is 0 where there is none."""
+        """The common part. Its width or height is 0 if there is none."""
         col, row = max(self.col, other.col), max(self.row, other.row)
         right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
         return Window(col, row, max(0, right - col), max(0, bottom - row))
@@ -66,9 +66,9 @@ class Window:
         return self.intersection(other) == other
 
     def coarsened(self, factor: int) -> Window:
-        """The same rectangle in pixels that are `factor` times larger.
+        """The same rectangle in pixels of `factor` times the edge.
 
-        Must be a multiple of the factor.
+        The window must be a multiple of the factor.
         """
         assert not any(v % factor for v in (self.col, self.row, self.width, self.height))
         return Window(
@@ -76,7 +76,7 @@ class Window:
         )
 
     def relative_to(self, other: Window) -> Window:
-        """The same rectangle, counted from the other window's first pixel."""
+        """The same rectangle, relative to the first pixel of another window."""
         return Window(self.col - other.col, self.row - other.row, self.width, self.height)
 
     @property
@@ -90,7 +90,7 @@ class Grid:
     """The 10 m grid of a product, north up.
 
     Attributes:
-        crs: Coordinate reference system, as `EPSG:32631` or WKT.
+        crs: Coordinate reference system, such as `EPSG:32631`, or WKT.
         left: Easting of the western edge, in metres.
         top: Northing of the northern edge, in metres.
         width: Columns at 10 m.
@@ -105,12 +105,12 @@ class Grid:
 
     @property
     def window(self) -> Window:
-        """All of the grid."""
+        """The window of the complete grid."""
         return Window(0, 0, self.width, self.height)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
-        """West, south, east, north in the grid's own CRS."""
+        """West, south, east, north in the CRS of the grid."""
         return (
             self.left,
             self.top - self.height * FINEST_GSD,
@@ -138,7 +138,7 @@ class Grid:
         )
 
     def window_of_bounds(self, bounds: tuple[float, float, float, float]) -> Window:
-        """The smallest window that covers bounds given in the grid's own CRS.
+        """The smallest window that covers bounds in the CRS of the grid.
 
         It may reach beyond the grid.
         """
@@ -151,10 +151,10 @@ class Grid:
         return Window(col, row, right - col, bottom - row)
 
     def checked_window(self, window: Window, step: int) -> Window:
-        """A user's window, snapped outward to multiples of `step` pixels.
+        """A window inside the grid, extended to multiples of `step` pixels.
 
         Args:
-            window: As asked for, in 10 m pixels.
+            window: In 10 m pixels.
             step: 6 for the 60 m grid, 2 for the 20 m grid.
 
         Raises:

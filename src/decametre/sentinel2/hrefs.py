@@ -1,4 +1,4 @@
-"""Where a file is: paths and URLs as users and STAC items write them, and as GDAL opens them."""
+"""Paths and URLs: as users and STAC items write them, and as GDAL opens them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 SIGNED_HOSTS = frozenset({"sentinel2l2a01.blob.core.windows.net"})
-"""Planetary Computer's servers: they answer only signed URLs, which GDAL can obtain itself."""
+"""Servers of the Planetary Computer. They require signed URLs, which GDAL can request."""
 
 _FILE = "file://"
 _CLOUDS = {"s3": "/vsis3/", "gs": "/vsigs/"}
@@ -15,12 +15,12 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|/vsi")
 
 
 def is_web(href: str) -> bool:
-    """Whether an href is that of a server."""
+    """Whether an href is a URL of a web server."""
     return href.lower().startswith(("http://", "https://"))
 
 
 def local_path(href: str) -> str:
-    """The path that a file:// URL names; anything else as it is."""
+    """The path in a file:// URL; other text is unchanged."""
     return unquote(urlsplit(href).path) if href.startswith(_FILE) else href
 
 
@@ -28,8 +28,8 @@ def resolve_href(source: str, href: str) -> str:
     """An href as an absolute path or URL.
 
     Args:
-        source: Path or URL of the document in which it stands, to which a relative href refers.
-        href: As it stands there.
+        source: Path or URL of the document that contains the href.
+        href: Absolute, or relative to the document.
     """
     if href.startswith(_FILE):
         return local_path(href)
@@ -41,7 +41,7 @@ def resolve_href(source: str, href: str) -> str:
 
 
 def gdal_path(href: str) -> str:
-    """What GDAL opens for an absolute path or URL, with the signature that its server wants."""
+    """GDAL's name of an absolute path or URL. GDAL signs URLs of servers that require it."""
     parts = urlsplit(href)
     if parts.netloc in SIGNED_HOSTS and "sig=" not in parts.query:
         return f"/vsicurl?pc_url_signing=yes&url={quote(href, safe='')}"

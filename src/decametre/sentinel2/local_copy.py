@@ -1,4 +1,4 @@
-"""A product's band files copied to a faster disk."""
+"""Copies of a product's band files on a faster disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import rasterio
 import rasterio.shutil
-from rasterio._err import CPLE_BaseError  # what `copyfiles` lets through
+from rasterio._err import CPLE_BaseError  # `copyfiles` does not convert it
 from rasterio.errors import RasterioError
 
 from decametre.errors import CorruptDataError, OutputError
@@ -16,22 +16,25 @@ from decametre.sentinel2.product import Product
 from decametre.sentinel2.raster import GDAL_OPTIONS, driver_of
 
 
-def copied(product: Product, bands: Iterable[str], folder: Path) -> Product:
-    """Copy the files of some bands, wherever they lie, and let the product point to the copies.
+def copy_bands(product: Product, bands: Iterable[str], folder: Path) -> Product:
+    """Copy the files of some bands into a folder.
 
-    All else stays, the product's source too: a result is the same as from the originals.
+    Results are the same as from the originals, including the source in their metadata.
 
     Args:
-        product: An opened product.
-        bands: The bands that will be read; the others are no longer in what is returned.
-        folder: Where the copies are made; it exists.
+        product: The product; its files may be remote.
+        bands: Names of the bands to copy.
+        folder: An existing folder.
+
+    Returns:
+        The product with these bands only, read from the copies.
 
     Raises:
         MissingBandError: The product lacks a band.
         CorruptDataError: A file cannot be copied.
-        OutputError: There is no room for a copy.
+        OutputError: There is not enough disk space.
     """
-    there = {}
+    copies = {}
     for file in product.band_files(bands):
         suffix = ".jp2" if driver_of(file.path) == "JP2OpenJPEG" else ".tif"
         copy = folder / f"{file.band.name}{suffix}"
@@ -42,7 +45,7 @@ def copied(product: Product, bands: Iterable[str], folder: Path) -> Product:
             raise CorruptDataError(
                 f"{product.id}: {file.band.name} cannot be copied to {folder} ({error})"
             ) from error
-        if not copy.exists():  # GDAL says nothing when it cannot write, and removes what it has
+        if not copy.exists():  # GDAL removes an incomplete copy without an error
             raise OutputError(f"{copy}: cannot be written; free some space in {folder}")
-        there[file.band.name] = dataclasses.replace(file, path=str(copy))
-    return dataclasses.replace(product, bands=there)
+        copies[file.band.name] = dataclasses.replace(file, path=str(copy))
+    return dataclasses.replace(product, bands=copies)

@@ -1,4 +1,4 @@
-"""Opening a product, whatever form it has."""
+"""Opening a product in any of the supported formats."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
     """Open a Sentinel-2 product; no pixel is read.
 
     Args:
-        source: A SAFE folder, a SAFE .zip, the path of its MTD_MSI*.xml, one of its granules'
-            folders; or a STAC item: its path, its http(s):// or file:// URL, or the folder of an
-            `item.json`.
-        offset: `auto` (as the product says), `none`, or a number of DN such as -1000.
+        source: A SAFE folder, a SAFE .zip, the path of its MTD_MSI*.xml, or the folder of one of
+            its granules; or a STAC item: its path, its http(s):// or file:// URL, or a folder
+            that contains an `item.json`.
+        offset: `auto` (as stated in the metadata), `none`, or a number of DN such as -1000.
 
     Raises:
         NotAProductError: It is none of these.
-        MissingBandError: Not one of a STAC item's band files is there.
+        MissingBandError: None of the band files exists.
         CorruptDataError: A file is damaged.
-        GridError: The bands' grids do not fit one another.
-        RadiometryError: The offset is no number.
+        GridError: The grids of the bands are inconsistent.
+        RadiometryError: The offset, or a scale or offset in the metadata, is not usable.
     """
     text, offset_dn = os.fspath(source), parse_offset(offset)
     if is_web(text):
@@ -58,7 +58,7 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
 
 
 def is_safe(folder: Path) -> bool:
-    """Whether a folder is a SAFE product, complete or not, or one of its granules."""
+    """Whether a folder is a SAFE product (complete or incomplete) or one of its granules."""
     return (
         folder.suffix.upper() == ".SAFE"
         or folder.absolute().parent.name == "GRANULE"
@@ -67,18 +67,18 @@ def is_safe(folder: Path) -> bool:
 
 
 def _is_metadata(name: str) -> bool:
-    """Whether a file is called like a SAFE product's metadata: `MTD_...` or `S2A_OPER_MTD_...`."""
+    """Whether a name is that of SAFE metadata: `MTD_...` or `S2A_OPER_MTD_...`."""
     name = name.upper()
     return name.endswith(".XML") and name.startswith(("MTD_", "S2")) and "MTD_" in name
 
 
 def _inside(folder: Path) -> str:
-    """The first product that lies inside a folder, or nothing."""
+    """Path of the first product inside a folder, or an empty text."""
     return next((str(folder / name) for name in _listing(folder) if ".SAFE" in name.upper()), "")
 
 
 def _near(path: Path) -> str:
-    """A file of a similar name in the same folder, as a proposal."""
+    """Proposal of a file with a similar name in the same folder."""
     if not path.parent.is_dir():
         return f", nor a folder {path.parent}"
     near = difflib.get_close_matches(path.name, _listing(path.parent), n=1)
@@ -86,7 +86,7 @@ def _near(path: Path) -> str:
 
 
 def _listing(folder: Path) -> list[str]:
-    """Names of what lies in a folder; none where it may not be read."""
+    """Names of the files in a folder; empty if it is not readable."""
     try:
         return sorted(each.name for each in folder.iterdir())
     except OSError:

@@ -1,4 +1,4 @@
-"""Options about the input product, which several verbs have."""
+"""Options about the input product that several verbs share."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from decametre.sentinel2.grid import Window
 
 
 def parse_offset(offset: str | float) -> float | None:
-    """A radiometric offset as users write it: DN, or None for `auto`.
+    """Parse a user's radiometric offset; returns DN, or None for `auto`.
 
     Raises:
-        RadiometryError: It is neither `auto`, `none` nor a number of DN.
+        RadiometryError: It is not `auto`, `none` or a number of DN.
     """
     if offset == "auto":
         return None
@@ -35,7 +35,7 @@ def parse_offset(offset: str | float) -> float | None:
         )
     if 0 < abs(value) < 1:
         raise RadiometryError(
-            f"offset {value:g}: count it in DN, not in reflectance; {value:g} is {value * 1e4:g} DN"
+            f"offset {value:g}: give DN, not reflectance; {value:g} is {value * 1e4:g} DN"
         )
     return value
 
@@ -46,7 +46,7 @@ def _checked_offset(offset: str | float) -> str | float:
 
 
 def _numbers(form: str, number: Callable[[str], Any]) -> Text:
-    """Numbers between commas, as many as the form names."""
+    """Comma-separated numbers, as many as in the form."""
 
     def parse(text: str) -> tuple[Any, ...]:
         try:
@@ -113,7 +113,8 @@ BoundingBox = Annotated[
     _numbers("WEST,SOUTH,EAST,NORTH", float),
 ]
 
-"""West, south, east and north in degrees; west of more than east crosses the antimeridian."""
+"""West, south, east and north in degrees. If west is greater than east, the box crosses the
+antimeridian."""
 
 PartBox = Annotated[
     BoundingBox,
@@ -134,7 +135,7 @@ Bands = Annotated[
 
 
 class PartOfProduct(Options):
-    """Which part of a product is processed; all of it by default."""
+    """The part of a product to process; the complete product by default."""
 
     window: PartWindow = None
     bbox: PartBox = None

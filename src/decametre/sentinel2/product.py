@@ -1,7 +1,7 @@
-"""A Sentinel-2 product: which bands, where they lie, and what their numbers mean.
+"""A Sentinel-2 product: its bands, their files, and the meaning of their numbers.
 
-`Product` is the one form into which every reader (SAFE folder, zip, STAC item) turns its input.
-Whoever holds a `Product` need not know where it came from.
+Every reader (SAFE folder, zip, STAC item) returns a `Product`, so other code does not depend on the
+format of the input.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class BandFile:
     """One band of a product.
 
     Attributes:
-        band: Which band.
-        path: What GDAL opens: a file's path, or `/vsizip/...`, `/vsicurl/...`, `/vsis3/...`.
+        band: The band.
+        path: GDAL's name of the file: a path, or `/vsizip/...`, `/vsicurl/...`, `/vsis3/...`.
         radiometry: Scale, offset, nodata and saturated value of its DN.
     """
 
@@ -33,23 +33,23 @@ class BandFile:
 
 @dataclass(frozen=True)
 class Product:
-    """A Sentinel-2 product, opened but not read.
+    """A Sentinel-2 product whose metadata are read, but no pixels.
 
     Attributes:
         id: The product's name without `.SAFE`, or the STAC item's id.
-        source: What the user named: a path or a URL.
+        source: The path or URL that the user gave.
         level: `L1C`, `L2A`, or `unknown`.
-        baseline: Processing baseline such as `05.09`, or None where nothing says it.
+        baseline: Processing baseline such as `05.09`, or None if unknown.
         platform: `sentinel-2a`, `sentinel-2b`, `sentinel-2c`, or None.
         datetime: Start of sensing, ISO 8601 in UTC, or None.
         tile: MGRS tile such as `31TCJ`, or None.
         grid: The 10 m grid.
-        bands: The bands that are there, by name, in order of wavelength.
-        missing: For each band that is not there, where it was looked for, in words for the message.
-        offset_reason: How the radiometric offset was decided, in words for the log.
-        properties: STAC properties that the result carries over (cloud cover, sun and view
-            angles, orbit).
-        asked_offset_dn: Radiometric offset that the user asked for; None: as the product says.
+        bands: The available bands by name, in order of wavelength.
+        missing: For each missing band, the places searched, as text for the message.
+        offset_reason: Source of the radiometric offset, as text for the log.
+        properties: STAC properties that are copied to results (cloud cover, sun and view angles,
+            orbit).
+        user_offset_dn: Radiometric offset in DN given by the user; None: from the metadata.
     """
 
     id: str
@@ -64,13 +64,13 @@ class Product:
     missing: Mapping[str, str]
     offset_reason: str
     properties: Mapping[str, Any] = field(default_factory=dict)
-    asked_offset_dn: float | None = None
+    user_offset_dn: float | None = None
 
     def band_files(self, names: Iterable[str]) -> list[BandFile]:
         """The files of these bands.
 
         Raises:
-            MissingBandError: The product lacks one; says where it was looked for.
+            MissingBandError: The product lacks one. The message names the places searched.
         """
         found = []
         for name in names:

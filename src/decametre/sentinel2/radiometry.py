@@ -1,8 +1,8 @@
 """From digital numbers (DN) to reflectance and back.
 
-reflectance = DN x scale + offset. From processing baseline 04.00 on, products carry an offset
-of -1000 DN as a rule, that is -0.1 in reflectance. It is read from the product, never guessed
-from the sensing date.
+reflectance = DN x scale + offset. Since processing baseline 04.00, products usually have an
+offset of -1000 DN, which is -0.1 in reflectance. It is read from the metadata, never derived from
+the sensing date.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import numpy as np
 NODATA = 0
 SATURATED = 65535
 DN_MIN, DN_MAX = 1, 65534
-"""The range of DN that a pixel with data can take: not nodata, not saturated."""
+"""Range of the DN of pixels with data, between nodata and saturated."""
 
 
 @dataclass(frozen=True)
 class Radiometry:
-    """How one band's DN become reflectance.
+    """Conversion between the DN and the reflectance of one band.
 
     Attributes:
         scale: Reflectance per DN, 1e-4 for a quantification value of 10000.
@@ -35,18 +35,18 @@ class Radiometry:
 
     @property
     def offset_dn(self) -> int:
-        """The offset in DN, as the product's metadata state it (-1000 as a rule, or 0)."""
+        """The offset in DN, as in the product's metadata: usually -1000 or 0."""
         return round(self.offset / self.scale)
 
     def to_reflectance(self, dn: np.ndarray) -> np.ndarray:
-        """DN to reflectance, float32, same shape. Nodata is not treated; mask it with `valid`."""
+        """DN to reflectance, float32, same shape. Mask pixels without data with `valid`."""
         return dn.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
 
     def to_dn(self, reflectance: np.ndarray) -> np.ndarray:
-        """Reflectance to DN, uint16, rounded and clipped to what a pixel with data can take.
+        """Reflectance to DN, uint16, rounded and clipped to the range of pixels with data.
 
-        A pixel with data never becomes nodata (0) or saturated (65535), and negative values
-        never wrap: they are clipped at DN 1.
+        So a pixel with data never becomes nodata (0) or saturated (65535), and negative values
+        become DN 1.
         """
         dn = np.rint((reflectance - np.float32(self.offset)) * np.float32(1 / self.scale))
         return np.clip(dn, DN_MIN, DN_MAX).astype(np.uint16)

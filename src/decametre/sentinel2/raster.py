@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -38,13 +37,18 @@ GDAL_OPTIONS: Mapping[str, Any] = {
 
 
 def thread_count() -> int:
-    """Threads that decode bands side by side, or compress.
+    """Number of threads that decode or compress in parallel.
 
-    As `GDAL_NUM_THREADS` of the environment says, which a process that shares its machine sets;
-    without, or with `ALL_CPUS`, as many as there are processors.
+    It is the number in the environment variable `GDAL_NUM_THREADS`, which processes that share a
+    machine can set. By default it is the number of available CPU cores.
     """
     stated = os.environ.get("GDAL_NUM_THREADS", "")
-    return max(1, int(stated)) if stated.isdigit() else os.cpu_count() or 1
+    return max(1, int(stated)) if stated.isdigit() else available_cores()
+
+
+def available_cores() -> int:
+    """Number of CPU cores that this process may use; containers and schedulers restrict them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -188,12 +192,7 @@ class BandReader:
                 raise CorruptDataError(f"band {name}: cannot open {file.path} ({error})") from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._pool.shutdown()
         self._stack.close()
 

@@ -1,7 +1,6 @@
-"""Opening a SAFE product: the folder, the zip in which it is downloaded, or its metadata's path.
+"""Opening a SAFE product: a folder, a zip as downloaded, or the path of its metadata.
 
-A zip is read in place. What differs between a folder and a zip is in `_Folder` and `_Zip`; all
-else does not know which of the two it has.
+A zip is read in place. `_Folder` and `_Zip` give the same access to both.
 """
 
 from __future__ import annotations
@@ -30,33 +29,33 @@ from decametre.sentinel2.safe_metadata import (
 
 _MAIN = re.compile(r"MTD_MSIL(1C|2A)\.xml|S2[A-Z]_(OPER|USER)_MTD_SAFL(1C|2A)_.*\.xml")
 _GRANULE = re.compile(r"MTD_TL\.xml|S2[A-Z]_(OPER|USER)_MTD_L(1C|2A)_TL_.*\.xml")
-_MAX_XML = 32 << 20  # bytes; the largest that ESA wrote have 2 MB
+_MAX_XML = 32 << 20  # bytes; ESA's have up to 2 MB
 _ROOT_DEPTH = 2  # a zip's metadata may lie in X.SAFE/, or in folder/X.SAFE/
 
 
 class _Files(Protocol):
-    """The files of one product; paths count from its root, which ends in `.SAFE` as a rule."""
+    """The files of one product. Paths are relative to its root, usually `NAME.SAFE`."""
 
     @property
     def name(self) -> str:
         """The name of the root."""
 
     def listing(self, folder: str) -> list[str]:
-        """Names of the files in a folder; empty where there is no such folder."""
+        """Names of the files in a folder; empty if it does not exist."""
 
     def has(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Whether a file exists."""
 
     def read(self, path: str) -> bytes:
         """The content of a metadata file."""
 
     def gdal_path(self, path: str) -> str:
-        """What GDAL opens."""
+        """GDAL's name of a file."""
 
 
 @dataclass(frozen=True)
 class _Folder:
-    """A product as a folder."""
+    """A product in a folder."""
 
     root: Path
 
@@ -81,7 +80,7 @@ class _Folder:
 
 @dataclass(frozen=True)
 class _Zip:
-    """A product in a zip, of which only members with harmless names are known."""
+    """A product in a zip. Members with unsafe names are excluded."""
 
     path: Path
     members: frozenset[str]
@@ -114,22 +113,21 @@ class _Zip:
 
 
 def open_safe(source: str, offset: float | None = None) -> Product:
-    """Open a Sentinel-2 product in ESA's SAFE format, L1C or L2A, of any baseline from 02.00 on.
+    """Open a Sentinel-2 product in ESA's SAFE format, L1C or L2A, of any baseline since 02.00.
 
     Args:
         source: Path of a SAFE folder, of its zip, of its main metadata (`MTD_MSIL1C.xml`,
-            `MTD_MSIL2A.xml` or a forerunner), or of one granule's folder in a SAFE folder, which
-            selects that granule.
-        offset: Radiometric offset in DN for all bands; None takes each band's from the metadata.
+            `MTD_MSIL2A.xml` or a forerunner), or of the folder of one granule.
+        offset: Radiometric offset in DN for all bands; None: from the metadata.
 
     Returns:
-        The product; no pixel has been read.
+        The product; no pixels were read.
 
     Raises:
-        NotAProductError: There is no product at `source`, or its metadata cannot be used.
+        NotAProductError: `source` is not a product, or its metadata are not usable.
         CorruptDataError: A zip or a band file is damaged.
-        GridError: The bands' grids do not fit one another.
-        RadiometryError: The offset or the quantification value is no usable number.
+        GridError: The grids of the bands are inconsistent.
+        RadiometryError: The offset or the quantification value is not usable.
     """
     if offset is not None and not math.isfinite(offset):
         raise RadiometryError(f"the offset is {offset}, expected a number of DN such as -1000")
@@ -154,7 +152,7 @@ def _product(
         if path is None:
             missing[band] = f"{main} in {source} does not list it"
         elif not files.has(path):
-            missing[band] = f"looked for {path} in {source}"
+            missing[band] = f"searched for {path} in {source}"
         else:
             paths[band] = files.gdal_path(path)
     return Product(
@@ -172,13 +170,13 @@ def _product(
         },
         missing=missing,
         offset_reason=_offset_reason(metadata, main, offset),
-        asked_offset_dn=offset,
+        user_offset_dn=offset,
         properties={**metadata.properties, **_granule_properties(granule, files, source)},
     )
 
 
 def _locate(source: Path) -> tuple[_Files, str, str | None]:
-    """The product's files, its main metadata, and the folder of the granule that was chosen."""
+    """The product's files, its main metadata, and the folder of the selected granule or None."""
     if source.is_dir():
         place, chosen = source, None
         if source.absolute().parent.name == "GRANULE":
@@ -197,7 +195,7 @@ def _locate(source: Path) -> tuple[_Files, str, str | None]:
 
 
 def _open_zip(path: Path) -> tuple[_Zip, str]:
-    """A zip's members and the name of the main metadata among them."""
+    """The product in a zip, and the name of its main metadata."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = frozenset(filter(_is_harmless, archive.namelist()))
@@ -241,7 +239,7 @@ def _main(paths: list[str], source: Path) -> str:
 def _granule(
     granules: Sequence[Granule], chosen: str | None, files: _Files, source: str
 ) -> Granule:
-    """The granule that the user chose, or else the only one that has band files."""
+    """The selected granule, by default the only one that has band files."""
     if chosen:
         there = [granule for granule in granules if granule.folder == chosen]
     else:
@@ -255,11 +253,11 @@ def _granule(
             f"{source}: has {len(there)} granules ({names}); give the granule's folder, "
             "GRANULE/<name>, as the product (unpack a zip for that)"
         )
-    raise NotAProductError(f"{source}: no granule of its product, whose metadata list {names or 0}")
+    raise NotAProductError(f"{source}: not a granule of its product, which has {names or 'none'}")
 
 
 def _granule_properties(granule: Granule, files: _Files, source: str) -> dict[str, float]:
-    """Sun and view angles, if the granule's metadata are there."""
+    """Sun and view angles, if the granule has metadata."""
     for name in filter(_GRANULE.fullmatch, files.listing(granule.folder)):
         path = f"{granule.folder}/{name}"
         return parse_granule_metadata(files.read(path), f"{path} in {source}")

@@ -1,9 +1,9 @@
-"""The XML side of a SAFE product: what its metadata say, as plain values.
+"""The XML metadata of a SAFE product, as plain values.
 
 ESA has changed namespaces and element names several times: L1C and L2A, baselines 02.xx to 05.xx,
-products before and after December 2016. Elements are therefore found by their local names
-wherever they stand. The XML comes from strangers: document type definitions and entities are
-refused, and a path from metadata is used only when it stays inside the product.
+products before and after December 2016. Elements are therefore searched by local names
+at any depth. The XML is not trusted: document type definitions and entities are refused, and so are
+paths that lead out of the product.
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ class Granule:
     Attributes:
         id: Its identifier in the metadata.
         folder: Its folder, from the product's root.
-        images: For each band that the metadata list at its native resolution, by name, the
-            file's path from the product's root.
+        images: Path of each band's image at its native resolution, from the product's root.
     """
 
     id: str
@@ -58,7 +57,7 @@ class Granule:
 
 @dataclass(frozen=True)
 class SafeMetadata:
-    """What the main metadata of a SAFE product say.
+    """The main metadata of a SAFE product.
 
     Attributes:
         level: `L1C` or `L2A`.
@@ -68,10 +67,10 @@ class SafeMetadata:
         datetime: Start of sensing, ISO 8601 in UTC, or None.
         quantification: DN of reflectance 1.
         offset_tag: Name of the element that holds the level's offsets.
-        offsets: Radiometric offset in DN by band name, as far as the metadata state it.
+        offsets: Radiometric offset in DN by band name, for the bands with a stated offset.
         nodata: DN of a pixel without data.
         saturated: DN of a saturated pixel.
-        granules: The granules; products since December 2016 have one.
+        granules: The granules; products have one since December 2016.
         properties: STAC properties: cloud cover (percent), relative orbit, orbit state.
     """
 
@@ -93,12 +92,12 @@ def parse_product_metadata(xml: bytes, where: str) -> SafeMetadata:
     """Parse `MTD_MSIL1C.xml`, `MTD_MSIL2A.xml` or one of their forerunners.
 
     Args:
-        xml: The file's content.
+        xml: Content of the file.
         where: The file, for messages.
 
     Raises:
-        NotAProductError: Not well-formed, has a document type definition, is no metadata of a
-            Sentinel-2 L1C or L2A product, lacks what is needed, or names a file outside of it.
+        NotAProductError: Not well-formed, has a document type definition, is not the metadata of
+            a Sentinel-2 L1C or L2A product, is incomplete, or names a file outside the product.
         RadiometryError: The quantification value is not a positive number.
     """
     root = _parse(xml, where)
@@ -130,15 +129,15 @@ def parse_granule_metadata(xml: bytes, where: str) -> dict[str, float]:
     """Parse `MTD_TL.xml` or one of its forerunners.
 
     Args:
-        xml: The file's content.
+        xml: Content of the file.
         where: The file, for messages.
 
     Returns:
         STAC properties in degrees: sun azimuth, sun elevation, and the viewing incidence angle
-        averaged over the bands, each where the metadata state it.
+        averaged over the bands, each if stated.
 
     Raises:
-        NotAProductError: Not well-formed, has a document type definition, or an angle is no
+        NotAProductError: Not well-formed, has a document type definition, or an angle is not a
             number.
     """
     root = _parse(xml, where)
@@ -154,7 +153,7 @@ def parse_granule_metadata(xml: bytes, where: str) -> dict[str, float]:
 
 
 def find_tile(name: str) -> str | None:
-    """The MGRS tile in a name such as `S2A_MSIL1C_..._T31TCJ_20230817T140800`, if there is one."""
+    """The MGRS tile in a name such as `S2A_MSIL1C_..._T31TCJ_20230817T140800`, or None."""
     found = _TILE.search(name)
     return found[1] if found else None
 
@@ -179,12 +178,12 @@ def _local_name(element: Element) -> str:
 
 
 def _all(parent: Element, *names: str) -> Iterator[Element]:
-    """All descendants with one of these local names, in the document's order."""
+    """All descendants with one of these local names, in document order."""
     return (element for element in parent.iter() if _local_name(element) in names)
 
 
 def _text(parent: Element, *names: str) -> str | None:
-    """Text of the first descendant with one of these local names, or None if absent or empty."""
+    """Text of the first descendant with one of these local names; None if absent or empty."""
     return next(((element.text or "").strip() for element in _all(parent, *names)), None) or None
 
 
@@ -205,7 +204,7 @@ def _number(element: Element, where: str) -> float:
 
 
 def _mean_angle(root: Element, parent: str, child: str, where: str) -> float | None:
-    """Mean over all such elements that are finite: a band without a view has NaN."""
+    """Mean of the finite values of these elements; bands without data have NaN."""
     angles = [_float(angle, where) for each in _all(root, parent) for angle in _all(each, child)]
     angles = [angle for angle in angles if math.isfinite(angle)]
     return sum(angles) / len(angles) if angles else None
@@ -241,7 +240,7 @@ def _offsets(root: Element, tag: str, where: str) -> Iterator[tuple[str, float]]
         band_id = element.get("band_id", element.get("bandId"))
         if band_id is None:
             raise RadiometryError(f"{where}: a {tag} without band_id; download the product again")
-        if band_id in names:  # B10 is none of ours
+        if band_id in names:  # B10 is not used
             yield names[band_id], _number(element, where)
 
 
@@ -264,7 +263,7 @@ def _granules(root: Element, where: str) -> tuple[Granule, ...]:
 
 
 def _folder(id: str, paths: list[str]) -> str:
-    """A granule's folder: where its images are; before December 2016, it has the granule's name."""
+    """Folder of a granule, from the paths of its images or else from its name."""
     return "/".join(paths[0].split("/")[:2]) if paths else f"GRANULE/{id}"
 
 
@@ -280,7 +279,7 @@ def _image_paths(granule: Element, folder: str, where: str) -> Iterator[str]:
 
 
 def _native(paths: Iterable[str]) -> dict[str, str]:
-    """The images of our bands by name; of several resolutions, the native one."""
+    """The images of our bands at native resolution, by band name."""
     images: dict[str, str] = {}
     for path in paths:
         match = _IMAGE_NAME.search(path.removesuffix(".jp2"))
@@ -291,10 +290,10 @@ def _native(paths: Iterable[str]) -> dict[str, str]:
 
 
 def _inner_path(text: str, where: str) -> str:
-    """A path from the metadata, if it stays inside the product."""
+    """Check that a path from the metadata does not lead out of the product."""
     if not _INNER_PATH.fullmatch(text):
         raise NotAProductError(
-            f"{where}: names {text!r}, which is no path inside a product; refused"
+            f"{where}: names {text!r}, which is not a path inside the product; download it again"
         )
     return text
 

@@ -1,4 +1,4 @@
-"""The scene classification of Level-2A products: what the ground was covered by, at 20 m."""
+"""The scene classification of Level-2A products: clouds, snow, water and more at 20 m."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ GSD = 20
 """Its ground sampling distance in metres."""
 
 CLASSES: Mapping[str, tuple[int, ...]] = {"shadow": (3,), "cloud": (8, 9, 10), "snow": (11,)}
-"""What spoils a patch, and its values: cloud shadow; cloud of medium and high probability and thin
-cirrus; snow or ice."""
+"""Values that exclude patches: cloud shadow; clouds of medium and high probability and thin cirrus;
+snow or ice."""
 
 _ASSETS = ("scl", "scl_20m", "scl-jp2")
-_BESIDE = "_B05_20m."
+_B05_NAME = "_B05_20m."
 
 
 def read_scene_classification(product: Product) -> np.ndarray:
-    """Read the whole scene classification of a product.
+    """Read the scene classification of a product.
 
     Returns:
         uint8, (rows, columns) at 20 m, on the product's grid.
 
     Raises:
-        MissingBandError: The product has none; Level-1C has not.
+        MissingBandError: The product has none, as all of Level-1C.
         CorruptDataError: It cannot be decoded.
         GridError: It is not on the product's grid.
     """
@@ -41,7 +41,7 @@ def read_scene_classification(product: Product) -> np.ndarray:
     if path is None:
         raise MissingBandError(
             f"{product.id}: has no scene classification (SCL at {GSD} m), which Level-2A products "
-            "have; give one, or leave patches out by a list of names"
+            "have; give one, or exclude patches by a list of names"
         )
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path, driver=driver_of(path)) as dataset:
@@ -61,10 +61,10 @@ def read_scene_classification(product: Product) -> np.ndarray:
 
 
 def _path(product: Product) -> str | None:
-    """What GDAL opens: beside band B05 of 20 m in a SAFE product, or an asset of a STAC item."""
-    beside = product.bands["B05"].path if "B05" in product.bands else ""
-    if _BESIDE in beside:
-        path = "_SCL_20m.".join(beside.rsplit(_BESIDE, 1))
+    """GDAL's name of the file: next to B05 in a SAFE product, or an asset of a STAC item."""
+    b05 = product.bands["B05"].path if "B05" in product.bands else ""
+    if _B05_NAME in b05:
+        path = "_SCL_20m.".join(b05.rsplit(_B05_NAME, 1))
         if path.startswith("/vsi") or Path(path).is_file():
             return path
     if product.source.lower().endswith((".json", ".geojson")) or "://" in product.source:

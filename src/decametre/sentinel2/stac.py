@@ -1,17 +1,16 @@
-"""Opening a STAC item, whoever published it.
+"""Opening a STAC item of any catalog.
 
-Catalogues differ in what they call a band, and in where they state the radiometric offset:
+Catalogs differ in the names of bands and in how they state the radiometric offset:
 
-| catalogue | assets | offset |
+| catalog | assets | offset |
 |---|---|---|
 | Earth Search v1 | `blue`, `nir08` | `earthsearch:boa_offset_applied`, or `raster:bands` |
-| Planetary Computer | `B02`, `B8A` | nowhere; follows from `s2:processing_baseline` |
+| Planetary Computer | `B02`, `B8A` | not stated; follows from `s2:processing_baseline` |
 | Copernicus Data Space | `B02_10m`, `B8A_20m` | `raster:offset` of the asset |
-| decametre's own scenes | `B02`, `B8A` | `raster:offset` of the asset's band |
+| scenes of decametre | `B02`, `B8A` | `raster:offset` of the asset's band |
 
-Nothing here asks which catalogue an item is from: every name is looked for, and the first
-statement about the offset counts, in the order of `resolve_offsets`. What was decided, and from
-what, stands in `Product.offset_reason`.
+The code does not depend on the catalog: it searches for all names, and takes the first offset in
+the order of `resolve_offsets`. `Product.offset_reason` records the source of the offset.
 """
 
 from __future__ import annotations
@@ -34,22 +33,22 @@ from decametre.sentinel2.raster import BandGrid, common_grid, read_grid
 from decametre.sentinel2.stac_metadata import (
     CARRIED,
     band_assets,
+    declared_radiometry,
     find_baseline,
     find_level,
     find_platform,
     find_tile,
     radiometry_of,
     resolve_offsets,
-    stated_radiometry,
 )
 
 NO_ACCESS = re.compile(
     r"HTTP response code|CURL error|AWS|does not exist|denied|signature", re.IGNORECASE
 )
-"""What GDAL, or the server through it, says of a remote file that is not there or not for us."""
+"""Error messages of GDAL and servers about a remote file that is missing or not accessible."""
 
 MAX_ITEM_BYTES = 32 << 20
-"""The largest item that is read; real ones have a tenth of a megabyte."""
+"""Size limit of an item in bytes; usual items have 0.1 MB."""
 
 
 def open_stac(source: str, offset: float | None = None) -> Product:
@@ -57,17 +56,17 @@ def open_stac(source: str, offset: float | None = None) -> Product:
 
     Args:
         source: Path of the item, or its file://, http:// or https:// URL.
-        offset: Radiometric offset in DN for all bands; None follows the item.
+        offset: Radiometric offset in DN for all bands; None: from the item.
 
     Returns:
-        The product; no pixel has been read, but every band file has been opened once.
+        The product. Every band file was opened once, but no pixels were read.
 
     Raises:
         NotAProductError: The item cannot be reached or understood, or has no Sentinel-2 band.
-        MissingBandError: It has assets for bands, and not one of the files is there.
-        CorruptDataError: A band file is there, but is no image.
-        GridError: The bands' grids do not fit one another.
-        RadiometryError: A scale or offset that no DN can have.
+        MissingBandError: It has assets for bands, but none of the files exists.
+        CorruptDataError: A band file exists, but is not an image.
+        GridError: The grids of the bands are inconsistent.
+        RadiometryError: A scale or offset is not usable.
     """
     if offset is not None and not math.isfinite(offset):
         raise RadiometryError(f"the offset is {offset}, expected a number of DN such as -1000")
@@ -78,13 +77,13 @@ def open_stac(source: str, offset: float | None = None) -> Product:
         raise NotAProductError(
             f"{source}: no Sentinel-2 band among the item's assets ({_listed(item.assets)})"
         )
-    stated = {name: stated_radiometry(key, item.assets[key]) for name, key in keys.items()}
+    declared = {name: declared_radiometry(key, item.assets[key]) for name, key in keys.items()}
     baseline = find_baseline(item)
-    offsets, reason = resolve_offsets(item.properties, stated, baseline, offset)
+    offsets, reason = resolve_offsets(item.properties, declared, baseline, offset)
     found, missing = probe({name: _hrefs(source, item.assets[key]) for name, key in keys.items()})
     if not found:
         where = next(iter(missing.values()))
-        raise MissingBandError(f"{source}: not one of the item's band files is there; {where}")
+        raise MissingBandError(f"{source}: none of the item's band files exists; {where}")
     no_asset = f"the item has no asset for it, only {_listed(item.assets)}"
     return Product(
         id=item.id,
@@ -96,7 +95,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
         tile=find_tile(item),
         grid=common_grid(source, {name: grid for name, (_, grid) in found.items()}),
         bands={
-            name: BandFile(ALL_BANDS[name], path, radiometry_of(stated[name], offsets[name]))
+            name: BandFile(ALL_BANDS[name], path, radiometry_of(declared[name], offsets[name]))
             for name, (path, _) in found.items()
         },
         missing={name: missing.get(name, no_asset) for name in ALL_BANDS if name not in found},
@@ -106,7 +105,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
             for key, value in item.properties.items()
             if CARRIED.fullmatch(key) and value is not None
         },
-        asked_offset_dn=offset,
+        user_offset_dn=offset,
     )
 
 
@@ -114,7 +113,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
 
 
 def read_item(source: str) -> pystac.Item:
-    """Read a STAC item, of any version that pystac understands.
+    """Read a STAC item of any version that pystac supports.
 
     `pystac.Item.from_file` is not used: it has no timeout, and cuts paths at `#`.
 
@@ -122,7 +121,7 @@ def read_item(source: str) -> pystac.Item:
         source: Path or URL.
 
     Raises:
-        NotAProductError: Out of reach, no JSON, or no STAC item.
+        NotAProductError: It cannot be reached, or is not JSON or not a STAC item.
     """
     document = read_document(source, max_bytes=MAX_ITEM_BYTES)
     kind = document.get("type")
@@ -133,17 +132,17 @@ def read_item(source: str) -> pystac.Item:
         )
     try:
         return pystac.Item.from_dict(document)
-    except Exception as error:  # pystac raises whatever it trips over in a stranger's JSON
+    except Exception as error:  # pystac raises many types on invalid items
         raise NotAProductError(
             f"{source}: not a STAC item ({type(error).__name__}: {error})"
         ) from error
 
 
 def check_platform(source: str, properties: Mapping[str, Any]) -> None:
-    """Refuse another satellite's item; Landsat's assets have the same names as Earth Search's.
+    """Check that an item is of Sentinel-2; Landsat's assets have the same names.
 
     Raises:
-        NotAProductError: The item names a platform or constellation, and none is Sentinel-2.
+        NotAProductError: The item names other platforms or constellations only.
     """
     names = [str(properties[key]) for key in ("constellation", "platform") if properties.get(key)]
     # Planetary Computer writes "Sentinel 2".
@@ -159,7 +158,7 @@ def _listed(keys: Iterable[str]) -> str:
 
 
 def _hrefs(source: str, asset: pystac.Asset) -> list[str]:
-    """Where an asset may be read, best first: its own href, then the alternates."""
+    """Hrefs of an asset, best first: its own, then the alternates."""
     alternates = asset.extra_fields.get("alternate")
     others = alternates.values() if isinstance(alternates, dict) else ()
     hrefs = [asset.href, *(other.get("href") for other in others if isinstance(other, dict))]
@@ -169,17 +168,17 @@ def _hrefs(source: str, asset: pystac.Asset) -> list[str]:
 def probe(
     hrefs: Mapping[str, list[str]],
 ) -> tuple[dict[str, tuple[str, BandGrid]], dict[str, str]]:
-    """Open each band file once; all at a time, since a remote one takes a while.
+    """Open each band file once, all in parallel since remote files are slow.
 
     Args:
-        hrefs: Where each band may be read, best first.
+        hrefs: Hrefs of each band, best first.
 
     Returns:
-        For each band that is there, what GDAL opens and the grid; for each other one, where it
-        was looked for.
+        GDAL's name and the grid of each available band, and the places searched for each missing
+        band.
 
     Raises:
-        CorruptDataError: A file is there, but is no image.
+        CorruptDataError: A file exists, but is not an image.
     """
     with ThreadPoolExecutor(max_workers=len(hrefs)) as pool:
         results = dict(zip(hrefs, pool.map(_probe_band, hrefs, hrefs.values()), strict=True))
@@ -188,12 +187,12 @@ def probe(
 
 
 def _probe_band(name: str, hrefs: list[str]) -> tuple[str, BandGrid] | str:
-    """What GDAL opens and the grid, or in words where the file was looked for."""
-    looked = []
+    """GDAL's name and the grid of a band, or the places searched as text."""
+    searched = []
     for href in hrefs:
         path = gdal_path(href)
         if not path.startswith("/vsi") and not Path(path).is_file():
-            looked.append(href)
+            searched.append(href)
             continue
         try:
             return path, read_grid(name, path)
@@ -201,5 +200,5 @@ def _probe_band(name: str, hrefs: list[str]) -> tuple[str, BandGrid] | str:
             reason = str(error.__cause__)
             if not NO_ACCESS.search(reason):
                 raise
-            looked.append(f"{href} ({reason})")
-    return f"looked for {' and '.join(looked)}"
+            searched.append(f"{href} ({reason})")
+    return f"searched for {' and '.join(searched)}"

@@ -1,6 +1,6 @@
-"""What a STAC item says of its bands: asset names, scale and offset, level, baseline, tile.
+"""Metadata of a STAC item: asset names, scale and offset, level, baseline, tile.
 
-Pure functions of the item; nothing here opens a file.
+These functions depend on the item only; none opens a file.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ OFFSET_SINCE = "04.00"
 """The first processing baseline whose products carry an offset."""
 
 OFFSET_DN = -1000
-"""The offset in DN that they carry."""
+"""The offset of these products in DN."""
 
 DEFAULT_SCALE = 1e-4
-"""Reflectance per DN where an item states none; every Sentinel-2 product has this one."""
+"""Reflectance per DN of all Sentinel-2 products, for items that state none."""
 
 CARRIED = re.compile(
     r"eo:cloud_cover|eo:snow_cover|view:.*|sat:.*|constellation|instruments|(start|end)_datetime"
 )
-"""Properties that the result carries over."""
+"""Properties that are copied to results."""
 
 
 @dataclass(frozen=True)
-class Stated:
-    """What an item states of one band's DN; None where it states nothing.
+class DeclaredRadiometry:
+    """Scale, offset and nodata in an item's metadata of a band; None if not stated.
 
     Attributes:
-        asset: The asset's key, for messages.
+        asset: Key of the asset, for messages.
         scale: Reflectance per DN.
         offset: In reflectance.
         nodata: DN of a pixel without data.
@@ -68,53 +68,53 @@ class Stated:
 
 
 def asset_names(band: Band) -> tuple[str, ...]:
-    """Keys that a band's asset may have, best first: its native grid, and COG before JPEG 2000."""
+    """Possible keys of a band's asset, best first: native grid first, COG before JPEG 2000."""
     common = EARTH_SEARCH_NAMES[band.name]
     return (f"{band.name}_{band.gsd}m", band.name, common, f"{band.name}-jp2", f"{common}-jp2")
 
 
 def band_assets(keys: Iterable[str]) -> dict[str, str]:
-    """The key of each band's asset, by band; capitals make no difference."""
+    """The key of each band's asset by band name; the case of letters is ignored."""
     by_lower = {key.lower(): key for key in keys}
     found = {}
     for name, band in ALL_BANDS.items():
-        there = [by_lower[key.lower()] for key in asset_names(band) if key.lower() in by_lower]
-        if there:
-            found[name] = there[0]
+        matches = [by_lower[key.lower()] for key in asset_names(band) if key.lower() in by_lower]
+        if matches:
+            found[name] = matches[0]
     return found
 
 
 # Its radiometry ---------------------------------------------------------------------------------
 
 
-def stated_radiometry(key: str, asset: pystac.Asset) -> Stated:
-    """What the item states of a band's DN.
+def declared_radiometry(key: str, asset: pystac.Asset) -> DeclaredRadiometry:
+    """Read scale, offset and nodata of a band from its asset.
 
-    STAC 1.1 has it at the asset's band or at the asset, with the prefix `raster:`; the raster
-    extension before it had a list of its own, `raster:bands`, without a prefix.
+    STAC 1.1 has them in the asset's band or in the asset, with the prefix `raster:`. The earlier
+    raster extension has a separate list, `raster:bands`, without a prefix.
 
     Args:
-        key: The asset's key, for the message.
-        asset: The asset; of its bands the first counts.
+        key: Key of the asset, for the message.
+        asset: The asset; its first band is used.
 
     Raises:
-        RadiometryError: The scale is no positive number, or the offset none at all.
+        RadiometryError: The scale is not a positive number, or the offset is not a number.
     """
     fields = asset.extra_fields
     places = (_first(fields.get("bands")), fields, _first(fields.get("raster:bands")))
 
-    def look(*spellings: str) -> Any:
+    def find(*spellings: str) -> Any:
         values = (place.get(spelling) for place in places for spelling in spellings)
         return next((value for value in values if value is not None), None)
 
-    scale, offset = look("raster:scale", "scale"), look("raster:offset", "offset")
+    scale, offset = find("raster:scale", "scale"), find("raster:offset", "offset")
     for what, value in (("scale", scale), ("offset", offset)):
         number = isinstance(value, int | float) and math.isfinite(value)
         if value is not None and (not number or (what == "scale" and value <= 0)):
-            raise RadiometryError(f"asset {key}: raster:{what} is {value!r}, no usable number")
-    nodata = look("nodata")  # may be the text "nan", which says nothing of whole numbers
+            raise RadiometryError(f"asset {key}: raster:{what} is {value!r}, expected a number")
+    nodata = find("nodata")  # possibly the text "nan", which does not apply to integers
     whole = isinstance(nodata, int | float) and math.isfinite(nodata) and 0 <= nodata <= SATURATED
-    return Stated(key, scale, offset, nodata if whole else None)
+    return DeclaredRadiometry(key, scale, offset, nodata if whole else None)
 
 
 def _first(bands: Any) -> Mapping[str, Any]:
@@ -123,81 +123,83 @@ def _first(bands: Any) -> Mapping[str, Any]:
 
 def resolve_offsets(
     properties: Mapping[str, Any],
-    stated: Mapping[str, Stated],
+    declared: Mapping[str, DeclaredRadiometry],
     baseline: str | None,
-    given: float | None = None,
+    user_offset_dn: float | None = None,
 ) -> tuple[dict[str, float], str]:
-    """Decide every band's offset; the first of these that says something counts.
+    """Determine the offset of each band, from the first of these sources that states it.
 
     1. The user.
-    2. `...:boa_offset_applied`. True: the DN contain the offset. False: they do not, so the
-       baseline tells whether there is one. Earth Search also states `raster:bands` with -0.1,
-       but does so whether it was applied or not.
+    2. `...:boa_offset_applied`. If true, the offset was already added to the DN. If false, it was
+       not, and the baseline determines the offset. Earth Search also states -0.1 in
+       `raster:bands`, but regardless of whether it was applied.
     3. `raster:offset` of the bands.
     4. The processing baseline.
 
     Args:
-        properties: The item's.
-        stated: What it states of each band.
+        properties: Properties of the item.
+        declared: Radiometry in the item by band name.
         baseline: Processing baseline such as `05.09`, or None.
-        given: The user's offset in DN, or None.
+        user_offset_dn: The user's offset in DN, or None.
 
     Returns:
-        Each band's offset in reflectance, and the reason in one sentence.
+        Each band's offset in reflectance, and its source as text.
     """
 
-    def everywhere(dn: float) -> dict[str, float]:
-        return {name: dn * (band.scale or DEFAULT_SCALE) for name, band in stated.items()}
+    def for_all(dn: float) -> dict[str, float]:
+        return {name: dn * (band.scale or DEFAULT_SCALE) for name, band in declared.items()}
 
-    if given is not None:
-        return everywhere(given), f"given by the user: {given:g} DN"
+    if user_offset_dn is not None:
+        return for_all(user_offset_dn), f"given by the user: {user_offset_dn:g} DN"
     expected, rule = _offset_of_baseline(baseline)
     key = next((key for key in OFFSET_APPLIED if properties.get(key) is not None), None)
     if key and properties[key]:
-        return everywhere(0), f"{key} is true: the DN already contain it"
+        return for_all(0), f"{key} is true: the DN already include it"
     if key and baseline:
-        return everywhere(expected), f"{key} is false and {rule}"
-    if any(band.offset is not None for band in stated.values()):
-        return _stated_offsets(stated, rule if expected == 0 and baseline else "")
-    return everywhere(expected), rule
+        return for_all(expected), f"{key} is false and {rule}"
+    if any(band.offset is not None for band in declared.values()):
+        return _declared_offsets(declared, rule if expected == 0 and baseline else "")
+    return for_all(expected), rule
 
 
 def _offset_of_baseline(baseline: str | None) -> tuple[int, str]:
-    """The offset in DN that a baseline's products carry, and the rule in words."""
+    """The offset in DN of a baseline's products, and the rule as text."""
     if baseline is None:
-        return 0, "nothing states an offset: 0"
+        return 0, "no offset stated: 0"
     if baseline >= OFFSET_SINCE:
         return OFFSET_DN, f"processing baseline {baseline} >= {OFFSET_SINCE}: {OFFSET_DN} DN"
     return 0, f"processing baseline {baseline} < {OFFSET_SINCE}: 0"
 
 
-def _stated_offsets(stated: Mapping[str, Stated], rule: str) -> tuple[dict[str, float], str]:
-    """Each band's own `raster:offset`, 0 where a band has none.
+def _declared_offsets(
+    declared: Mapping[str, DeclaredRadiometry], rule: str
+) -> tuple[dict[str, float], str]:
+    """The `raster:offset` of each band, or 0 if a band has none.
 
     Args:
-        stated: What the item states of each band.
-        rule: Why there should be no offset, or nothing.
+        declared: Radiometry in the item by band name.
+        rule: Reason to expect no offset, or an empty text.
     """
-    offsets = {name: float(band.offset or 0) for name, band in stated.items()}
+    offsets = {name: float(band.offset or 0) for name, band in declared.items()}
     if len(set(offsets.values())) > 1:
         each = ", ".join(f"{name} {value:g}" for name, value in offsets.items())
         return offsets, f"raster:offset by band: {each}"
-    first = next(band for band in stated.values() if band.offset is not None)
+    first = next(band for band in declared.values() if band.offset is not None)
     reason = f"raster:offset {first.offset:g} of asset {first.asset}"
     return offsets, f"{reason}, although {rule}" if first.offset and rule else reason
 
 
-def radiometry_of(stated: Stated, offset: float) -> Radiometry:
-    """A band's radiometry; the offset, decided by `resolve_offsets`, is in reflectance."""
-    nodata = NODATA if stated.nodata is None else int(stated.nodata)
-    return Radiometry(scale=stated.scale or DEFAULT_SCALE, offset=offset, nodata=nodata)
+def radiometry_of(declared: DeclaredRadiometry, offset: float) -> Radiometry:
+    """A band's radiometry, with the offset in reflectance from `resolve_offsets`."""
+    nodata = NODATA if declared.nodata is None else int(declared.nodata)
+    return Radiometry(scale=declared.scale or DEFAULT_SCALE, offset=offset, nodata=nodata)
 
 
 # Its names --------------------------------------------------------------------------------------
 
 
 def find_level(item: pystac.Item) -> str:
-    """`L1C`, `L2A`, or `unknown`, from whatever says it."""
+    """`L1C`, `L2A`, or `unknown`, from properties or names."""
     keys = ("processing:level", "s2:product_type", "product:type")
     texts = [*(item.properties.get(key) for key in keys), item.collection_id, *_names(item)]
     # Not "2A" alone, which is in every name of Sentinel-2A.
@@ -233,12 +235,12 @@ def find_tile(item: pystac.Item) -> str | None:
 
 
 def _names(item: pystac.Item) -> list[str]:
-    """The product's names, which tell what no property does."""
+    """Names of the product, which contain level, baseline, platform and tile."""
     keys = ("s2:product_uri", "sentinel:product_id", "s2:granule_id")
     return [*(str(item.properties[key]) for key in keys if item.properties.get(key)), item.id]
 
 
 def _search(pattern: str, texts: Iterable[Any]) -> re.Match[str] | None:
-    """The match in the first text that has one."""
+    """The first match in the texts."""
     matches = (re.search(pattern, str(text), re.IGNORECASE) for text in texts if text is not None)
     return next((match for match in matches if match), None)

@@ -1,4 +1,4 @@
-"""Cutting a product into cores: the windows whose results are kept."""
+"""Division of a product into cores, which are windows without their margins."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ def split(window: Window, size: int, step: int) -> list[Window]:
     Args:
         window: In 10 m pixels, starting at a multiple of `step`.
         size: Largest edge of a core in 10 m pixels; at least `step`.
-        step: Cores start at multiples of so many 10 m pixels, so that every band's pixels are
-            whole.
+        step: Cores start at multiples of this number of 10 m pixels.
 
     Returns:
-        Cores that cover the window once, in reading order.
+        Cores that cover the window without overlap, in reading order.
     """
     rows = _edges(window.row, window.bottom, size, step)
     cols = _edges(window.col, window.right, size, step)
@@ -29,7 +28,7 @@ def split(window: Window, size: int, step: int) -> list[Window]:
 
 
 def _edges(start: int, stop: int, size: int, step: int) -> list[int]:
-    """Where cores begin along one axis, and where the last ends."""
+    """The starts of all cores along one axis, and the end of the last."""
     count = -(-(stop - start) // max(size, step))
     length = -(-(stop - start) // (count * step)) * step
     return [*range(start, stop, length), stop]

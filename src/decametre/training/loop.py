@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
+from decametre.progress import Progress
 from decametre.training.batch_sharing import BatchSharing
 from decametre.training.checkpoint import (
     Checkpoint,
@@ -46,9 +47,6 @@ log = logging.getLogger(__name__)
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
-ProgressCallback = Callable[[int, int, int], None]
-"""Called with the completed steps, all steps, and the samples that all ranks have processed."""
-
 MAX_SKIPPED_STEPS = 10
 """The run ends after this many steps in a row without a finite gradient."""
 
@@ -62,7 +60,7 @@ def fit(
     task: Task[Batch],
     recipe: Recipe,
     folder: Path,
-    progress: ProgressCallback,
+    progress: Progress,
     ranks: Ranks = SINGLE_PROCESS,
     checkpoint: Checkpoint | None = None,
     observer: TrainingObserver | None = None,
@@ -76,7 +74,7 @@ def fit(
         recipe: The recipe of the run.
         folder: The run's folder, which must exist. Rank 0 writes the model with the best score
             (card and weights), checkpoints, the log, TensorBoard events and pictures there.
-        progress: See `ProgressCallback`.
+        progress: Called with the completed steps, all steps, and the samples of all ranks.
         ranks: The ranks that train together.
         checkpoint: Where to resume, the same on every rank; None to begin a run.
         observer: Receives the events of the run.
@@ -117,7 +115,7 @@ class TrainingLoop(Generic[Batch]):
         recipe: The recipe of the run.
         state: State at the beginning; changed in each step.
         ranks: The ranks that train together.
-        progress: See `ProgressCallback`.
+        progress: Called with the completed steps, all steps, and the samples of all ranks.
         observer: Receives the events of the run.
     """
 
@@ -127,7 +125,7 @@ class TrainingLoop(Generic[Batch]):
         recipe: Recipe,
         state: TrainingState,
         ranks: Ranks,
-        progress: ProgressCallback,
+        progress: Progress,
         observer: TrainingObserver,
     ) -> None:
         self.task, self.recipe, self.state, self.ranks = task, recipe, state, ranks

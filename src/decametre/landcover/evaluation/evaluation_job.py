@@ -37,6 +37,7 @@ from decametre.landcover.models.classifier import predict_patches, shard_for_ran
 from decametre.landcover.patches.images import images_of
 from decametre.landcover.patches.patch import SPLITS
 from decametre.landcover.patches.store import PatchStore
+from decametre.progress import Progress
 from decametre.training.launcher import read_rank_info
 from decametre.training.ranks import Ranks, join_ranks
 
@@ -47,9 +48,6 @@ ALL = "all"
 
 CARD = "card"
 """The thresholds in a model's card, or 0.5 if it has none."""
-
-Progress = Callable[[int, int, int], None]
-"""Called with patches classified, all patches, and patches classified."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pystac
-
-from decametre.io.stac_item import SETTINGS, item_of
+from decametre.io.stac_item import SETTINGS, add_asset, derived_item
 from decametre.sentinel2.product import Product
 
 STAC_EXTENSIONS = [
@@ -36,7 +34,7 @@ def store_item(
     Returns:
         The item as JSON.
     """
-    item = item_of(
+    item = derived_item(
         product,
         output,
         product.grid.crs,
@@ -50,13 +48,5 @@ def store_item(
         STAC_EXTENSIONS,
     )
     if patches:
-        item.add_asset(
-            "data",
-            pystac.Asset(
-                href=f"./{output.name}",
-                media_type=pystac.MediaType.HDF5,
-                roles=["data"],
-                title="Patches",
-            ),
-        )
+        add_asset(item, "data", output.name, "HDF5", ["data"], "Patches")
     return item.to_dict(include_self_link=False)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
-import os
 import queue
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from decametre.landcover.extraction.cutting import CuttingSource, cut_patches
 from decametre.landcover.extraction.plan import ExtractionPlan, PlannedPatch
 from decametre.landcover.patches.patch import Patch
 from decametre.landcover.patches.store_writer import PatchWriter
+from decametre.progress import Progress
 from decametre.sentinel2.opening import open_product
 from decametre.superres.sharpening.sharpened_tile import open_sharpened
 
@@ -51,7 +51,7 @@ class _ProgressSum:
         progress: Called with patches handled, all patches, and patches handled by this run.
     """
 
-    def __init__(self, plan: ExtractionPlan, progress: Callable[[int, int, int], None]) -> None:
+    def __init__(self, plan: ExtractionPlan, progress: Progress) -> None:
         self._total, self._progress = sum(plan.counts), progress
         self._handled: dict[int, int] = {}
         self._resumed: dict[int, int] = {}
@@ -63,9 +63,7 @@ class _ProgressSum:
         self._progress(total, self._total, total - sum(self._resumed.values()))
 
 
-def write_shards(
-    plan: ExtractionPlan, workers: int, progress: Callable[[int, int, int], None]
-) -> None:
+def write_shards(plan: ExtractionPlan, workers: int, progress: Progress) -> None:
     """Write all shards of an extraction; with one worker, in this process.
 
     Args:
@@ -152,11 +150,6 @@ def wait_for_orphans(folder: Path) -> None:
         except BlockingIOError:
             log.info("waiting for the workers of an earlier run to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-
-
-def available_cores() -> int:
-    """Number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _NoDataError(Exception):

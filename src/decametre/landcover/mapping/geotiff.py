@@ -113,7 +113,7 @@ class ProbabilityWriter(CogFile):
         at = Window(0, row, image.shape[1], 1)
         for band, (name, values) in enumerate(zip(self.classes, image, strict=True), start=1):
             self.statistics[name].add(values, self.nodata)
-            self.put(at, band, np.ascontiguousarray(values)[None])
+            self.write_window(at, band, np.ascontiguousarray(values)[None])
 
     def finish(self, tags: Mapping[str, str]) -> None:
         """Describe the bands and make the COG.
@@ -167,7 +167,7 @@ class ClassWriter(CogFile):
         values = np.full(len(probabilities), NO_CLASS, np.uint8)
         values[known] = probabilities[known].argmax(axis=1)
         self.counts += np.bincount(values[known], minlength=len(self.classes))
-        self.put(Window(0, row, len(values), 1), 1, values[None])
+        self.write_window(Window(0, row, len(values), 1), 1, values[None])
 
     def finish(self, tags: Mapping[str, str]) -> None:
         """Describe the classes and make the COG.

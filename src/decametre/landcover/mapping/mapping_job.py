@@ -232,7 +232,7 @@ class _Mapping:
             "patches_without_data": self.total - self.classified,
         }
         complete = self.window == self.product.grid.window
-        settings = settings_of(self.card, self.product.asked_offset_dn, self.options)
+        settings = settings_of(self.card, self.product.user_offset_dn, self.options)
         return land_cover_item(
             self.product,
             self.grid,

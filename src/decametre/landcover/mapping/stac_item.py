@@ -8,7 +8,7 @@ from typing import Any
 
 import pystac
 
-from decametre.io.stac_item import SETTINGS, item_of, plain_statistics
+from decametre.io.stac_item import SETTINGS, add_asset, derived_item, plain_statistics
 from decametre.landcover.mapping.geotiff import (
     ENCODINGS,
     NO_CLASS,
@@ -48,7 +48,7 @@ def land_cover_item(
         about: Model, patches and thresholds of the map.
         settings: Settings of the run.
     """
-    item = item_of(
+    item = derived_item(
         product,
         output,
         grid.crs,
@@ -72,16 +72,8 @@ def land_cover_item(
         {"name": name, **described, **plain_statistics(statistics.tags)}
         for name, statistics in probabilities.statistics.items()
     ]
-    item.add_asset(
-        "data",
-        pystac.Asset(
-            href=f"./{output.name}",
-            media_type=pystac.MediaType.COG,
-            roles=["data"],
-            title="Probability of each class",
-            extra_fields={"bands": bands},
-        ),
-    )
+    title = "Probability of each class"
+    add_asset(item, "data", output.name, "COG", ["data"], title, bands=bands)
     legend = [
         {
             "value": value,
@@ -93,28 +85,13 @@ def land_cover_item(
             zip(classes.classes, classes.colours, classes.counts, strict=True)
         )
     ]
-    item.add_asset(
-        "classes",
-        pystac.Asset(
-            href=f"./{classes.path.name}",
-            media_type=pystac.MediaType.COG,
-            roles=["data", "classification"],
-            title="Most probable class",
-            extra_fields={
-                "data_type": "uint8",
-                "nodata": NO_CLASS,
-                "classification:classes": legend,
-            },
-        ),
-    )
+    about_classes = {
+        "data_type": "uint8",
+        "nodata": NO_CLASS,
+        "classification:classes": legend,
+    }
+    roles, title = ["data", "classification"], "Most probable class"
+    add_asset(item, "classes", classes.path.name, "COG", roles, title, **about_classes)
     if features:
-        item.add_asset(
-            "patches",
-            pystac.Asset(
-                href=f"./{features}",
-                media_type=pystac.MediaType.GEOJSON,
-                roles=["data"],
-                title="Classified patches",
-            ),
-        )
+        add_asset(item, "patches", features, "GEOJSON", ["data"], "Classified patches")
     return item

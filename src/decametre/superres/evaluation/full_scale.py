@@ -20,7 +20,7 @@ import torch
 from scipy import ndimage
 
 from decametre.options import DEFAULT_TILE
-from decametre.sentinel2.bands import FINEST_GSD, bands_at
+from decametre.sentinel2.bands import COARSEST_FACTOR, FINEST_GSD, bands_at
 from decametre.sentinel2.raster import BandReader
 from decametre.sentinel2.tiling import split
 from decametre.superres.evaluation.compared_models import Method
@@ -32,9 +32,6 @@ from decametre.superres.sharpening.sharpener import Sharpener
 from decametre.superres.sharpening.sharpening_job import measured_reflectance
 
 FINE_BANDS = bands_at(FINEST_GSD)
-
-COARSEST_PIXEL = 6
-"""Edge of a 60 m pixel in 10 m pixels."""
 
 
 @dataclass
@@ -123,7 +120,7 @@ def guides_of(part: SceneWindow, scale: int) -> tuple[dict[str, str], dict[str, 
     names = (*FINE_BANDS, *bands)
     radiometry = {name: part.product.bands[name].radiometry for name in names}
     with BandReader(part.product, names) as reader:
-        for core in split(part.window, 2 * DEFAULT_TILE, COARSEST_PIXEL):
+        for core in split(part.window, 2 * DEFAULT_TILE, COARSEST_FACTOR):
             read = reader.read_all(names, core)
             image = {name: measured_reflectance(read[name], radiometry[name]) for name in names}
             coarse = {

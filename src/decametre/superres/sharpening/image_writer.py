@@ -116,7 +116,7 @@ class CogWriter(CogFile):
         """Write all bands of a window, which is relative to the first pixel of the output."""
         for index, name in enumerate(self.bands, start=1):
             self.statistics[name].add(images[name], self.nodata)
-            self.put(window, index, images[name])
+            self.write_window(window, index, images[name])
 
     def finish(self, tags: Mapping[str, str]) -> None:
         """Write the metadata and convert the scratch file to a COG.

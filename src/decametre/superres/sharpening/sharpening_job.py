@@ -13,9 +13,10 @@ import numpy as np
 
 from decametre.device import choose_devices, choose_precision, precision_name
 from decametre.io.outputs import check_input_safe, write_json
-from decametre.io.stac_item import result_item
+from decametre.io.stac_item import sharpened_item
 from decametre.io.staging import Staging
 from decametre.progress import Progress, silent
+from decametre.sentinel2.bands import COARSEST_FACTOR
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.radiometry import Radiometry
@@ -200,8 +201,8 @@ class SharpenedProduct:
     ) -> dict[str, Any]:
         """The STAC item."""
         complete = self.window == self.product.grid.window
-        settings = settings_of(self.models, self.product.asked_offset_dn, self.options)
-        return result_item(
+        settings = settings_of(self.models, self.product.user_offset_dn, self.options)
+        return sharpened_item(
             self.product,
             self.grid,
             output,
@@ -256,7 +257,7 @@ class Snapshot:
     """Collects what the before/after picture shows: a square in the middle of the window."""
 
     def __init__(self, product: Product, window: Window, bands: Sequence[str]) -> None:
-        step = 6
+        step = COARSEST_FACTOR
         width = min(picture.EDGE, window.width) // step * step
         height = min(picture.EDGE, window.height) // step * step
         col = window.col + (window.width - width) // 2 // step * step
