@@ -135,7 +135,7 @@ def test_the_folder_of_an_output(tmp_path):
 def test_a_folder_without_write_permission(tmp_path, monkeypatch):
     monkeypatch.setattr(files.os, "access", lambda path, mode: False)
     check_parent(tmp_path / "out.tif")
-    with pytest.raises(OutputError, match=r"is not writable$"):
+    with pytest.raises(OutputError, match=r"is not writable; choose another one$"):
         check_parent(tmp_path / "out.tif", writable=True)
 
 
