@@ -79,7 +79,8 @@ def test_the_reason_in_a_json_error(server):
 
 def test_a_document_that_is_too_large(server):
     server.replies = [(200, b" " * (3 << 20))]
-    assert message_of(f"{server.url}/item", max_bytes=2 << 20) == "larger than 2 MB; give a STAC document"
+    message = message_of(f"{server.url}/item", max_bytes=2 << 20)
+    assert message == "larger than 2 MB; give a STAC document"
 
 
 def test_malformed_urls():
