@@ -1,4 +1,4 @@
-"""The kinds of work: what other verbs make of a product, and settings that say how."""
+"""The work of each verb: results equal those of the verb for one product, and settings."""
 
 import json
 import pickle
@@ -51,21 +51,21 @@ def model(folder):
     return tiny_model(folder / "tiny")
 
 
-def done(work, safe, out):
-    """Have a worker do a product; returns what it tells, and the product's folder."""
+def process(work, safe, out):
+    """Process a product as a worker does; returns the journal fields and the result's folder."""
     out.mkdir(exist_ok=True)
     entry = ProductEntry("X", str(safe), 1000)
-    settings = json.loads(json.dumps(work.settings()))  # as the driver has them
-    outcome = run_task(TaskRequest(work, settings, __version__, entry, str(out), None, 1))
-    assert not outcome.failed, outcome.fields
+    settings = json.loads(json.dumps(work.settings()))  # as the driver sends them
+    task = run_task(TaskRequest(work, settings, __version__, entry, str(out), None, 1))
+    assert not task.failed, task.fields
     assert result_state(out, entry, settings).complete
-    return outcome.fields, out / "X"
+    return task.fields, out / "X"
 
 
 # Sharpen ----------------------------------------------------------------------------------------
 
 
-def test_settings_of_sharpening_change_with_what_makes_the_result():
+def test_settings_of_sharpen_contain_all_that_changes_the_result():
     settings = SHARPEN.settings()
     assert settings["window"] is None
     assert set(settings["models"]) == {"bicubic_2x", "bicubic_6x"}
@@ -90,14 +90,14 @@ def test_settings_of_sharpening_change_with_what_makes_the_result():
         assert options(**same) == settings
 
 
-def test_settings_of_sharpening_that_make_no_sense():
+def test_invalid_settings_of_sharpen():
     with pytest.raises(UnknownNameError):
         Sharpen(SHARPEN.options.replaced(model="nativ")).settings()
     with pytest.raises(DecametreError, match="lots"):
         SHARPEN.options.replaced(offset="lots")
 
 
-def test_memory_grows_with_the_input_up_to_that_of_a_full_tile():
+def test_memory_grows_with_the_input_up_to_a_full_product():
     sizes = [0, 10**6, 10**7, 10**9]
     needs = [SHARPEN.memory(size) for size in sizes]
     assert needs == sorted(needs)
@@ -107,35 +107,35 @@ def test_memory_grows_with_the_input_up_to_that_of_a_full_tile():
 # Predict ----------------------------------------------------------------------------------------
 
 
-def test_predict_is_what_the_verb_makes(safe, model, folder):
+def test_predict_writes_the_same_files_as_landcover_predict(safe, model, folder):
     work = Predict(PredictOptions(model=model, device="cpu", precision="float32"))
-    fields, there = done(work, safe, folder / "maps")
+    fields, result = process(work, safe, folder / "maps")
     assert (fields["device"], fields["pixels"], fields["already"]) == ("cpu", 57600, False)
     alone = folder / "alone" / "X"
     alone.mkdir(parents=True)
     api.predict_land_cover(safe, alone / "X.tif", model, device="cpu", precision="float32")
-    assert {path.name for path in there.iterdir()} == {path.name for path in alone.iterdir()}
-    for path in there.iterdir():
+    assert {path.name for path in result.iterdir()} == {path.name for path in alone.iterdir()}
+    for path in result.iterdir():
         assert path.read_bytes() == (alone / path.name).read_bytes(), path.name
 
 
-def test_predict_from_copies(safe, model, folder, tmp_path):
+def test_predict_from_a_scratch_folder(safe, model, folder, tmp_path):
     work = Predict(PredictOptions(model=model, device="cpu", precision="float32"))
-    expected = done(work, safe, folder / "maps")[1]
+    expected = process(work, safe, folder / "maps")[1]
     (tmp_path / "scratch").mkdir()
     (tmp_path / "out").mkdir()
     entry, scratch = ProductEntry("X", str(safe), None), str(tmp_path / "scratch")
-    given = TaskRequest(
+    request = TaskRequest(
         work, work.settings(), __version__, entry, str(tmp_path / "out"), scratch, 1
     )
-    outcome = run_task(given)
-    assert not outcome.failed, outcome.fields
+    task = run_task(request)
+    assert not task.failed, task.fields
     same = (tmp_path / "out" / "X" / "X.tif").read_bytes() == (expected / "X.tif").read_bytes()
     assert same
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_settings_of_predicting(model, folder):
+def test_settings_of_predict(model, folder):
     work = Predict(PredictOptions(model=model, device="cpu"))
     settings = work.settings()
 
@@ -159,99 +159,99 @@ def test_settings_of_predicting(model, folder):
 # Extract ----------------------------------------------------------------------------------------
 
 
-def test_extract_leaves_a_store_and_an_item(safe, folder):
-    fields, there = done(Extract(ExtractOptions()), safe, folder / "stores")
-    assert {path.name for path in there.iterdir()} == {"X.h5", "X.json"}
+def test_extract_writes_a_store_and_an_item(safe, folder):
+    fields, result = process(Extract(ExtractOptions()), safe, folder / "stores")
+    assert {path.name for path in result.iterdir()} == {"X.h5", "X.json"}
     api.extract_patches(safe, folder / "alone.h5", workers=1)
-    one, other = PatchStore(there / "X.h5"), PatchStore(folder / "alone.h5")
+    one, other = PatchStore(result / "X.h5"), PatchStore(folder / "alone.h5")
     assert one.names == other.names
     assert len(one) == 4
     for key in one.keys:
         np.testing.assert_array_equal(
             one.read(range(4), [key])[key], other.read(range(4), [key])[key]
         )
-    item = pystac.Item.from_file(there / "X.json")
+    item = pystac.Item.from_file(result / "X.json")
     assert item.properties["decametre:patches"] == {"patches": 4, "left_out": {}}
-    assert Path(item.assets["data"].get_absolute_href()) == there / "X.h5"
+    assert Path(item.assets["data"].get_absolute_href()) == result / "X.h5"
     assert (fields["device"], fields["pixels"]) == ("cpu", 57600)
-    assert fields["bytes_out"] == sum(path.stat().st_size for path in there.iterdir())
+    assert fields["bytes_out"] == sum(path.stat().st_size for path in result.iterdir())
 
 
-def test_extract_with_what_a_fleet_has_sharpened(safe, folder):
-    whole = Sharpen(SHARPEN.options.replaced(bands=BAND_NAMES))
-    done(whole, safe, folder / "sharpened")
+def test_extract_from_sharpened_images(safe, folder):
+    all_bands = Sharpen(SHARPEN.options.replaced(bands=BAND_NAMES))
+    process(all_bands, safe, folder / "sharpened")
     work = Extract(ExtractOptions(native=False), str(folder / "sharpened"))
-    _, there = done(work, safe, folder / "super")
-    store = PatchStore(there / "X.h5")
+    _, result = process(work, safe, folder / "super")
+    store = PatchStore(result / "X.h5")
     assert tuple(store.keys) == ("data_super",)
     assert store.model.startswith("bicubic_2x")
-    assert {path.name for path in there.iterdir()} == {"X.h5", "X.json"}
+    assert {path.name for path in result.iterdir()} == {"X.h5", "X.json"}
 
 
-def test_extract_without_the_tile_that_it_needs(safe, folder, tmp_path):
+def test_extract_without_the_sharpened_image(safe, folder, tmp_path):
     work = Extract(ExtractOptions(), str(tmp_path / "nothing"))
-    given = TaskRequest(
+    request = TaskRequest(
         work, work.settings(), __version__, ProductEntry("X", str(safe)), str(tmp_path), None, 1
     )
-    outcome = run_task(given)
-    assert outcome.failed
-    assert "nothing/X/X.tif" in outcome.fields["reason"]
+    task = run_task(request)
+    assert task.failed
+    assert "nothing/X/X.tif" in task.fields["reason"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_extract_again_replaces_a_store(safe, folder, tmp_path):
-    done(Extract(ExtractOptions()), safe, tmp_path)
-    _, there = done(Extract(ExtractOptions(stride=600)), safe, tmp_path)
-    assert len(PatchStore(there / "X.h5")) == 9
+def test_extract_replaces_an_existing_store(safe, folder, tmp_path):
+    process(Extract(ExtractOptions()), safe, tmp_path)
+    _, result = process(Extract(ExtractOptions(stride=600)), safe, tmp_path)
+    assert len(PatchStore(result / "X.h5")) == 9
 
 
 def write_squares(path, *corners, **columns):
-    """A grid of patches, each at so many metres east and south of the product's corner."""
+    """Write a grid of patches with upper left corners at the given coordinates."""
     squares = [box(x, y - 1200, x + 1200, y) for x, y in corners]
     geopandas.GeoDataFrame(columns, geometry=squares, crs="EPSG:32633").to_file(path)
 
 
-def test_a_product_without_any_of_the_patches_is_done(safe, tmp_path):
+def test_product_without_any_of_the_patches_gets_an_item_only(safe, tmp_path):
     product, grid = api.open(safe), tmp_path / "grid.geojson"
     left, top = product.grid.bounds[0], product.grid.bounds[3]
     write_squares(grid, (left, top), (left, top - 1200))
-    _, there = done(Extract(ExtractOptions(patches=grid)), safe, tmp_path)
-    assert len(PatchStore(there / "X.h5")) == 2
+    _, result = process(Extract(ExtractOptions(patches=grid)), safe, tmp_path)
+    assert len(PatchStore(result / "X.h5")) == 2
     write_squares(grid, (left + 60000, top))
-    fields, there = done(Extract(ExtractOptions(patches=grid)), safe, tmp_path)
-    assert [path.name for path in there.iterdir()] == ["X.json"]  # the store of before is gone
+    fields, result = process(Extract(ExtractOptions(patches=grid)), safe, tmp_path)
+    assert [path.name for path in result.iterdir()] == ["X.json"]  # the old store is removed
     (warning,) = fields["warnings"]
     assert "no patch is left to cut" in warning
     assert "1 elsewhere" in warning
-    item = pystac.Item.from_file(there / "X.json")
+    item = pystac.Item.from_file(result / "X.json")
     assert item.properties["decametre:patches"] == {"patches": 0, "left_out": {"elsewhere": 1}}
     assert item.assets == {}
 
 
-def test_a_store_and_its_item_change_together(safe, tmp_path, monkeypatch):
-    """A store of new settings never stands beside the item of the old ones."""
-    _, there = done(Extract(ExtractOptions()), safe, tmp_path)
-    before = {path.name: path.read_bytes() for path in there.iterdir()}
+def test_store_and_item_are_replaced_together(safe, tmp_path, monkeypatch):
+    """A store with new settings never exists next to an item with the old ones."""
+    _, result = process(Extract(ExtractOptions()), safe, tmp_path)
+    before = {path.name: path.read_bytes() for path in result.iterdir()}
 
-    def full(*arguments):
+    def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "write_json", full)
+    monkeypatch.setattr(module, "write_json", fail)
     other = Extract(ExtractOptions(stride=600))
     entry = ProductEntry("X", str(safe))
-    outcome = run_task(
+    task = run_task(
         TaskRequest(other, other.settings(), __version__, entry, str(tmp_path), None, 1)
     )
-    assert (outcome.failed, outcome.fields["stage"]) == (True, "write")
-    assert {path.name: path.read_bytes() for path in there.iterdir()} == before
-    # What a worker leaves that is killed at it does not disturb the next one.
+    assert (task.failed, task.fields["stage"]) == (True, "write")
+    assert {path.name: path.read_bytes() for path in result.iterdir()} == before
+    # Files that a killed worker left do not matter.
     monkeypatch.undo()
-    (there / ".X.h5.partial" / ".X.h5.extraction").mkdir(parents=True)
-    done(other, safe, tmp_path)
-    assert {path.name for path in there.iterdir()} == {"X.h5", "X.json"}
+    (result / ".X.h5.partial" / ".X.h5.extraction").mkdir(parents=True)
+    process(other, safe, tmp_path)
+    assert {path.name for path in result.iterdir()} == {"X.h5", "X.json"}
 
 
-def test_settings_of_extracting(tmp_path):
+def test_settings_of_extract(tmp_path):
     lists = [tmp_path / "a.txt", tmp_path / "b.txt"]
     for path in lists:
         path.write_text("name\n")
@@ -269,7 +269,7 @@ def test_settings_of_extracting(tmp_path):
     assert work.settings() != settings  # the list has changed
 
 
-def test_work_goes_to_workers(model):
+def test_work_can_be_pickled_and_its_settings_written_as_json(model):
     for work in (
         SHARPEN,
         Predict(PredictOptions(model=model)),
@@ -280,7 +280,7 @@ def test_work_goes_to_workers(model):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "reason"),
+    ("invalid", "reason"),
     [
         ({"patches": "nowhere.geojson"}, "no such file"),
         ({"native": False}, "patches hold nothing"),
@@ -288,18 +288,18 @@ def test_work_goes_to_workers(model):
         ({"exclude": ("nowhere.txt",)}, "no list of names"),
     ],
 )
-def test_a_request_that_no_product_could_meet_is_refused_at_once(wrong, reason):
+def test_invalid_requests_are_errors_before_the_start(invalid, reason):
     with pytest.raises(PatchError, match=reason):
-        Extract(ExtractOptions(**wrong)).check()
+        Extract(ExtractOptions(**invalid)).check()
 
 
-def test_tiles_that_are_nowhere_are_missed_at_once(tmp_path):
+def test_missing_folder_of_sharpened_images_is_an_error_before_the_start(tmp_path):
     with pytest.raises(FleetError, match="nowhere: no such folder"):
         Extract(ExtractOptions(), str(tmp_path / "nowhere")).check()
     Extract(ExtractOptions(), str(tmp_path)).check()
 
 
-def test_a_map_that_no_product_could_have_is_refused_at_once(model, folder):
+def test_invalid_models_are_errors_before_the_start(model, folder):
     def check(model=model, **options):
         Predict(PredictOptions(model=model, **options)).check()
 
