@@ -1,4 +1,4 @@
-"""`decametre fleet`, from the command to the catalog."""
+"""`decametre fleet` from the command line to the catalog."""
 
 import json
 import logging
@@ -42,18 +42,18 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def products(sample, folder):
-    """Four small ones, of which the second is cut short."""
-    made = make_products([sample], folder / "products", 4, 60)
-    shutil.copytree(made[1], folder / "whole" / made[1].name)
-    band = next(made[1].rglob("*B05*"))
+    """Four small products; a band file of the second is truncated."""
+    products = make_products([sample], folder / "products", 4, 60)
+    shutil.copytree(products[1], folder / "intact" / products[1].name)
+    band = next(products[1].rglob("*B05*"))
     band.write_bytes(band.read_bytes()[:-200])
-    (folder / "list.txt").write_text("".join(f"{path}\n" for path in made))
-    return made
+    (folder / "list.txt").write_text("".join(f"{path}\n" for path in products))
+    return products
 
 
 @pytest.fixture(scope="module")
 def first(products, folder):
-    """The fleet over all four, in a process of its own."""
+    """A fleet for all four products, in a separate process."""
     words = ["-m", "decametre", "fleet", "sharpen", folder / "list.txt", folder / "out"]
     return subprocess.run(
         [sys.executable, *map(str, words), *OPTIONS, "--workers", "2", "--retries", "1"],
@@ -74,24 +74,27 @@ def in_catalog(out):
     return sorted(item.id for item in root.get_items(recursive=True))
 
 
-def same_as_alone(products, out, alone):
-    """Whether all files are those that `sharpen` writes at the same place."""
+def assert_same_as_sharpen(products, out, folder):
+    """Compare all files with those that `sharpen` writes."""
     for safe in products:
-        there, twin = out / safe.stem, alone / safe.stem
-        twin.mkdir(parents=True)
+        result, expected = out / safe.stem, folder / safe.stem
+        expected.mkdir(parents=True)
         api.sharpen(
             safe,
-            twin / f"{safe.stem}.tif",
+            expected / f"{safe.stem}.tif",
             bands=BANDS.split(","),
             device="cpu",
             precision="float32",
         )
-        assert {path.name for path in there.iterdir()} == {path.name for path in twin.iterdir()}
-        for path in there.iterdir():
-            assert path.read_bytes() == (twin / path.name).read_bytes(), path.name
+        assert {path.name for path in result.iterdir()} == {
+            path.name for path in expected.iterdir()
+        }
+        for path in result.iterdir():
+            assert path.read_bytes() == (expected / path.name).read_bytes(), path.name
 
 
-def test_three_of_four_are_done_and_one_line_says_so(first, products, folder):
+@pytest.mark.slow
+def test_corrupt_product_fails_and_the_others_are_completed(first, products, folder):
     out = folder / "out"
     assert first.returncode == 2, first.stderr
     assert first.stdout == ""
@@ -106,53 +109,55 @@ def test_three_of_four_are_done_and_one_line_says_so(first, products, folder):
     assert failure["attempt"] == 2
     assert "truncated or corrupt" in failure["reason"]
     assert not (out / products[1].stem).exists()
-    # Of as deep a folder as the results, so that links to the sources are the same.
-    same_as_alone(good, out, folder / "alone")
+    # In a folder of the same depth, so that links to the sources are the same.
+    assert_same_as_sharpen(good, out, folder / "alone")
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("alone", "list.txt", "out", "products", "whole")
+        *("alone", "intact", "list.txt", "out", "products")
     ]
 
 
+@pytest.mark.slow
 def test_status_report_and_plan(first, products, folder, decametre):
     out = folder / "out"
-    status, said, _ = decametre("fleet", "status", out)
+    status, output, _ = decametre("fleet", "status", out)
     assert status == 0
-    assert "3 of 4 done, 1 failed, 0 running, 0 left" in said
-    assert f"decametre fleet sharpen {folder / 'list.txt'}" in said
-    assert "2 local workers" in said
+    assert "3 of 4 completed, 1 failed, 0 running, 0 left" in output
+    assert f"decametre fleet sharpen {folder / 'list.txt'}" in output
+    assert "2 local workers" in output
     found = json.loads(decametre("fleet", "status", out, "--json")[1])
     assert (found["state"], found["attempts_repeated"]) == ("failures", 1)
     assert found["products"]["failed"] == 1
     assert decametre("fleet", "report", out)[0] == 0
     page = (out / "report.html").read_text()
     assert all(path.stem in page for path in products[1:2])
-    status, said, _ = decametre("fleet", "plan", 1000, "--measured", out)
+    status, output, _ = decametre("fleet", "plan", 1000, "--measured", out)
     assert status == 0
-    assert "workers" in said
+    assert "workers" in output
     [plan] = json.loads(decametre("fleet", "plan", 1000, "--measured", out, "--json")[1])
     assert plan
 
 
-def test_a_mended_product_is_all_that_the_next_run_does(first, products, folder, decametre):
+@pytest.mark.slow
+def test_next_run_processes_only_the_repaired_product(first, products, folder, decametre):
     out = folder / "out"
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/*.tif")}
     assert len(before) == 3
-    whole = next((folder / "whole" / products[1].name).rglob("*B05*"))
-    shutil.copy(whole, next(products[1].rglob("*B05*")))
+    intact = next((folder / "intact" / products[1].name).rglob("*B05*"))
+    shutil.copy(intact, next(products[1].rglob("*B05*")))
     command = ["fleet", "sharpen", folder / "list.txt", out, *OPTIONS, "--workers", "1"]
-    status, said, told = decametre(*command)
-    assert (status, said) == (0, ""), told
-    assert "1 products done, 3 were done before" in told
+    status, output, errors = decametre(*command)
+    assert (status, output) == (0, ""), errors
+    assert "completed 1 products, 3 before" in errors
     assert failures(out) == []
     assert in_catalog(out) == sorted(path.stem for path in products)
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    same_as_alone(products[1:2], out, folder / "again")
-    # Nothing is left to do; other options are refused, and leave all as it is.
+    assert_same_as_sharpen(products[1:2], out, folder / "again")
+    # All products are complete now. Other options are an error.
     assert decametre(*command)[0] == 0
-    status, _, told = decametre(*command, "--encoding", "reflectance")
+    status, _, errors = decametre(*command, "--encoding", "reflectance")
     assert status == 2
     assert (
-        "made with encoding dn, not reflectance; 4 of 4 products have other results there" in told
+        "made with encoding dn, not reflectance; 4 of 4 products have other results there" in errors
     )
 
 
@@ -169,7 +174,7 @@ def test_a_mended_product_is_all_that_the_next_run_does(first, products, folder,
         (["LIST", "NOWHERE"], "does not exist; make it first"),
         (["LIST", "OUT", "--cluster", "nowhere.yaml"], "nowhere.yaml"),
         (["nowhere.txt", "OUT"], "nowhere.txt: no such file or folder"),
-        (["EMPTY", "OUT"], "no product in it"),
+        (["EMPTY", "OUT"], "it lists no product"),
         (["LIST", "OUT", "--stage-to", "nowhere"], "nowhere: no such folder"),
         (["LIST", "OUT", "--bands", "B99"], "unknown band 'B99'"),
         (["LIST", "OUT", "--model", "nativ"], "did you mean native"),
@@ -178,7 +183,7 @@ def test_a_mended_product_is_all_that_the_next_run_does(first, products, folder,
         (["LIST", "OUT", "--device", "cuda:7"], "cuda:7"),
     ],
 )
-def test_a_mistake_gets_one_line_and_status_2(words, expected, decametre, tmp_path):
+def test_usage_errors_are_one_line_with_status_2(words, expected, decametre, tmp_path):
     places = {
         "LIST": tmp_path / "list.txt",
         "EMPTY": tmp_path / "empty.txt",
@@ -187,21 +192,21 @@ def test_a_mistake_gets_one_line_and_status_2(words, expected, decametre, tmp_pa
     }
     places["LIST"].write_text("/nowhere/X.SAFE\n")
     places["EMPTY"].write_text("# nothing\n")
-    given = [places.get(word, word) for word in words]
-    status, said, told = decametre("-q", "fleet", "sharpen", *given)
-    assert (status, said) == (2, ""), told
-    lines = [line for line in told.splitlines() if "error" in line]
+    arguments = [places.get(word, word) for word in words]
+    status, output, errors = decametre("-q", "fleet", "sharpen", *arguments)
+    assert (status, output) == (2, ""), errors
+    lines = [line for line in errors.splitlines() if "error" in line]
     assert len(lines) == 1
     assert expected in lines[0]
-    assert "Traceback" not in told
+    assert "Traceback" not in errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt", "list.txt"]
 
 
-def test_folders_in_which_no_fleet_was(decametre, tmp_path):
+def test_folders_without_a_fleet_are_errors(decametre, tmp_path):
     for word in ("status", "report"):
-        status, _, told = decametre("fleet", word, tmp_path)
+        status, _, errors = decametre("fleet", word, tmp_path)
         assert status == 2
-        assert "no fleet has been at work there" in told
-    status, _, told = decametre("fleet", "plan", 10)
+        assert "no fleet has run there" in errors
+    status, _, errors = decametre("fleet", "plan", 10)
     assert status == 2
     assert list(tmp_path.iterdir()) == []
