@@ -1,10 +1,12 @@
 import csv
 import json
 import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 
+from decametre.bench import scaling as scaling_module
 from decametre.bench.scaling import (
     MEASURED,
     ScalingMeasurement,
@@ -20,6 +22,7 @@ from decametre.cli.bench import bench
 from decametre.errors import OutputError, TrainingError
 from decametre.recipes.reading import read_recipe
 from tests.conftest import ROOT
+from tests.training.team import finish, start
 
 SCRIPTS = ROOT / "examples" / "slurm"
 
@@ -132,6 +135,12 @@ def scaling(sample_item, out, *more):
 def test_one_and_two_ranks_are_measured_with_as_many_threads_each(
     sample_item, tmp_path, monkeypatch
 ):
+    def start_ranks(count, words):
+        ended = finish(start([sys.executable, "-m", "decametre", "bench", *words], count))
+        assert [status for status, _, _ in ended] == [0] * count, ended
+
+    # Faster than torchrun, which the next test uses.
+    monkeypatch.setattr(scaling_module, "start_ranks", start_ranks)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     done = scaling(sample_item, tmp_path / "out", "--ranks", "2")
     assert done.exit_code == 0, done.output

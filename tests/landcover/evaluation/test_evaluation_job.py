@@ -24,7 +24,7 @@ from tests.landcover.models.tiny_model import SHARPENED, tiny_model
 from tests.landcover.patches.synthetic_patches import synthetic_patch
 from tests.training.team import finish, start
 
-COUNTS = {"train": 3, "validation": 40, "test": 2 * BATCH + 9}
+COUNTS = {"train": 3, "validation": 20, "test": BATCH + 9}
 
 
 def make_store(path, counts, nomenclature=BIGEARTHNET19, prefix="patch"):
@@ -99,7 +99,7 @@ def test_thresholds_are_tuned_on_validation_and_kept_on_request(folder):
 
 
 def test_thresholds_may_be_tuned_on_another_store(path, model, folder):
-    other = make_store(folder / "other.h5", {"validation": 30}, prefix="other")
+    other = make_store(folder / "other.h5", {"validation": 15}, prefix="other")
     found = api.evaluate_land_cover(path, model, thresholds="global", tune_on=other, split="all")
     expected = tuned(said_by(model, other, "validation"), "global")
     assert found.models[0].thresholds == expected

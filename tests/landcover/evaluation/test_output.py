@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -16,7 +17,7 @@ from tests.landcover.metrics.multilabel_samples import drawn
 LONG = "Land principally occupied by agriculture, with significant areas of natural vegetation"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def evaluation():
     samples = drawn()
     samples.truth[:, 2] = 0
@@ -28,6 +29,15 @@ def evaluation():
     return LandCoverEvaluation("decametre ...", "x.h5", "test", "seven", names, models)
 
 
+@pytest.fixture(scope="module")
+def written(evaluation, tmp_path_factory):
+    """The folder of the evaluation."""
+    out = tmp_path_factory.mktemp("evaluation") / "scores"
+    with result_folder(out, overwrite=False) as folder:
+        write_evaluation(evaluation, folder)
+    return out
+
+
 def names(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
@@ -37,11 +47,9 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
-def test_a_folder_is_complete(evaluation, tmp_path):
-    out = tmp_path / "scores"
-    with result_folder(out, overwrite=False) as folder:
-        write_evaluation(evaluation, folder)
-    assert names(tmp_path) == [
+def test_a_folder_is_complete(evaluation, written):
+    out = written
+    assert names(out.parent) == [
         "scores/figures/confusion.csv",
         "scores/figures/confusion.png",
         "scores/figures/per_class.csv",
@@ -65,18 +73,15 @@ def test_a_folder_is_complete(evaluation, tmp_path):
         pass
 
 
-def test_the_same_scores_give_the_same_bytes(evaluation, tmp_path):
-    for name in "ab":
-        with result_folder(tmp_path / name, overwrite=False) as folder:
-            write_evaluation(evaluation, folder)
-    for name in names(tmp_path / "a"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
-
-
-def test_a_failure_leaves_what_was_there(evaluation, tmp_path):
-    out = tmp_path / "scores"
-    with result_folder(out, overwrite=False) as folder:
+def test_the_same_scores_give_the_same_bytes(evaluation, written, tmp_path):
+    with result_folder(tmp_path / "again", overwrite=False) as folder:
         write_evaluation(evaluation, folder)
+    for name in names(written):
+        assert (tmp_path / "again" / name).read_bytes() == (written / name).read_bytes(), name
+
+
+def test_a_failure_leaves_the_earlier_folder(evaluation, written, tmp_path):
+    out = shutil.copytree(written, tmp_path / "scores")
     before = {name: (out / name).read_bytes() for name in names(out)}
     broken = dataclasses.replace(evaluation, command=None, class_names=(None,) * 7)
     with pytest.raises(AttributeError), result_folder(out, overwrite=True) as folder:

@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -21,15 +22,21 @@ def run(sample):
     return run
 
 
+@pytest.fixture(scope="module")
+def scores(sample, tmp_path_factory):
+    """A complete result folder, and the evaluation that it holds."""
+    out = tmp_path_factory.mktemp("evaluation") / "scores"
+    out.mkdir()
+    return out, decametre.evaluate(sample, window=(0, 0, 120, 120), out=out, model="bicubic")
+
+
 def names(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-def test_an_existing_folder_is_only_replaced_with_overwrite(run, tmp_path):
-    out = tmp_path / "scores"
-    out.mkdir()
-    found = run(out, model="bicubic")
-    assert names(tmp_path) == [
+def test_a_folder_is_complete(scores):
+    out, found = scores
+    assert names(out.parent) == [
         "scores/figures/per_band.csv",
         "scores/figures/per_band.png",
         "scores/figures/scene_dsen2_T33UUB.png",
@@ -46,11 +53,15 @@ def test_an_existing_folder_is_only_replaced_with_overwrite(run, tmp_path):
         "model": "bicubic",
         "value": found.band_mean("bicubic", "RMSE", "B05"),
     }
+
+
+def test_an_existing_folder_is_only_replaced_with_overwrite(run, scores, tmp_path):
+    out = shutil.copytree(scores[0], tmp_path / "scores")
     with pytest.raises(OutputError, match="--overwrite"):
         run(out)
     (out / "figures" / "old.png").touch()
-    run(out, overwrite=True)
-    assert "native_2x" in (out / "scores.csv").read_text()
+    run(out, overwrite=True, model="regression")
+    assert "regression_2x" in (out / "scores.csv").read_text()
     assert not (out / "figures" / "old.png").exists()
 
 
@@ -65,9 +76,8 @@ def test_a_folder_with_other_files_is_not_replaced(run, tmp_path):
     assert names(tmp_path) == ["notes.txt"]
 
 
-def test_a_failed_run_keeps_the_earlier_folder(run, tmp_path):
-    out = tmp_path / "scores"
-    run(out, model="bicubic")
+def test_a_failed_run_keeps_the_earlier_folder(scores, tmp_path):
+    out = shutil.copytree(scores[0], tmp_path / "scores")
     before = (out / "scores.json").read_bytes()
 
     def interrupted():
