@@ -67,7 +67,7 @@ def test_an_existing_folder_is_only_replaced_with_overwrite(run, scores, tmp_pat
 
 def test_a_folder_with_other_files_is_not_replaced(run, tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(OutputError, match=r"holds 'notes\.txt'"):
+    with pytest.raises(OutputError, match=r"contains 'notes\.txt'"):
         run(tmp_path, overwrite=True)
     with pytest.raises(OutputError, match="is a file"):
         run(tmp_path / "notes.txt", overwrite=True)
