@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.bookkeeping_work import Bookkeeping, entries
+from decametre.fleet.config import FleetConfig
 from decametre.fleet.engine import local_pool
 from decametre.fleet.events import events_path
+from decametre.fleet.options import FleetOptions
 from decametre.fleet.progress import RunProgress
-from decametre.fleet.run import FleetConfig, run
+from decametre.fleet.run import run
 
 WORKERS = 2
 
@@ -84,10 +86,7 @@ def main(words: Sequence[str]) -> None:
         work=Bookkeeping(),
         entries=list(entries(out.parent / "products", count)),
         out=out,
-        redo=False,
-        retries=2,
-        scratch=None,
-        interval=30.0,
+        options=FleetOptions(),
         command="python -m benchmarks bookkeeping",
     )
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "GDAL_NUM_THREADS"), "1")

@@ -8,8 +8,8 @@ from typing import Literal
 from decametre.errors import DecametreError as DecametreError
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.options import FleetOptions as FleetOptions
+from decametre.fleet.progress import ProgressCallback
 from decametre.fleet.run import FleetResult
-from decametre.fleet.run import ProgressCallback
 from decametre.landcover.bigearthnet import importing
 from decametre.landcover.bigearthnet.options import ImportOptions as ImportOptions
 from decametre.landcover.evaluation.options import LandCoverEvaluateOptions as LandCoverEvaluateOptions

@@ -22,10 +22,12 @@ from distributed import LocalCluster
 
 from decametre.errors import FleetError
 from decametre.fleet import engine
+from decametre.fleet.config import FleetConfig
 from decametre.fleet.engine import local_pool, scheduler_pool
 from decametre.fleet.events import read_events
 from decametre.fleet.messages import AttemptResult, WorkerSnapshot
-from decametre.fleet.run import FleetConfig, run
+from decametre.fleet.options import FleetOptions
+from decametre.fleet.run import run
 from decametre.fleet.worker import TaskRequest
 from decametre.version import __version__
 from tests.fleet.light import ALWAYS, Light, entry, marks_of
@@ -356,7 +358,7 @@ def test_a_scheduler_that_goes_away(crew, work, tmp_path, caplog):
     """The fleet ends in seconds, and goes on elsewhere."""
     entries = [entry(f"P{number}", 10 - number, sleep=0.5) for number in range(6)]
     out = tmp_path / "out"
-    plan = FleetConfig(work, entries, out, False, 2, None, 30.0, "decametre fleet")
+    plan = FleetConfig(work, entries, out, FleetOptions(), "decametre fleet")
     killed = []
     client_log = logging.getLogger("distributed.client")
     client_log.addHandler(caplog.handler)

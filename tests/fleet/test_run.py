@@ -3,21 +3,26 @@
 import errno
 import json
 import resource
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pystac
 import pytest
 
 from decametre.errors import BusyError, FleetError, OutputError
-from decametre.fleet import catalog
+from decametre.fleet import catalog, recorder
 from decametre.fleet.completion import item_path
+from decametre.fleet.config import FleetConfig
 from decametre.fleet.events import events_path, read_events
 from decametre.fleet.history import read_history
 from decametre.fleet.messages import AttemptResult, WorkerInfo, WorkerSnapshot
-from decametre.fleet.run import FAILURES, LOG, FleetConfig, run
+from decametre.fleet.options import FleetOptions
+from decametre.fleet.recorder import FAILURES, LOG, NO_WORKER_WARNING_SECONDS
+from decametre.fleet.run import run
 from decametre.fleet.worker import run_task
 from tests.fleet.light import ALWAYS, Light, entry, marks_of
 
@@ -78,10 +83,7 @@ def plan(tmp_path):
         work=Light(str(tmp_path / "marks")),
         entries=[entry("A", 1), entry("B", 3), entry("C", None), entry("D", 2)],
         out=tmp_path / "out",
-        redo=False,
-        retries=1,
-        scratch=None,
-        interval=30.0,
+        options=FleetOptions(retries=1),
         command="decametre fleet sharpen list.txt out",
     )
 
@@ -170,7 +172,7 @@ def test_results_with_other_settings_are_an_error_or_recomputed(plan):
         start(other)
     assert "\n" not in str(caught.value)
     assert {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()} == before
-    result = start(replace(other, redo=True))
+    result = start(replace(other, options=FleetOptions(redo=True)))
     assert (result.done, result.done_before) == (4, 0)
     assert in_catalog(plan.out) == ["A", "B", "C", "D"]
     with pytest.raises(FleetError, match="made with kind heavy, not light; 4 of 4"):
@@ -179,7 +181,11 @@ def test_results_with_other_settings_are_an_error_or_recomputed(plan):
 
 def test_failed_products_are_retried_and_listed(plan):
     entries = [entry("A", 4), entry("B", 3, fail=1), entry("C", 2, fail=ALWAYS)]
-    plan = replace(plan, entries=[*entries, entry("D", 1, **{"raise": ALWAYS})], retries=2)
+    plan = replace(
+        plan,
+        entries=[*entries, entry("D", 1, **{"raise": ALWAYS})],
+        options=FleetOptions(retries=2),
+    )
     pool = FakePool()
     result = start(plan, pool)
     assert (result.done, len(result.failures)) == (2, 2)
@@ -210,7 +216,9 @@ def test_failed_products_are_retried_and_listed(plan):
 
 
 def test_next_run_retries_failed_products(plan):
-    broken = replace(plan, entries=[entry("A", fail=2), entry("B")], retries=0)
+    broken = replace(
+        plan, entries=[entry("A", fail=2), entry("B")], options=FleetOptions(retries=0)
+    )
     assert len(start(broken).failures) == 1
     assert len(start(broken).failures) == 1
     result = start(broken)
@@ -222,7 +230,7 @@ def test_next_run_retries_failed_products(plan):
 
 @pytest.mark.parametrize("retries", [0, 3])
 def test_number_of_retries(plan, retries):
-    plan = replace(plan, entries=[entry("A", fail=ALWAYS)], retries=retries)
+    plan = replace(plan, entries=[entry("A", fail=ALWAYS)], options=FleetOptions(retries=retries))
     [failure] = start(plan).failures
     assert failure["attempt"] == attempts(plan)["A"] == retries + 1
 
@@ -355,6 +363,24 @@ def test_workers_with_too_little_memory_get_a_warning(plan, caplog):
     )
 
 
+def test_warning_without_workers_comes_once(plan, caplog, monkeypatch):
+    now = 0.0
+    clock = SimpleNamespace(monotonic=lambda: now, strftime=time.strftime)
+    monkeypatch.setattr(recorder, "time", clock)
+
+    class NoWorkers(FakePool):
+        def perform(self, requests, retries):
+            nonlocal now
+            for seconds in (0, NO_WORKER_WARNING_SECONDS - 1, 2, 2):
+                now += seconds
+                yield WorkerSnapshot({}, 0)
+                warnings.append(caplog.text.count("no worker for 5 minutes"))
+
+    warnings = []
+    start(plan, NoWorkers())
+    assert warnings == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize("redo", [False, True])
 def test_results_of_another_verb_are_an_error(plan, redo):
     start(plan)
@@ -363,7 +389,7 @@ def test_results_of_another_verb_are_an_error(plan, redo):
         verb = "extract"
 
     with pytest.raises(FleetError, match="holds the results of `fleet sharpen`; give `fleet ext"):
-        start(replace(plan, work=Other(plan.work.marks), redo=redo))
+        start(replace(plan, work=Other(plan.work.marks), options=FleetOptions(redo=redo)))
     assert start(plan).done_before == 4
 
 

@@ -15,14 +15,15 @@ from decametre.api.keywords import takes
 from decametre.errors import FleetError
 from decametre.fleet import run as fleet_run
 from decametre.fleet.cluster_file import read_cluster_file
+from decametre.fleet.config import FleetConfig
 from decametre.fleet.engine import job_pool, local_pool, machine, scheduler_pool
 from decametre.fleet.inputs.product_entry import FOLDER, ProductEntry
 from decametre.fleet.inputs.product_list import read_listing
 from decametre.fleet.jobs import Extract, Predict, Sharpen, Work
 from decametre.fleet.local_workers import local_workers
 from decametre.fleet.options import FleetOptions
-from decametre.fleet.progress import RunProgress
-from decametre.fleet.run import FleetResult, OpenPool, ProgressCallback
+from decametre.fleet.progress import ProgressCallback, RunProgress
+from decametre.fleet.run import FleetResult, OpenPool
 from decametre.landcover.extraction.options import ExtractOptions
 from decametre.landcover.mapping.options import PredictOptions
 from decametre.options import PathLike, located
@@ -148,14 +149,11 @@ def _run(
             raise FleetError(
                 f"{count} entries are called '{name}'; each needs a name of its own, for a folder"
             )
-    plan = fleet_run.FleetConfig(
+    plan = FleetConfig(
         work=work,
         entries=entries,
         out=out,
-        redo=options.redo,
-        retries=options.retries,
-        scratch=options.stage_to,
-        interval=options.interval,
+        options=options,
         command=shlex.join(["decametre", *sys.argv[1:]]),
     )
     memory = max(work.memory(entry.size) for entry in entries)

@@ -31,9 +31,14 @@ class ResultState:
     difference: str | None = None
 
 
+def item_href(entry: ProductEntry) -> str:
+    """Path of the STAC item of a product's result, relative to the output folder."""
+    return f"{entry.name}/{entry.name}.json"
+
+
 def item_path(out: Path, entry: ProductEntry) -> Path:
     """Path of the STAC item of a product's result."""
-    return out / entry.name / f"{entry.name}.json"
+    return out / item_href(entry)
 
 
 def result_state(out: Path, entry: ProductEntry, settings: dict[str, Any]) -> ResultState:

@@ -332,5 +332,9 @@ class RunProgress:
         }
 
 
+ProgressCallback = Callable[[RunProgress], None]
+"""Called with the progress after each event."""
+
+
 def _transfer(rates: Rates) -> str:
     return f"in {amount(rates.read, 'B/s')}, out {amount(rates.written, 'B/s')}"

@@ -197,7 +197,7 @@ def test_unreachable_server(tmp_path):
 
 
 def test_silent_server(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "TIMEOUT", (1.0, 0.1))
+    monkeypatch.setattr(module, "TIMEOUT", (10.0, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(FleetError, match=r"cannot be reached \(Read timed out"):

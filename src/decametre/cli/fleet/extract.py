@@ -8,7 +8,7 @@ import click
 
 import decametre
 from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
-from decametre.cli.fleet.running import conclude, shown
+from decametre.cli.fleet.running import log_outcome, progress_bar
 from decametre.cli.options import options
 from decametre.fleet.options import FleetOptions, FleetTiles, SearchOptions
 from decametre.landcover.extraction.options import ExtractOptions
@@ -35,8 +35,8 @@ def extract(
     the stores into one.
     """
     entries = entries_of(source, terms, out)
-    with shown("extracting") as notify:
+    with progress_bar("extracting") as notify:
         result = decametre.fleet_extract(
             entries, out, job=job, sharpened=tiles.sharpened, options=options, notify=notify
         )
-    conclude(result, out)
+    log_outcome(result, out)

@@ -8,7 +8,7 @@ import click
 
 import decametre
 from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
-from decametre.cli.fleet.running import conclude, shown
+from decametre.cli.fleet.running import log_outcome, progress_bar
 from decametre.cli.options import options
 from decametre.fleet.options import FleetOptions, SearchOptions
 from decametre.landcover.mapping.options import PredictOptions
@@ -32,6 +32,6 @@ def predict(
     INPUT is as for `decametre fleet sharpen`.
     """
     entries = entries_of(source, terms, out)
-    with shown("classifying") as notify:
+    with progress_bar("classifying") as notify:
         result = decametre.fleet_predict(entries, out, job=job, options=options, notify=notify)
-    conclude(result, out)
+    log_outcome(result, out)

@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def shown(what: str) -> Iterator[Callable[[RunProgress], None]]:
+def progress_bar(activity: str) -> Iterator[Callable[[RunProgress], None]]:
     """Show a progress bar; yields the callback that updates it."""
-    with progress_of(what, "products", "products") as show:
+    with progress_of(activity, "products", "products") as show:
         yield lambda progress: show(
             progress.done + progress.failed, progress.all, progress.computed
         )
 
 
-def conclude(result: FleetResult, out: Path) -> None:
+def log_outcome(result: FleetResult, out: Path) -> None:
     """Log the outcome.
 
     Raises:

@@ -8,7 +8,7 @@ import click
 
 import decametre
 from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
-from decametre.cli.fleet.running import conclude, shown
+from decametre.cli.fleet.running import log_outcome, progress_bar
 from decametre.cli.options import options
 from decametre.fleet.options import FleetOptions, SearchOptions
 from decametre.superres.sharpening.options import SharpenOptions
@@ -33,6 +33,6 @@ def sharpen(
     or catalog. Completed products are skipped: the same command resumes an interrupted run.
     """
     entries = entries_of(source, terms, out)
-    with shown("sharpening") as notify:
+    with progress_bar("sharpening") as notify:
         result = decametre.fleet_sharpen(entries, out, job=job, options=options, notify=notify)
-    conclude(result, out)
+    log_outcome(result, out)
