@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from decametre import files
-from decametre.errors import BusyError, OutputError
+from decametre.errors import BusyError, InvalidPathError, OutputError
 from decametre.files import check_parent, is_locked, locked, replacing, write_file
 
 HOLD = """
@@ -156,3 +156,9 @@ def test_a_file_is_replaced_in_one_step(tmp_path):
 def test_a_file_that_cannot_be_written(tmp_path):
     with pytest.raises(OutputError, match=r"cannot be written \(No such file or directory\)$"):
         write_file(tmp_path / "none" / "a.json", b"")
+
+
+def test_a_path_that_is_not_utf8(tmp_path):
+    folder = tmp_path / os.fsdecode(b"Gel\xe4nde")
+    with pytest.raises(InvalidPathError, match=r"Gel\\udce4nde/x.tif: the path is not valid UTF-8"):
+        check_parent(folder / "x.tif")

@@ -45,6 +45,10 @@ class OutputError(DecametreError):
     """The result cannot be written: folder, permission, disk space, or it exists already."""
 
 
+class InvalidPathError(DecametreError):
+    """A path that cannot be used."""
+
+
 class BusyError(OutputError):
     """Another process is writing the same output."""
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from decametre.errors import BusyError, OutputError
+from decametre.errors import BusyError, InvalidPathError, OutputError
 
 LOCK_POLL_INTERVAL = 0.05
 """Seconds between attempts to take a lock that another process holds."""
@@ -26,11 +26,26 @@ def check_parent(path: Path, *, writable: bool = False) -> None:
 
     Raises:
         OutputError: The parent folder does not exist or is not writable.
+        InvalidPathError: The path is not UTF-8.
     """
+    check_encoding(path)
     if not path.parent.is_dir():
         raise OutputError(f"{path}: folder {path.parent} does not exist; make it first")
     if writable and not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: folder {path.parent} is not writable; choose another one")
+
+
+def check_encoding(path: Path) -> None:
+    """Check that a path is valid UTF-8, since GDAL and JSON cannot represent others.
+
+    Raises:
+        InvalidPathError: It is not.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        text = str(path).encode(errors="backslashreplace").decode()
+        raise InvalidPathError(f"{text}: the path is not valid UTF-8; rename it") from error
 
 
 def check_space(output: Path, needed: int) -> None:

@@ -1,11 +1,15 @@
+import errno
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from decametre import __version__
+from decametre.cli import main
 from tests.support import processes
 
 
@@ -70,10 +74,12 @@ def test_models_of_one_family():
     assert [card["id"] for card in cards] == families()["native"]
 
 
-def test_env_names_no_user_and_no_path():
+def test_env_names_no_user_and_no_path(monkeypatch):
+    monkeypatch.setenv("GDAL_NUM_THREADS", "1")
     found = json.loads(decametre("env", "--json").stdout)
     assert found["decametre"] == __version__
     assert found["gdal_drivers"] == {"COG": True, "JP2OpenJPEG": True}
+    assert "GDAL_NUM_THREADS" in found["environment_variables"]
     assert str(Path.home()) not in json.dumps(found)
 
 
@@ -119,3 +125,33 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, words, sample_item, tmp
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_output_on_a_full_disk(monkeypatch, capsys):
+    @click.command()
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "argv", ["decametre"])
+    assert main.run(full) == 2
+    error = capsys.readouterr().err
+    assert error == "decametre: error: cannot write: No space left on device; free some space\n"
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_hangup_ends_a_job_like_ctrl_c_unless_ignored(monkeypatch, capsys, ignored):
+    @click.command()
+    def hang_up():
+        signal.raise_signal(signal.SIGHUP)
+
+    monkeypatch.setattr(sys, "argv", ["decametre"])
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with pytest.raises(SystemExit) as exit:
+            main.main(hang_up)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert exit.value.code == (0 if ignored else 130)
+    assert ("interrupted" in capsys.readouterr().err) == (not ignored)

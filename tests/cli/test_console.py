@@ -1,3 +1,4 @@
+import errno
 import logging
 
 from decametre.cli import console
@@ -17,6 +18,16 @@ def test_where_there_is_no_terminal_one_line_per_interval(monkeypatch, caplog):
         "sharpening: 6 of 10 windows, 0.01 Mpixel/s, 40 s left",
         "sharpening: 9 of 10 windows, 0.01 Mpixel/s, 10 s left",
     ]
+
+
+def test_a_log_that_cannot_be_written_does_not_end_a_job(monkeypatch):
+    class FullDisk:
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(console.sys, "stderr", FullDisk())
+    record = logging.LogRecord("x", logging.INFO, "x", 1, "text", (), None)
+    console.StderrHandler().emit(record)
 
 
 def test_messages_are_one_plain_line(capsys):

@@ -176,7 +176,7 @@ def test_the_readers_errors_come_through(tmp_path):
     with pytest.raises(DecametreError, match="searched for"):
         open_product(tmp_path / "scene")
     shutil.rmtree(tmp_path / "scene")
-    with pytest.raises(DecametreError, match=r"S2A_X\.zip is cut short"):
+    with pytest.raises(DecametreError, match=r"S2A_X\.zip is truncated"):
         open_product(touched(tmp_path / "S2A_X.zip"))
 
 

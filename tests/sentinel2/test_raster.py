@@ -5,8 +5,9 @@ import pytest
 
 from decametre.errors import GridError, NotAProductError
 from decametre.sentinel2.bands import ALL_BANDS
+from decametre.sentinel2.gdal_settings import driver_of
 from decametre.sentinel2.grid import Window
-from decametre.sentinel2.raster import BandGrid, BandReader, StripReader, common_grid, driver_of
+from decametre.sentinel2.raster import BandGrid, BandReader, StripReader, common_grid
 from decametre.sentinel2.tiling import split
 
 NAMES = ("B02", "B05", "B01")
@@ -59,10 +60,21 @@ def test_going_back_starts_anew(sample):
             np.testing.assert_array_equal(strips.read("B05", window), reader.read("B05", window))
 
 
-def test_drivers_are_named():
-    assert driver_of("x/T31TCJ_B02.jp2") == "JP2OpenJPEG"
-    assert driver_of("/vsicurl/https://host/B02.jp2?sig=a") == "JP2OpenJPEG"
-    assert driver_of("B02.tif") == "GTiff"
+@pytest.mark.parametrize(
+    ("path", "driver"),
+    [
+        ("x/T31TCJ_B02.jp2", "JP2OpenJPEG"),
+        ("/vsizip/{x.zip}/T31TCJ_B02.JP2", "JP2OpenJPEG"),
+        ("/vsicurl/https://host/B02.jp2?sig=a", "JP2OpenJPEG"),
+        ("/vsicurl?pc_url_signing=yes&url=https%3A%2F%2Fhost%2FB02.jp2%3Fst%3D1", "JP2OpenJPEG"),
+        ("B02.tif", "GTiff"),
+        ("B02.jp2.tif", "GTiff"),
+        ("from.jp2.files/B02.tif", "GTiff"),
+        ("/vsicurl/https://host/B02.tif?name=B02.jp2", "GTiff"),
+    ],
+)
+def test_driver_follows_the_end_of_the_name(path, driver):
+    assert driver_of(path) == driver
 
 
 def grids(**changes):

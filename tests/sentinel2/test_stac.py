@@ -24,6 +24,7 @@ from decametre.sentinel2.raster import BandReader
 from decametre.sentinel2.stac import open_stac
 
 from .stac_items import (
+    CRS,
     LEFT,
     SIDE,
     TOP,
@@ -255,6 +256,8 @@ def test_scale_and_nodata_are_read(tmp_path):
         ("raster:scale", "x"),
         ("raster:offset", "x"),
         ("raster:offset", float("nan")),
+        ("raster:scale", 1),
+        ("raster:offset", -1000),
     ],
 )
 def test_a_scale_or_offset_that_cannot_be(tmp_path, key, value):
@@ -262,6 +265,45 @@ def test_a_scale_or_offset_that_cannot_be(tmp_path, key, value):
     item["assets"]["B03"]["bands"][0][key] = value
     with pytest.raises(RadiometryError, match=f"asset B03: {key} is {value!r}"):
         open_stac(saved(tmp_path, item))
+
+
+def test_an_impossible_offset_does_not_matter_if_the_user_gives_one(tmp_path):
+    item = own_item()
+    item["assets"]["B03"]["bands"][0]["raster:offset"] = -1000
+    product = open_stac(saved(tmp_path, item), -1000)
+    assert product.bands["B03"].radiometry.offset_dn == -1000
+
+
+@pytest.mark.parametrize(
+    ("baseline", "expected", "offset_dn"),
+    [("99.99", "99.99", 0), ("5.1", "05.10", -1000), (5.09, "05.09", -1000), (5, "05.00", -1000)],
+)
+def test_unusual_baselines(tmp_path, baseline, expected, offset_dn):
+    item = planetary_computer_item()
+    item["properties"]["s2:processing_baseline"] = baseline
+    product = open_stac(saved(tmp_path, item, ["B02"]))
+    assert product.baseline == expected
+    assert product.bands["B02"].radiometry.offset_dn == offset_dn
+    assert (" --offset " in product.offset_reason) == (expected == "99.99")
+
+
+@pytest.mark.parametrize("stated", [{"proj:code": CRS}, {"proj:epsg": 32631}, {}])
+def test_the_crs_of_the_item_is_used_for_files_without_one(tmp_path, stated, caplog):
+    path = write_band(tmp_path / "B02.tif", 10)
+    with rasterio.open(path) as dataset:
+        profile, image = dataset.profile, dataset.read()
+    with rasterio.open(path, "w", **{**profile, "crs": None}) as dataset:
+        dataset.write(image)
+    item = own_item()
+    for fields in (item["properties"], *item["assets"].values()):
+        for key in ("proj:code", "proj:epsg", "proj:wkt2"):
+            fields.pop(key, None)
+    item["properties"] |= stated
+    if stated:
+        assert open_stac(write_item(tmp_path, item)).grid.crs == CRS
+        assert "the files of B02 have no CRS; EPSG:32631 is used" in caplog.text
+    else:
+        assert "proj:code" in fails(CorruptDataError, write_item(tmp_path, item))
 
 
 def test_a_nodata_that_no_whole_number_is_counts_as_unstated(tmp_path):

@@ -13,9 +13,9 @@ from decametre.landcover.extraction.options import ExtractOptions
 from decametre.landcover.extraction.planning import Request
 from decametre.options import PathLike
 from decametre.progress import Progress, silent
+from decametre.sentinel2.gdal_settings import available_cores
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
-from decametre.sentinel2.raster import available_cores
 
 if TYPE_CHECKING:
     from decametre.superres.sharpening.sharpening_job import Result

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich import progress as rich_progress
 from rich.console import Console
@@ -31,7 +31,8 @@ class StderrHandler(logging.Handler):
         trace = ""
         if record.exc_info:
             trace = "\n" + logging.Formatter().formatException(record.exc_info)
-        print(f"{clock} {level}{record.getMessage()}{trace}", file=sys.stderr, flush=True)  # noqa: T201
+        with suppress(OSError):  # a full disk under the log does not end a job
+            print(f"{clock} {level}{record.getMessage()}{trace}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 @contextmanager

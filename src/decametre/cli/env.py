@@ -17,12 +17,20 @@ from decametre.version import __version__
 PACKAGES = ("click", "numpy", "pystac", "rasterio", "rich", "safetensors", "scipy", "torch")
 
 
+VARIABLES = (
+    *("GDAL_", "CPL_", "PROJ_", "AWS_", "OMP_", "MKL_", "CUDA_", "TORCH_", "SSL_CERT_"),
+    *("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+)
+"""Environment variables, or their first letters, that can change what decametre does."""
+
+
 def report() -> dict[str, Any]:
     """Versions, CPU and GPUs, as JSON. Contains no paths, user names or host names."""
     import rasterio  # slow imports, not needed for --help
     import torch
 
     from decametre.device import bfloat16_flags, choose_precision, precision_name
+    from decametre.sentinel2.gdal_settings import IGNORED_VARIABLES
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     with rasterio.Env() as env:
@@ -37,6 +45,8 @@ def report() -> dict[str, Any]:
         "bfloat16_flags": bfloat16_flags(),
         "auto_precision_on_cpu": precision_name(choose_precision("auto", torch.device("cpu"))),
         "gpus": gpus,
+        "environment_variables": sorted(name for name in os.environ if name.startswith(VARIABLES)),
+        "ignored_environment_variables": list(IGNORED_VARIABLES),
         "gdal": rasterio.__gdal_version__,
         "gdal_drivers": {name: name in drivers for name in ("COG", "JP2OpenJPEG")},
         "packages": {name: metadata.version(name) for name in PACKAGES},

@@ -6,9 +6,11 @@ decametre, with a traceback to report.
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import click
@@ -51,8 +53,11 @@ def main(command: click.Command = cli) -> None:
         command: The command that handles the arguments of the process.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
+        signal.signal(signal.SIGHUP, _terminate)
     status = run(command)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # only the exit remains
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # only the exit remains
     sys.exit(status)
 
 
@@ -68,11 +73,13 @@ def run(command: click.Command) -> int:
     except click.ClickException as error:
         return _report_error(error.format_message())
     except (click.Abort, KeyboardInterrupt):
-        click.echo("decametre: interrupted; no result was left half-written", err=True)
+        _print_error("decametre: interrupted; no result was left half-written")
         return 130
     except BrokenPipeError:
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _report_error(f"cannot write: {error.strerror}; free some space")
         logging.getLogger("decametre").exception(
             "this is an error of decametre; please report it with the output of `decametre env`"
         )
@@ -81,10 +88,16 @@ def run(command: click.Command) -> int:
 
 
 def _report_error(message: str) -> int:
-    click.echo(f"decametre: error: {' '.join(message.split())}", err=True)
+    _print_error(f"decametre: error: {' '.join(message.split())}")
     return 2
 
 
+def _print_error(line: str) -> None:
+    """Write a line to standard error, if it can be written."""
+    with suppress(OSError):
+        click.echo(line, err=True)
+
+
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM like Ctrl-C, so that partial files are removed."""
+    """Handle SIGTERM and SIGHUP like Ctrl-C, so that partial files are removed."""
     raise KeyboardInterrupt

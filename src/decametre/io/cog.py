@@ -21,8 +21,8 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetWriter
 
 from decametre.errors import OutputError
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS, thread_count
 from decametre.sentinel2.grid import Window
-from decametre.sentinel2.raster import GDAL_OPTIONS, thread_count
 
 BLOCK = 512
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decametre.errors import OutputError
+from decametre.files import check_parent
 from decametre.io.staging import check_paths
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class OutputFiles(ABC):
             OutputError: The image has the wrong suffix, the folder does not exist or cannot be
                 written, or a file exists and `overwrite` is false.
         """
+        check_parent(self.image)
         if not self.image.is_dir() and self.image.suffix.lower() not in (".tif", ".tiff"):
             raise OutputError(f"{self.image}: give a file name that ends in .tif")
         check_paths(self.image, self.names, overwrite=overwrite)

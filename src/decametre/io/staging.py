@@ -28,9 +28,9 @@ def check_paths(output: Path, companions: Sequence[str], *, overwrite: bool) -> 
     Raises:
         OutputError: The folder does not exist or cannot be written, or a file exists.
     """
+    check_parent(output, writable=True)
     if output.is_dir():
         raise OutputError(f"{output} is a folder; give a file name such as {output}/sharp.tif")
-    check_parent(output, writable=True)
     for path in (output, *(output.parent / name for name in companions)):
         if path.is_dir():
             raise OutputError(f"{path} is a folder where a file is to be written; rename it")

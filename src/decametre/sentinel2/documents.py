@@ -40,12 +40,18 @@ MAX_BYTES = 1 << 30
 CHUNK_BYTES = 1 << 20
 
 
+def certificate_file() -> str | None:
+    """The user's file of certificates, from environment variables; None for the defaults."""
+    names = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
+
+
 def server_session() -> requests.Session:
     """A session with retries. It keeps connections open, and threads may share it."""
     logging.getLogger("urllib3.connectionpool").addFilter(_is_no_retry_message)
     session = requests.Session()
     session.headers["User-Agent"] = "decametre"
-    session.verify = os.environ.get("SSL_CERT_FILE") or True
+    session.verify = certificate_file() or True
     for scheme in ("http://", "https://"):
         session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
     return session

@@ -12,8 +12,9 @@ from rasterio._err import CPLE_BaseError  # `copyfiles` does not convert it
 from rasterio.errors import RasterioError
 
 from decametre.errors import CorruptDataError, OutputError
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS, driver_of
+from decametre.sentinel2.integrity import check_file
 from decametre.sentinel2.product import Product
-from decametre.sentinel2.raster import GDAL_OPTIONS, driver_of
 
 
 def copy_bands(product: Product, bands: Iterable[str], folder: Path) -> Product:
@@ -39,9 +40,10 @@ def copy_bands(product: Product, bands: Iterable[str], folder: Path) -> Product:
         suffix = ".jp2" if driver_of(file.path) == "JP2OpenJPEG" else ".tif"
         copy = folder / f"{file.band.name}{suffix}"
         try:
+            check_file(file.path, file.checksum)
             with rasterio.Env(**GDAL_OPTIONS):
                 rasterio.shutil.copyfiles(file.path, str(copy))
-        except (RasterioError, CPLE_BaseError, OSError) as error:
+        except (RasterioError, CPLE_BaseError, OSError, CorruptDataError) as error:
             raise CorruptDataError(
                 f"{product.id}: {file.band.name} cannot be copied to {folder} ({error})"
             ) from error

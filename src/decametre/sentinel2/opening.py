@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from decametre.errors import NotAProductError
+from decametre.files import check_encoding
 from decametre.sentinel2.hrefs import is_web, local_path
 from decametre.sentinel2.options import parse_offset
 from decametre.sentinel2.product import Product
@@ -40,6 +41,7 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
     if "://" in text:
         raise NotAProductError(f"{text}: only file, http and https URLs can be opened")
     path = Path(text)
+    check_encoding(path)
     if not _exists(path):
         raise NotAProductError(f"{text}: no such file or folder{_near(path)}")
     if path.is_dir():
@@ -54,7 +56,8 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
         return open_stac(text, offset_dn)
     if path.suffix.lower() == ".zip" or _is_metadata(path.name) or zipfile.is_zipfile(path):
         return open_safe(text, offset_dn)
-    raise NotAProductError(f"{text}: not a Sentinel-2 product; give {ACCEPTED}")
+    unpack = "unpack it, and " if path.suffix.lower() in (".tar", ".tgz", ".gz") else ""
+    raise NotAProductError(f"{text}: not a Sentinel-2 product; {unpack}give {ACCEPTED}")
 
 
 def is_safe(folder: Path) -> bool:
@@ -98,6 +101,4 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:  # a name that is too long, a folder that may not be read
-        raise NotAProductError(
-            f"{path}: cannot be looked at ({error.strerror or error})"
-        ) from error
+        raise NotAProductError(f"{path}: cannot be read ({error.strerror or error})") from error

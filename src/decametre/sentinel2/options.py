@@ -77,8 +77,11 @@ def _box(value: Any) -> Any:
 
 
 def _not_empty(box: tuple[float, float, float, float] | None) -> Any:
-    if box is not None and not (box[0] < box[2] and box[1] < box[3]):
-        west, south, east, north = box
+    if box is None:
+        return None
+    west, south, east, north = box
+    crosses_antimeridian = west - east > 180
+    if south >= north or (west >= east and not crosses_antimeridian):
         raise GridError(
             f"bbox {west},{south},{east},{north} is empty; give WEST,SOUTH,EAST,NORTH in degrees"
         )

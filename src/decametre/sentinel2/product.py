@@ -24,11 +24,13 @@ class BandFile:
         band: The band.
         path: GDAL's name of the file: a path, or `/vsizip/...`, `/vsicurl/...`, `/vsis3/...`.
         radiometry: Scale, offset, nodata and saturated value of its DN.
+        checksum: Checksum of the file in the product's manifest, such as `md5:5d41...`, or None.
     """
 
     band: Band
     path: str
     radiometry: Radiometry
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ _IMAGE_FILES = ("IMAGE_FILE", "IMAGE_FILE_2A")  # a path from the product's root
 _IMAGE_IDS = ("IMAGE_ID", "IMAGE_ID_2A")  # a name alone, before December 2016
 _IMAGE_NAME = re.compile(r"_(?P<band>B\d[\dA])(?:_(?P<gsd>10|20|60)m)?$")
 _INNER_PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
+_ALGORITHMS = {"MD5": "md5", "SHA3-256": "sha3_256", "SHA3": "sha3_256"}
 _TILE = re.compile(r"_T(\d{2}[A-Z]{3})(?=_|$)")
 
 
@@ -150,6 +151,34 @@ def parse_granule_metadata(xml: bytes, where: str) -> dict[str, float]:
         ),
     }
     return {key: round(angle, 6) for key, angle in angles.items() if angle is not None}
+
+
+def parse_manifest(xml: bytes, where: str) -> dict[str, str]:
+    """Parse `manifest.safe`.
+
+    Args:
+        xml: Content of the file.
+        where: The file, for messages.
+
+    Returns:
+        Checksum such as `md5:5d41...` of each file, by its path from the product's root.
+
+    Raises:
+        NotAProductError: Not well-formed, or has a document type definition.
+    """
+    checksums = {}
+    for file in _all(_parse(xml, where), "byteStream"):
+        location, checksum = (
+            next(_all(file, "fileLocation"), None),
+            next(_all(file, "checksum"), None),
+        )
+        if location is None or checksum is None or not checksum.text:
+            continue
+        algorithm = _ALGORITHMS.get(checksum.get("checksumName", "").upper())
+        if algorithm:
+            path = location.get("href", "").removeprefix("./")
+            checksums[path] = f"{algorithm}:{checksum.text.strip()}"
+    return checksums
 
 
 def find_tile(name: str) -> str | None:

@@ -10,9 +10,10 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from decametre.errors import CorruptDataError, GridError, MissingBandError
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS, driver_of
 from decametre.sentinel2.hrefs import gdal_path, resolve_href
+from decametre.sentinel2.integrity import check_file
 from decametre.sentinel2.product import Product
-from decametre.sentinel2.raster import GDAL_OPTIONS, driver_of
 from decametre.sentinel2.stac import read_item
 
 GSD = 20
@@ -43,6 +44,7 @@ def read_scene_classification(product: Product) -> np.ndarray:
             f"{product.id}: has no scene classification (SCL at {GSD} m), which Level-2A products "
             "have; give one, or exclude patches by a list of names"
         )
+    check_file(path)
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path, driver=driver_of(path)) as dataset:
             found, expected = tuple(dataset.transform)[:6], product.grid.transform(GSD)

@@ -35,6 +35,7 @@ from decametre.sentinel2.stac_metadata import (
     band_assets,
     declared_radiometry,
     find_baseline,
+    find_crs,
     find_level,
     find_platform,
     find_tile,
@@ -93,7 +94,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
         platform=find_platform(item),
         datetime=item.datetime.isoformat() if item.datetime else None,
         tile=find_tile(item),
-        grid=common_grid(source, {name: grid for name, (_, grid) in found.items()}),
+        grid=common_grid(source, {name: grid for name, (_, grid) in found.items()}, find_crs(item)),
         bands={
             name: BandFile(ALL_BANDS[name], path, radiometry_of(declared[name], offsets[name]))
             for name, (path, _) in found.items()

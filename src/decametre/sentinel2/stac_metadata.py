@@ -38,8 +38,14 @@ BASELINE = ("s2:processing_baseline", "sentinel:processing_baseline", "processin
 OFFSET_SINCE = "04.00"
 """The first processing baseline whose products carry an offset."""
 
+LOCAL_BASELINES = "99"
+"""First digits of the baselines of Sen2Cor on users' machines. They do not determine an offset."""
+
 OFFSET_DN = -1000
 """The offset of these products in DN."""
+
+SCALES = (1e-6, 1e-2)
+"""Range of plausible scales."""
 
 DEFAULT_SCALE = 1e-4
 """Reflectance per DN of all Sentinel-2 products, for items that state none."""
@@ -98,7 +104,7 @@ def declared_radiometry(key: str, asset: pystac.Asset) -> DeclaredRadiometry:
         asset: The asset; its first band is used.
 
     Raises:
-        RadiometryError: The scale is not a positive number, or the offset is not a number.
+        RadiometryError: The scale is not plausible, or the offset is not a number.
     """
     fields = asset.extra_fields
     places = (_first(fields.get("bands")), fields, _first(fields.get("raster:bands")))
@@ -110,8 +116,13 @@ def declared_radiometry(key: str, asset: pystac.Asset) -> DeclaredRadiometry:
     scale, offset = find("raster:scale", "scale"), find("raster:offset", "offset")
     for what, value in (("scale", scale), ("offset", offset)):
         number = isinstance(value, int | float) and math.isfinite(value)
-        if value is not None and (not number or (what == "scale" and value <= 0)):
+        if value is not None and not number:
             raise RadiometryError(f"asset {key}: raster:{what} is {value!r}, expected a number")
+    if scale is not None and not SCALES[0] <= scale <= SCALES[1]:
+        raise RadiometryError(
+            f"asset {key}: raster:scale is {scale:g}, expected reflectance per DN such as 0.0001; "
+            "correct the item"
+        )
     nodata = find("nodata")  # possibly the text "nan", which does not apply to integers
     whole = isinstance(nodata, int | float) and math.isfinite(nodata) and 0 <= nodata <= SATURATED
     return DeclaredRadiometry(key, scale, offset, nodata if whole else None)
@@ -144,6 +155,9 @@ def resolve_offsets(
 
     Returns:
         Each band's offset in reflectance, and its source as text.
+
+    Raises:
+        RadiometryError: An offset is not plausible in reflectance.
     """
 
     def for_all(dn: float) -> dict[str, float]:
@@ -166,6 +180,11 @@ def _offset_of_baseline(baseline: str | None) -> tuple[int, str]:
     """The offset in DN of a baseline's products, and the rule as text."""
     if baseline is None:
         return 0, "no offset stated: 0"
+    if baseline.startswith(LOCAL_BASELINES):
+        return 0, (
+            f"processing baseline {baseline} (Sen2Cor of a user) does not determine the offset: 0; "
+            "give --offset if the DN have one"
+        )
     if baseline >= OFFSET_SINCE:
         return OFFSET_DN, f"processing baseline {baseline} >= {OFFSET_SINCE}: {OFFSET_DN} DN"
     return 0, f"processing baseline {baseline} < {OFFSET_SINCE}: 0"
@@ -181,6 +200,12 @@ def _declared_offsets(
         rule: Reason to expect no offset, or an empty text.
     """
     offsets = {name: float(band.offset or 0) for name, band in declared.items()}
+    for band in declared.values():
+        if abs(band.offset or 0) >= 1:
+            raise RadiometryError(
+                f"asset {band.asset}: raster:offset is {band.offset:g}, expected reflectance such "
+                "as -0.1; correct the item, or give the offset in DN with --offset"
+            )
     if len(set(offsets.values())) > 1:
         each = ", ".join(f"{name} {value:g}" for name, value in offsets.items())
         return offsets, f"raster:offset by band: {each}"
@@ -198,6 +223,16 @@ def radiometry_of(declared: DeclaredRadiometry, offset: float) -> Radiometry:
 # Its names --------------------------------------------------------------------------------------
 
 
+def find_crs(item: pystac.Item) -> str | None:
+    """The CRS that an item, or else its first asset with one, states; None if there is none."""
+    for fields in (item.properties, *(asset.extra_fields for asset in item.assets.values())):
+        if fields.get("proj:code") or fields.get("proj:wkt2"):
+            return str(fields.get("proj:code") or fields["proj:wkt2"])
+        if fields.get("proj:epsg"):
+            return f"EPSG:{fields['proj:epsg']}"
+    return None
+
+
 def find_level(item: pystac.Item) -> str:
     """`L1C`, `L2A`, or `unknown`, from properties or names."""
     keys = ("processing:level", "s2:product_type", "product:type")
@@ -210,10 +245,13 @@ def find_level(item: pystac.Item) -> str:
 def find_baseline(item: pystac.Item) -> str | None:
     """The processing baseline as `05.09`, from a property or the product's name, or None."""
     values = (item.properties.get(key) for key in BASELINE)
-    texts = [f"{value:.2f}" if isinstance(value, float) else value for value in values]
-    match = _search(r"^N?(\d{1,2})\.?(\d\d)$", texts)
+    texts = [f"{value:.2f}" if isinstance(value, int | float) else value for value in values]
+    match = _search(r"^N?(\d{1,2})\.(\d\d?)$|^N?(\d\d)(\d\d)$", texts)
     match = match or _search(r"_N(\d\d)(\d\d)_", _names(item))
-    return f"{match[1].zfill(2)}.{match[2]}" if match else None
+    if match is None:
+        return None
+    major, minor = filter(None, match.groups())
+    return f"{major.zfill(2)}.{minor.ljust(2, '0')}"
 
 
 def find_platform(item: pystac.Item) -> str | None:

@@ -287,6 +287,15 @@ def test_folder_of_products(tmp_path, sample_item, sample_folder):
     ]
 
 
+def test_safe_folder_and_its_zip_are_one_product_and_hidden_files_none(tmp_path):
+    folder = tmp_path / "folder"
+    safe = make_safe(folder, 1)
+    make_zip(folder / f"{safe.name}.zip")
+    make_zip(folder / f"{safe.stem}.zip")
+    (folder / f"._{safe.name}.zip").write_bytes(b"\0\5\26\7")
+    assert [entry.source for entry in listed(folder, tmp_path)] == [str(safe)]
+
+
 def test_single_product_is_a_list_of_one(tmp_path, sample_folder):
     safe, archive = make_safe(tmp_path), make_zip(tmp_path / "S2B.zip")
     [granule] = (safe / "GRANULE").iterdir()
@@ -523,7 +532,7 @@ def test_empty_lists_are_errors(tmp_path):
         ("list.txt", b"\xff\xfe\x00product", "neither a product nor a list .* UTF-8"),
         ("empty.csv", b"", r"first line names no column product, .*, but nothing"),
         ("list.json", b"{", r"not JSON \(.*\); give a STAC document"),
-        ("list.json", b"[]", "JSON, but no object"),
+        ("list.json", b"[]", "JSON, but not an object"),
         ("list.json", b'{"type": "Polygon"}', "JSON of type Polygon, not STAC"),
         ("list.json", b'{"type": "FeatureCollection"}', "a FeatureCollection without features"),
         ("list.json", b'{"type": "FeatureCollection", "features": [3]}', "feature 0 is not a STAC"),

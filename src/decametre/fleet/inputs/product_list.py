@@ -163,13 +163,20 @@ def _read_text(path: Path) -> str:
 
 
 def _in_folder(folder: Path) -> Iterator[ListedProduct]:
-    """The products in a folder, sorted by name; other files are skipped."""
+    """The products in a folder, sorted by name; other and hidden files are skipped.
+
+    A SAFE folder and its zip next to it are one product, which is read from the folder.
+    """
     try:
         paths = sorted(folder.absolute().iterdir())
     except OSError as error:
         raise FleetError(f"{folder}: cannot be read ({error.strerror or error})") from error
     for path in paths:
         suffix = path.suffix.lower()
+        folders = path.with_suffix(""), path.with_suffix(".SAFE")
+        unpacked = suffix == ".zip" and any(each.is_dir() and is_safe(each) for each in folders)
+        if unpacked or path.name.startswith("."):
+            continue
         if path.is_dir():
             is_product = is_safe(path) or (path / ITEM).is_file()
             found = listed_product(str(path)) if is_product else None

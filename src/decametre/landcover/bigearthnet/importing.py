@@ -23,7 +23,7 @@ from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature, to_nineteen
 from decametre.landcover.patches.patch import NATIVE_KEYS, SPLITS, Patch
 from decametre.landcover.patches.store_writer import PatchWriter
-from decametre.sentinel2.raster import GDAL_OPTIONS
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from rasterio.vrt import WarpedVRT
 from decametre.errors import CorruptDataError, PatchError
 from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.nomenclature import CORINE43, Nomenclature, nomenclature_of
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
 from decametre.sentinel2.product import Product
-from decametre.sentinel2.raster import GDAL_OPTIONS
 
 # CORINE's codes of level 3, without 335 (glaciers), which BigEarthNet does not have.
 # fmt: off

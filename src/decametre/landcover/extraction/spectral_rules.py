@@ -49,8 +49,9 @@ from decametre.errors import OutputError
 from decametre.io.staging import Staging
 from decametre.landcover.extraction.label_raster import NAMES_TAG
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
 from decametre.sentinel2.product import Product
-from decametre.sentinel2.raster import GDAL_OPTIONS, BandReader, StripReader
+from decametre.sentinel2.raster import BandReader, StripReader
 from decametre.sentinel2.tiling import split
 
 _TILE = 1380

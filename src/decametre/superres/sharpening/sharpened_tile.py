@@ -15,9 +15,9 @@ from rasterio.errors import RasterioError
 
 from decametre.errors import CorruptDataError, NotAProductError
 from decametre.sentinel2.bands import BAND_NAMES
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
 from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.radiometry import NODATA
-from decametre.sentinel2.raster import GDAL_OPTIONS
 from decametre.sentinel2.stac import read_item
 
 

@@ -1,0 +1,109 @@
+"""Detecting damaged band files that GDAL would decode without an error.
+
+A JPEG 2000 decoder takes zeros for empty packets, so a file with a hole, as an interrupted download
+leaves it, decodes to wrong pixels. GDAL does not check the checksums of zip members either.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO
+
+from decametre.errors import CorruptDataError
+
+CHUNK_BYTES = 1 << 20
+HOLE_BYTES = 4096
+"""Length of a run of zeros that compressed data do not contain."""
+
+_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
+_END_OF_CODESTREAM = b"\xff\xd9"
+
+
+def check_file(path: str, checksum: str | None = None) -> None:
+    """Check a local JPEG 2000 file or zip member; others are left to GDAL.
+
+    A file is checked once per process, as long as it does not change.
+
+    Args:
+        path: GDAL's name of the file.
+        checksum: Its checksum in the product's manifest, such as `md5:5d41...`.
+
+    Raises:
+        CorruptDataError: It is truncated, has a hole of zeros, or differs from a checksum.
+    """
+    archive, _, member = path.removeprefix("/vsizip/{").partition("}/")
+    if not path.startswith("/vsi"):
+        archive, member = path, ""
+    elif not path.startswith("/vsizip/{"):
+        return
+    try:
+        state = Path(archive).stat()
+        _check(archive, member, checksum, state.st_size, state.st_mtime_ns)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CorruptDataError(f"{path} cannot be read ({error}); download it again") from error
+
+
+@functools.lru_cache(maxsize=1024)
+def _check(archive: str, member: str, checksum: str | None, size: int, modified: int) -> None:
+    if not member:
+        with Path(archive).open("rb") as file:
+            _check_stream(file, archive, size, checksum)
+        return
+    with zipfile.ZipFile(archive) as packed, packed.open(member) as file:  # checks the CRC
+        _check_stream(file, f"{member} in {archive}", packed.getinfo(member).file_size, checksum)
+
+
+def _check_stream(file: IO[bytes], where: str, size: int, checksum: str | None) -> None:
+    algorithm, _, expected = (checksum or "").partition(":")
+    digest = hashlib.new(algorithm) if algorithm else None
+    chunk = file.read(CHUNK_BYTES)
+    end = _codestream_end(chunk, size) if chunk.startswith(_SIGNATURE) else None
+    if end is None and not digest and not isinstance(file, zipfile.ZipExtFile):
+        return
+    position, tail = 0, b""
+    last = b""
+    while chunk:
+        if digest:
+            digest.update(chunk)
+        joined = tail + chunk
+        hole = joined.find(bytes(HOLE_BYTES)) if end is not None else -1
+        if hole >= 0:
+            raise CorruptDataError(
+                f"{where} has a hole of zeros at byte {position - len(tail) + hole}; "
+                "download it again"
+            )
+        if end is not None and position < end <= position + len(chunk):
+            last = joined[: end - position + len(tail)][-2:]
+        position, tail = position + len(chunk), joined[1 - HOLE_BYTES :]
+        chunk = file.read(CHUNK_BYTES)
+    if end is not None and last != _END_OF_CODESTREAM:
+        raise CorruptDataError(f"{where} is truncated; download it again")
+    if digest and digest.hexdigest() != expected.lower():
+        raise CorruptDataError(
+            f"{where} differs from its {algorithm.upper()} checksum in manifest.safe; download the "
+            "product again"
+        )
+
+
+def _codestream_end(head: bytes, size: int) -> int | None:
+    """Where the codestream of a JPEG 2000 file ends; None if the head does not contain its start.
+
+    Args:
+        head: Start of the file, a sequence of boxes (ISO/IEC 15444-1, annex I).
+        size: Size of the file.
+    """
+    start = 0
+    while start + 16 <= len(head):
+        length = int.from_bytes(head[start : start + 4])
+        if length == 1:
+            length = int.from_bytes(head[start + 8 : start + 16])
+        if head[start + 4 : start + 8] == b"jp2c":
+            return start + length if length else size
+        if length < 8:
+            return size
+        start += length
+    return None
