@@ -150,7 +150,7 @@ def test_other_options_are_an_error_and_change_nothing(first, products, folder, 
     ("words", "expected"),
     [
         (["OUT"], "give INPUT or --search URL, one of the two"),
-        (["LIST", "OUT", "--search", "http://127.0.0.1:1"], "one of the two"),
+        (["LIST", "OUT", "--search", "http://localhost", "--datetime", "2023"], "one of the two"),
         (["LIST", "OUT", "--cluster", "c.yaml", "--scheduler", "tcp://x:1"], "one of the three"),
         (["LIST", "OUT", "--workers", "2", "--scheduler", "tcp://x:1"], "one of the three"),
         (["LIST", "OUT", "--workers", "0"], "--workers"),

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 import decametre
-from decametre.errors import FleetError, UnknownNameError
+from decametre.errors import FleetError, OptionError, UnknownNameError
 from decametre.fleet.inputs import search as module
 from decametre.fleet.inputs.search import search
+from decametre.fleet.options import SearchOptions
 from tests.fleet.servers import derived_items, file_server, stac_api, unused_address
 
 EVERYWHERE = (-180, -90, 180, 90)
@@ -29,13 +30,17 @@ def api(items):
         yield url, searches
 
 
+def find(url, folder, **terms):
+    return search(SearchOptions(search=url, **terms), folder)
+
+
 def numbers(entries):
     return [int(entry.name.rpartition("_")[2]) for entry in entries]
 
 
 def test_level_2a_collection_is_searched_by_default(api, tmp_path):
     url, _ = api
-    entries = search(url, tmp_path / "items", bbox=EVERYWHERE)
+    entries = find(url, tmp_path / "items", bbox=EVERYWHERE)
     assert [entry.name for entry in entries] == [f"T33UUB_{number}" for number in range(5)]
     assert entries[0].source == f"{url}/collections/sentinel-2-l2a/items/T33UUB_0"
     assert not (tmp_path / "items").exists()
@@ -43,7 +48,7 @@ def test_level_2a_collection_is_searched_by_default(api, tmp_path):
 
 def test_found_product_can_be_opened(api, tmp_path, sample, sample_item):
     url, _ = api
-    [entry] = search(url, tmp_path, datetime="2023-05")
+    [entry] = find(url, tmp_path, datetime="2023-05")
     product = decametre.open(entry.source)
     assert product.grid == sample.grid
     assert list(product.bands) == list(sample.bands)
@@ -63,29 +68,29 @@ def test_found_product_can_be_opened(api, tmp_path, sample, sample_item):
     ],
 )
 def test_search_by_time(api, tmp_path, datetime, expected):
-    assert numbers(search(api[0], tmp_path, datetime=datetime)) == expected
+    assert numbers(find(api[0], tmp_path, datetime=datetime)) == expected
 
 
 def test_search_by_box(api, tmp_path):
-    assert numbers(search(api[0], tmp_path, bbox=(13.5, 55, 15, 56))) == [2, 3]
+    assert numbers(find(api[0], tmp_path, bbox=(13.5, 55, 15, 56))) == [2, 3]
 
 
 def test_cloud_cover_is_filtered_by_a_server_with_the_query_extension(api, tmp_path):
     url, searches = api
-    assert numbers(search(url, tmp_path, bbox=EVERYWHERE, cloud_cover=40)) == [0, 1, 2]
+    assert numbers(find(url, tmp_path, bbox=EVERYWHERE, cloud_cover=40)) == [0, 1, 2]
     assert searches[-1]["query"] == {"eo:cloud_cover": {"lte": 40}}
 
 
 def test_cloud_cover_is_filtered_here_without_the_query_extension(items, tmp_path, caplog):
     with stac_api(items, ["sentinel-2-l2a"], claims_query=False) as (url, searches):
-        assert numbers(search(url, tmp_path, bbox=EVERYWHERE, cloud_cover=20)) == [0, 1]
+        assert numbers(find(url, tmp_path, bbox=EVERYWHERE, cloud_cover=20)) == [0, 1]
     assert "query" not in searches[-1]
     assert "skipped 1 items that do not state their cloud cover" in caplog.text
 
 
 def test_cloud_cover_is_checked_if_the_server_ignores_the_query(items, tmp_path):
     with stac_api(items, ["sentinel-2-l2a"], heeds_query=False) as (url, searches):
-        assert numbers(search(url, tmp_path, bbox=EVERYWHERE, cloud_cover=0)) == [0]
+        assert numbers(find(url, tmp_path, bbox=EVERYWHERE, cloud_cover=0)) == [0]
     assert "query" not in searches[-1]
 
 
@@ -93,16 +98,8 @@ def test_all_pages_are_requested(api, tmp_path, monkeypatch):
     url, searches = api
     before = len(searches)
     monkeypatch.setattr(module, "PAGE", 2)
-    assert numbers(search(url, tmp_path, bbox=EVERYWHERE)) == [0, 1, 2, 3, 4]
+    assert numbers(find(url, tmp_path, bbox=EVERYWHERE)) == [0, 1, 2, 3, 4]
     assert len(searches) == before + 3
-
-
-def test_limit_stops_the_search(api, tmp_path, monkeypatch):
-    url, searches = api
-    before = len(searches)
-    monkeypatch.setattr(module, "PAGE", 2)
-    assert numbers(search(url, tmp_path, bbox=EVERYWHERE, limit=2)) == [0, 1]
-    assert len(searches) == before + 1
 
 
 # Items without an address -----------------------------------------------------------------------
@@ -115,7 +112,7 @@ def test_limit_stops_the_search(api, tmp_path, monkeypatch):
 )
 def test_items_without_a_usable_address_are_saved(items, tmp_path, self_link, sample):
     with stac_api(items, ["sentinel-2-l2a"], self_link=self_link) as (url, _):
-        entries = search(url, tmp_path / "items", datetime="2023-05/2023-06")
+        entries = find(url, tmp_path / "items", datetime="2023-05/2023-06")
     assert [entry.source for entry in entries] == [
         str(tmp_path / "items" / f"T33UUB_{number}.json") for number in range(2)
     ]
@@ -131,18 +128,18 @@ def test_items_without_a_usable_address_are_saved(items, tmp_path, self_link, sa
 
 def test_collection_id_in_capitals(sample_item, tmp_path):
     with stac_api(derived_items(sample_item, "SENTINEL-2"), ["SENTINEL-2"]) as (url, searches):
-        assert len(search(url, tmp_path, datetime="2023-05")) == 1
+        assert len(find(url, tmp_path, datetime="2023-05")) == 1
     assert searches[-1]["collections"] == ["SENTINEL-2"]
 
 
 def test_search_of_a_given_collection(api, tmp_path):
-    [entry] = search(api[0], tmp_path, bbox=EVERYWHERE, collections=["landsat-c2-l2"])
+    [entry] = find(api[0], tmp_path, bbox=EVERYWHERE, collections=("landsat-c2-l2",))
     assert entry.name == "LC08_1"
 
 
 def test_unknown_collection_is_an_error(api, tmp_path):
     with pytest.raises(UnknownNameError, match="'sentinel-2-l2b'; did you mean sentinel-2-l2a"):
-        search(api[0], tmp_path, bbox=EVERYWHERE, collections=["sentinel-2-l2b"])
+        find(api[0], tmp_path, bbox=EVERYWHERE, collections=("sentinel-2-l2b",))
 
 
 def test_api_without_a_known_collection(items, tmp_path):
@@ -150,7 +147,7 @@ def test_api_without_a_known_collection(items, tmp_path):
         stac_api(items, ["landsat-c2-l2", "modis"]) as (url, _),
         pytest.raises(FleetError, match="choose one by --collection: landsat-c2-l2, modis"),
     ):
-        search(url, tmp_path, bbox=EVERYWHERE)
+        find(url, tmp_path, bbox=EVERYWHERE)
 
 
 # Errors -----------------------------------------------------------------------------------------
@@ -159,40 +156,50 @@ def test_api_without_a_known_collection(items, tmp_path):
 def test_search_without_results_is_an_error(api, tmp_path):
     expected = r"no item found \(collection sentinel-2-l2a, bbox 11,55,12,56, datetime 2019-.*, "
     with pytest.raises(FleetError, match=expected + "cloud cover at most 5 %"):
-        search(api[0], tmp_path, bbox=(11, 55, 12, 56), datetime="2019", cloud_cover=5)
+        find(api[0], tmp_path, bbox=(11, 55, 12, 56), datetime="2019", cloud_cover=5)
 
 
 @pytest.mark.parametrize(
     ("terms", "expected"),
     [
-        ({}, "give a bbox or a datetime"),
-        ({"bbox": (1, 2, 3)}, "bbox 1,2,3: give west, south, east, north"),
-        ({"bbox": (1, 2, 3, float("nan"))}, "bbox 1,2,3,nan: give west"),
-        ({"bbox": (10, 50, 11, 45)}, "bbox 10,50,11,45: .* south no more than north"),
-        ({"bbox": (300000, 5e6, 400000, 6e6)}, "from -180 to 180 degrees"),
         ({"datetime": "last summer"}, "datetime 'last summer': .*give a day"),
         ({"datetime": "2023-13"}, "datetime '2023-13': .*give a day"),
         ({"datetime": "2023/2024/2025"}, "datetime '2023/2024/2025': .*give a day"),
         ({"datetime": "../.."}, r"datetime '\.\./\.\.': .*give a day"),
         ({"datetime": ""}, "datetime '': .*give a day"),
         ({"datetime": "2023-08/2023-06"}, "ends before it starts"),
-        ({"datetime": "2023", "cloud_cover": 101}, "cloud cover 101: give percent"),
     ],
 )
-def test_invalid_terms_are_errors_before_any_request(tmp_path, terms, expected):
+def test_invalid_time_is_an_error_before_any_request(tmp_path, terms, expected):
     with pytest.raises(FleetError, match=expected):
-        search(unused_address(), tmp_path, **terms)
+        find(unused_address(), tmp_path, **terms)
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ({}, "`search` needs `bbox` or `datetime`"),
+        ({"bbox": (1, 2, 3)}, "bbox"),
+        ({"bbox": (1, 2, 3, float("nan"))}, "bbox"),
+        ({"bbox": (10, 50, 11, 45)}, "10,50,11,45 is no box; .* south no more than north"),
+        ({"bbox": (300000, 5e6, 400000, 6e6)}, "from -180 to 180 degrees"),
+        ({"datetime": "2023", "cloud_cover": 101}, "cloud_cover"),
+    ],
+)
+def test_invalid_search_options(terms, expected):
+    with pytest.raises(OptionError, match=expected):
+        SearchOptions(search="http://localhost", **terms)
 
 
 def test_box_across_the_antimeridian_is_valid(api, tmp_path):
     with pytest.raises(FleetError, match="no item found"):
-        search(api[0], tmp_path, bbox=(179, -20, -179, -10))
+        find(api[0], tmp_path, bbox=(179, -20, -179, -10))
 
 
 def test_unreachable_server(tmp_path):
     url = unused_address()
     with pytest.raises(FleetError) as error:
-        search(url, tmp_path, datetime="2023")
+        find(url, tmp_path, datetime="2023")
     assert str(error.value) == f"{url}: cannot be reached ([Errno 111] Connection refused)"
 
 
@@ -201,7 +208,7 @@ def test_silent_server(tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(FleetError, match=r"cannot be reached \(Read timed out"):
-            search(url, tmp_path, datetime="2023")
+            find(url, tmp_path, datetime="2023")
 
 
 def test_server_error_on_a_later_page(items, tmp_path, monkeypatch):
@@ -211,23 +218,23 @@ def test_server_error_on_a_later_page(items, tmp_path, monkeypatch):
         stac_api([items[0], broken], ["sentinel-2-l2a"]) as (url, searches),
         pytest.raises(FleetError, match="the server answered HTTP 500"),
     ):
-        search(url, tmp_path, bbox=EVERYWHERE)
+        find(url, tmp_path, bbox=EVERYWHERE)
     assert len(searches) == 2
 
 
 def test_path_is_not_an_api(tmp_path):
     with pytest.raises(FleetError, match="not an http"):
-        search("catalog.json", tmp_path, datetime="2023")
+        find("catalog.json", tmp_path, datetime="2023")
 
 
 def test_url_that_does_not_exist(api, tmp_path):
     with pytest.raises(FleetError, match="HTTP 404"):
-        search(f"{api[0]}/nothing", tmp_path, datetime="2023")
+        find(f"{api[0]}/nothing", tmp_path, datetime="2023")
 
 
 def test_url_of_an_item(api, tmp_path):
     with pytest.raises(FleetError, match=r"not that of a STAC API .* landing page"):
-        search(f"{api[0]}/collections/sentinel-2-l2a/items/T33UUB_0", tmp_path, datetime="2023")
+        find(f"{api[0]}/collections/sentinel-2-l2a/items/T33UUB_0", tmp_path, datetime="2023")
 
 
 def test_servers_without_an_api(tmp_path, caplog):
@@ -236,7 +243,7 @@ def test_servers_without_an_api(tmp_path, caplog):
     (tmp_path / "catalog.json").write_text(json.dumps(catalog | {"links": []}))
     with file_server(tmp_path) as url:
         with pytest.raises(FleetError, match="the response is not that of a STAC API"):
-            search(url, tmp_path, datetime="2023")
+            find(url, tmp_path, datetime="2023")
         with pytest.raises(FleetError, match="cannot be searched; give it as INPUT"):
-            search(f"{url}/catalog.json", tmp_path, datetime="2023")
+            find(f"{url}/catalog.json", tmp_path, datetime="2023")
     assert not [each for each in caplog.records if each.levelno >= logging.WARNING]

@@ -48,11 +48,4 @@ def entries_of(source: str | None, terms: SearchOptions, out: Path) -> list[Prod
         raise click.UsageError("give INPUT or --search URL, one of the two")
     if source is not None:
         return read_listing(source, folder)
-    return search(
-        str(terms.search),
-        folder,
-        bbox=terms.bbox,
-        datetime=terms.datetime,
-        cloud_cover=terms.cloud_cover,
-        collections=terms.collections,
-    )
+    return search(terms, folder)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from decametre.errors import FleetError, UnknownNameError
 from decametre.fleet.inputs.items import Document, item_of_collection
 from decametre.fleet.inputs.naming import entries_of
 from decametre.fleet.inputs.product_entry import ProductEntry
+from decametre.fleet.options import SearchOptions
 from decametre.sentinel2.documents import TIMEOUT, excerpt, root_cause, server_session
 from decametre.sentinel2.hrefs import is_web
 
@@ -36,86 +35,44 @@ CLOUD_COVER = "eo:cloud_cover"
 PAGE = 100
 """Items per request. Some servers fail at responses with several hundred items."""
 
-Box = tuple[float, float, float, float]
 
-
-def search(
-    url: str,
-    items_folder: Path,
-    *,
-    bbox: Sequence[float] | None = None,
-    datetime: str | None = None,
-    cloud_cover: float | None = None,
-    collections: Sequence[str] = (),
-    limit: int | None = None,
-) -> list[ProductEntry]:
+def search(terms: SearchOptions, items_folder: Path) -> list[ProductEntry]:
     """Search a STAC API for products.
 
     Args:
-        url: The API's landing page, such as `https://earth-search.aws.element84.com/v1`.
+        terms: The API's landing page and what to search for.
         items_folder: Folder in which items without an address are saved, as `NAME.json`.
-        bbox: West, south, east, north in degrees (WGS 84). A box with west > east crosses the
-            antimeridian.
-        datetime: Day, month, year, RFC 3339 time, or an interval such as `2023-06/2023-08` or
-            `2023-06-01/..`; UTC.
-        cloud_cover: Largest cloud cover of a product, in percent. Products that do not state
-            theirs are skipped.
-        collections: Ids of collections; by default, the API's collection of Sentinel-2 Level-2A.
-        limit: The largest number of products.
 
     Returns:
         At least one product, in the order of the API.
 
     Raises:
-        FleetError: The box or time is invalid or both are missing, `url` is not a STAC API or does
-            not respond, nothing is found, or no collection of the API is known to be Sentinel-2
+        FleetError: The time is invalid, the URL is not that of a STAC API, the server does not
+            respond, nothing is found, or no collection of the API is known to be Sentinel-2
             Level-2A.
         UnknownNameError: The API has no collection of that name.
         OutputError: An item cannot be written to `items_folder`.
     """
+    url, cloud_cover = str(terms.search), terms.cloud_cover
     if not is_web(url):
         raise FleetError(f"{url}: not an http(s) URL; give that of a STAC API")
-    if bbox is None and datetime is None:
-        raise FleetError(f"{url}: a search of the complete archive; give a bbox or a datetime")
-    if cloud_cover is not None and not 0 <= cloud_cover <= 100:
-        raise FleetError(f"cloud cover {cloud_cover:g}: give percent, 0 to 100")
-    terms: dict[str, Any] = {"bbox": _box(bbox), "datetime": _time(url, datetime)}
+    query: dict[str, Any] = {"bbox": terms.bbox, "datetime": _time(url, terms.datetime)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PystacClientWarning)  # we check conformance
         client = _open(url)
-        terms["collections"] = _collections(client, url, collections)
+        query["collections"] = _collections(client, url, terms.collections)
         if cloud_cover is not None and client.conforms_to(ConformanceClasses.QUERY):
-            terms["query"] = {CLOUD_COVER: {"lte": cloud_cover}}
-        items = _filter_clouds(_items(client.search(limit=PAGE, **terms), url), cloud_cover)
-        found = (item_of_collection(item, url) for item in itertools.islice(items, limit))
-        entries = entries_of(found, items_folder)
+            query["query"] = {CLOUD_COVER: {"lte": cloud_cover}}
+        items = _filter_clouds(_items(client.search(limit=PAGE, **query), url), cloud_cover)
+        entries = entries_of((item_of_collection(item, url) for item in items), items_folder)
     if not entries:
-        box = ",".join(f"{number:g}" for number in bbox) if bbox else "everywhere"
+        box = ",".join(f"{number:g}" for number in terms.bbox) if terms.bbox else "everywhere"
         cloud = "" if cloud_cover is None else f", cloud cover at most {cloud_cover:g} %"
         raise FleetError(
-            f"{url}: no item found (collection {', '.join(terms['collections'])}, bbox {box}, "
-            f"datetime {terms['datetime'] or 'any'}{cloud})"
+            f"{url}: no item found (collection {', '.join(query['collections'])}, bbox {box}, "
+            f"datetime {query['datetime'] or 'any'}{cloud})"
         )
     return entries
-
-
-# Search terms -----------------------------------------------------------------------------------
-
-
-def _box(bbox: Sequence[float] | None) -> Box | None:
-    """Check a box: west, south, east, north."""
-    if bbox is None:
-        return None
-    shown = ",".join(f"{number:g}" for number in bbox)
-    if len(bbox) != 4 or not all(map(math.isfinite, bbox)):
-        raise FleetError(f"bbox {shown}: give west, south, east, north in degrees")
-    west, south, east, north = bbox
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
-        raise FleetError(
-            f"bbox {shown}: west and east must be from -180 to 180 degrees, south and north from "
-            "-90 to 90, and south no more than north"
-        )
-    return (west, south, east, north)
 
 
 def _time(url: str, datetime: str | None) -> str | None:
