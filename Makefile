@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # with short ones.
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all coverage lint types docs dist clean
+.PHONY: demo test test-all test-benchmarks coverage lint types docs dist clean
 
 demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a picture in demo/
 	mkdir -p demo
@@ -17,10 +17,13 @@ demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a 
 	@echo "Open demo/T33UUB.tif in QGIS; demo/T33UUB.quicklook.png shows before and after."
 
 test: $(READY)  ## all tests but the slow ones; no network, no GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not benchmark"
 
-test-all: $(READY)  ## all tests, as CI runs them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
+test-all: $(READY)  ## all tests of the package, as CI runs them
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not benchmark"
+
+test-benchmarks: $(READY)  ## small runs of the benchmarks for developers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m benchmark tests/benchmarks
 
 # Child processes are measured, too: `patch` in pyproject.toml.
 coverage: $(READY)  ## coverage of TESTS in htmlcov/; CONTRIBUTING.md says how to read it

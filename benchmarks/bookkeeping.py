@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -29,9 +28,6 @@ from decametre.fleet.events import Event, read_events
 
 INTERRUPT_AT = 0.9
 """Share of the products after which the fleet is interrupted."""
-
-SNAPSHOT_INTERVAL = 0.02
-"""Seconds between two looks at the driver."""
 
 SHOWN = (0.1, 0.5, INTERRUPT_AT)
 """Shares at which the driver is looked at."""
@@ -186,9 +182,9 @@ def run(count: int, folder: Path) -> Report:
         out, samples = Path(work) / "out", Path(work) / "samples.jsonl"
         command = [sys.executable, "-m", "benchmarks.bookkeeping_driver"]
         command += [str(out), str(count), str(samples)]
-        clocks = [driven(command, samples, round(INTERRUPT_AT * count))]
+        clocks = [driven([*command, str(round(INTERRUPT_AT * count))], INTERRUPTED)]
         taken = read_samples(samples)
-        clocks += [driven(command, samples), driven(command, samples)]
+        clocks += [driven(command), driven(command)]
         events = list(read_events(out))
         return Report(
             products=count,
@@ -216,45 +212,22 @@ class Clock:
     processor_seconds: float
 
 
-def driven(command: Sequence[str], samples: Path, stop_at: int | None = None) -> Clock:
-    """Start the driver, and wait until it has ended.
+def driven(command: Sequence[str], expected: int = 0) -> Clock:
+    """Run the driver.
 
     Args:
         command: Its words.
-        samples: What it writes.
-        stop_at: Products after which it is interrupted; it is left alone without.
+        expected: Its exit status.
 
     Raises:
-        DecametreError: It ended otherwise.
+        DecametreError: The driver ended with another status.
     """
     began, before = time.time(), _processor_seconds()
-    expected = 0 if stop_at is None else INTERRUPTED
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-        process = subprocess.Popen(command, stderr=said)
-        try:
-            while process.poll() is None:
-                if stop_at is not None and _reached(samples) >= stop_at:
-                    process.send_signal(signal.SIGINT)
-                    stop_at = None
-                time.sleep(SNAPSHOT_INTERVAL)
-        finally:
-            process.kill()
-            process.wait()
-        if process.returncode != expected:
-            said.seek(0)
-            last = said.read().strip().rsplit("\n", 1)[-1]
-            raise DecametreError(
-                f"{' '.join(command)} ended with status {process.returncode}: {last}"
-            )
+    run = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if run.returncode != expected:
+        last = run.stderr.strip().rsplit("\n", 1)[-1]
+        raise DecametreError(f"{' '.join(command)} ended with status {run.returncode}: {last}")
     return Clock(began, time.time() - began, _processor_seconds() - before)
-
-
-def _reached(samples: Path) -> int:
-    """Products that the driver has last said are done."""
-    if not samples.exists():
-        return 0
-    lines = samples.read_text(encoding="utf-8").split("\n")[:-1]  # what follows may be cut short
-    return json.loads(lines[-1])["done"] if lines else 0
 
 
 def _processor_seconds() -> float:

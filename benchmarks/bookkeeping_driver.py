@@ -1,7 +1,8 @@
 """Drives a fleet of two workers that does nothing but the bookkeeping, and watches itself.
 
-Scheduler and client live in this process. Started as one of its own, so that it can be interrupted:
-`python -m benchmarks.bookkeeping_driver OUT COUNT SAMPLES`. Started again, it goes on.
+Scheduler and client live in this process, which is started by
+`python -m benchmarks.bookkeeping_driver OUT COUNT SAMPLES [STOP_AT]`. It interrupts itself after
+STOP_AT products. Started again, it resumes.
 """
 
 from __future__ import annotations
@@ -43,10 +44,14 @@ class Watch:
         file: Gets a JSON object a line.
         count: Products of the list.
         journal: The fleet's.
+        stop_at: Products after which the process interrupts itself.
     """
 
-    def __init__(self, file: IO[str], count: int, journal: Path) -> None:
+    def __init__(
+        self, file: IO[str], count: int, journal: Path, stop_at: int | None = None
+    ) -> None:
         self._file, self._step, self._journal = file, max(1, count // SAMPLES), journal
+        self._stop_at = stop_at
         self._next = 0
 
     def __call__(self, progress: RunProgress) -> None:
@@ -64,6 +69,8 @@ class Watch:
         }
         self._file.write(json.dumps(sample) + "\n")
         self._file.flush()
+        if self._stop_at is not None and progress.done >= self._stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 def _memory() -> int:
@@ -79,8 +86,9 @@ def _written() -> int:
 
 
 def main(words: Sequence[str]) -> None:
-    """Do what is left of so many products in the folder OUT."""
+    """Process the products that are left in the folder OUT."""
     out, count, samples = Path(words[0]), int(words[1]), Path(words[2])
+    stop_at = int(words[3]) if len(words) > 3 else None
     logging.disable(logging.WARNING)  # a worker that is ended leaves warnings to the next one
     plan = FleetConfig(
         work=Bookkeeping(),
@@ -93,7 +101,7 @@ def main(words: Sequence[str]) -> None:
     specs = [{"threads": 1, "memory": MEMORY, "env": one}] * WORKERS
     description = f"{WORKERS} local workers of 1 thread"
     with samples.open("a", encoding="utf-8") as file:
-        watch = Watch(file, count, events_path(out))
+        watch = Watch(file, count, events_path(out), stop_at)
         run(plan, lambda left: local_pool(specs, description, left), watch)
 
 

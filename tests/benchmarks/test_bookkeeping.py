@@ -17,9 +17,7 @@ from decametre.fleet.progress import RunProgress
 from decametre.fleet.worker import TaskRequest, run_task
 from decametre.version import __version__
 
-pytestmark = pytest.mark.slow
-
-COUNT = 400
+COUNT = 60
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +28,7 @@ def report(tmp_path_factory):
     return found
 
 
+@pytest.mark.benchmark
 def test_all_is_done_once(report):
     interrupted, gone_on, idle = report.starts
     assert (interrupted.done_before, idle.done_before, idle.done) == (0, COUNT, 0)
@@ -43,14 +42,16 @@ def test_all_is_done_once(report):
     assert report.linked == COUNT
 
 
+@pytest.mark.benchmark
 def test_every_start_is_timed(report):
     for start in report.starts[:2]:
         assert 0 < start.ready < start.begun < start.seconds
-        assert start.processor_seconds > 0.5
+        assert start.processor_seconds > 0
     assert report.starts[2].begun is None
     assert 0 < report.starts[2].ready < report.starts[2].seconds
 
 
+@pytest.mark.benchmark
 def test_the_driver_is_seen_at_every_tenth(report):
     assert [sample.done for sample in report.samples[:10]] == [
         COUNT * tenth // 10 for tenth in range(10)
@@ -70,18 +71,19 @@ def test_the_driver_is_seen_at_every_tenth(report):
     assert 0.1 < 1000 * last.catalog_mb / last.done / (last.done / 2) < 0.5
 
 
+@pytest.mark.benchmark
 def test_the_report_says_it(report):
     assert json.loads(json.dumps(report.to_dict()))["products"] == COUNT
     table = report.table()
-    assert "| 40 done | 200 done | 360 done |" in table
+    assert "| 6 done | 30 done | 54 done |" in table
     assert f"linked in the catalog: {COUNT}" in table
     assert report.between_ms[0] <= report.between_ms[1]
 
 
-def test_a_driver_that_fails_is_named(tmp_path):
+def test_a_failed_driver_is_an_error():
     command = [sys.executable, "-c", "import sys; sys.exit('no more')"]
     with pytest.raises(DecametreError, match="status 1: no more"):
-        bookkeeping.driven(command, tmp_path / "samples")
+        bookkeeping.driven(command)
 
 
 def test_results_are_of_a_real_ones_form_and_size(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import fleet
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.benchmark
 
 COUNT = 12
 

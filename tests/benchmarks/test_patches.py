@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks.patches import run
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.benchmark
 
 
 def test_all_is_measured(sample_item, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import patches, predict
 from decametre.superres.models.registry import models_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.benchmark
 
 
 def test_all_is_measured(sample_item, tmp_path, monkeypatch):

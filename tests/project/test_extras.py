@@ -77,8 +77,8 @@ def test_open_sharpen_and_evaluate_need_no_extra(tmp_path):
     code = (
         "import decametre\n"
         f"product = decametre.open({str(SAMPLE)!r})\n"
-        f"decametre.sharpen(product, {str(tmp_path / 'sharp.tif')!r}, window=(0, 0, 120, 120))\n"
-        f"decametre.evaluate([{str(SAMPLE)!r}], scale=2, window=(0, 0, 600, 600))\n"
+        f"decametre.sharpen(product, {str(tmp_path / 'sharp.tif')!r}, window=(0, 0, 60, 60))\n"
+        f"decametre.evaluate([{str(SAMPLE)!r}], scale=2, window=(0, 0, 240, 240))\n"
     )
     done = run_without_extras(code)
     assert done.returncode == 0, done.stderr
