@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
 from decametre.cli.options import options
 from decametre.errors import FleetError
-from decametre.fleet.options import SearchOptions
+from decametre.fleet.inputs.options import SearchOptions
 from tests.fleet.servers import derived_items, stac_api
 
 

@@ -10,8 +10,8 @@ import pytest
 import decametre
 from decametre.errors import FleetError, OptionError, UnknownNameError
 from decametre.fleet.inputs import search as module
+from decametre.fleet.inputs.options import SearchOptions
 from decametre.fleet.inputs.search import search
-from decametre.fleet.options import SearchOptions
 from tests.fleet.servers import derived_items, file_server, stac_api, unused_address
 
 EVERYWHERE = (-180, -90, 180, 90)

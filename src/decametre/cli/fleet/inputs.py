@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from decametre.fleet.options import SearchOptions
+from decametre.fleet.inputs.options import SearchOptions
 
 if TYPE_CHECKING:
     from decametre.fleet.inputs.product_entry import ProductEntry

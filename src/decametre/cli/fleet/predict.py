@@ -10,7 +10,8 @@ import decametre
 from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
 from decametre.cli.fleet.running import log_outcome, progress_bar
 from decametre.cli.options import options
-from decametre.fleet.options import FleetOptions, SearchOptions
+from decametre.fleet.inputs.options import SearchOptions
+from decametre.fleet.options import FleetOptions
 from decametre.landcover.mapping.options import PredictOptions
 
 

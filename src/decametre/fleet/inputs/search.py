@@ -18,8 +18,8 @@ from pystac_client.warnings import PystacClientWarning
 from decametre.errors import FleetError, UnknownNameError
 from decametre.fleet.inputs.items import Document, item_of_collection
 from decametre.fleet.inputs.naming import entries_of
+from decametre.fleet.inputs.options import SearchOptions
 from decametre.fleet.inputs.product_entry import ProductEntry
-from decametre.fleet.options import SearchOptions
 from decametre.sentinel2.documents import TIMEOUT, excerpt, root_cause, server_session
 from decametre.sentinel2.hrefs import is_web
 
