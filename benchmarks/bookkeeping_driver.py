@@ -19,11 +19,11 @@ from typing import IO
 
 from benchmarks.bookkeeping_work import Bookkeeping, entries
 from decametre.fleet.config import FleetConfig
-from decametre.fleet.engine import local_pool
 from decametre.fleet.events import events_path
 from decametre.fleet.options import FleetOptions
 from decametre.fleet.progress import RunProgress
 from decametre.fleet.run import run
+from decametre.fleet.worker_pools import local_pool
 
 WORKERS = 2
 

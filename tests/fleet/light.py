@@ -1,7 +1,9 @@
-"""Work that costs nothing: a source says what is to happen, and every attempt leaves a mark.
+"""Work that takes no time, and what a source such as `light://NAME?fail=2` makes it do.
 
-`light://NAME?sleep=0.5`: it takes so many seconds. `?fail=2`: two attempts fail. `?kill=1`: one
-attempt ends its worker. `?raise=1`: one attempt meets what nobody foresaw.
+`fail=N`: the first N attempts fail. `kill=N`: the first N attempts kill their worker. `raise=N`:
+the first N attempts raise an unexpected error. `begun=N`, `ended=N`: wait until N products have
+begun or ended. `gate=1`: wait until `open_gate` was called. Every attempt appends to a file of its
+product.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import pystac
 
 from decametre.errors import CorruptDataError
+from decametre.fleet import preload
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.jobs import ProductSummary
 from decametre.io.outputs import write_json
@@ -26,16 +30,17 @@ from decametre.version import __version__
 
 ALWAYS = 1000
 
+GATE = ".gate"
 
-def entry(name, size=1, **wishes):
-    """A product to which something happens."""
-    return ProductEntry(
-        name, f"light://{name}?" + "&".join(f"{k}={v}" for k, v in wishes.items()), size
-    )
+
+def entry(name, size=1, **actions):
+    """A product, and what happens to it."""
+    query = "&".join(f"{key}={value}" for key, value in actions.items())
+    return ProductEntry(name, f"light://{name}?{query}", size)
 
 
 def write_item(source, output, settings):
-    """What stands when a product is done."""
+    """Write the files of a completed product."""
     item = pystac.Item(
         output.stem,
         {"type": "Point", "coordinates": [0, 0]},
@@ -54,7 +59,7 @@ def write_item(source, output, settings):
 
 @dataclass(frozen=True)
 class Light:
-    """Takes a product's size for the memory that it needs."""
+    """Needs as many bytes of memory as its product's size."""
 
     marks: str
     kind: str = "light"
@@ -72,30 +77,59 @@ class Light:
         return size or 1
 
     def do(self, source, output, stages, scratch):
-        wishes = {key: float(value) for key, [value] in parse_qs(urlsplit(source).query).items()}
-        attempt = len(marks_of(self.marks, output.stem, "begun"))
+        actions = {key: int(value) for key, [value] in parse_qs(urlsplit(source).query).items()}
+        name = output.stem
+        attempt = len(marks_of(self.marks, name, "begun"))
         with stages("open"):
-            self._mark(output.stem, "begun")
-        if attempt < wishes.get("kill", 0):
+            self._mark(name, "begun")
+        for what in {"begun", "ended"} & actions.keys():
+            wait_until(lambda what=what: self._count(what) >= actions[what])
+        if "gate" in actions:
+            wait_until((Path(self.marks) / GATE).exists)
+        if attempt < actions.get("kill", 0):
             os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(wishes.get("sleep", 0))
-        if attempt < wishes.get("fail", 0):
-            raise CorruptDataError(f"{output.stem} is spoiled")
-        if attempt < wishes.get("raise", 0):
-            raise ZeroDivisionError(output.stem)
+        if attempt < actions.get("fail", 0):
+            raise CorruptDataError(f"{name} is spoiled")
+        if attempt < actions.get("raise", 0):
+            raise ZeroDivisionError(name)
         with stages("compute"):
             write_item(source, output, self.settings())
-        self._mark(output.stem, "ended")
-        return ProductSummary(output.stem, 36, "cpu", {}, None)
+        self._mark(name, "ended")
+        return ProductSummary(name, 36, "cpu", {}, None)
 
     def _mark(self, name, what):
-        line = f"{name} {what} {os.getpid()} {time.time()}\n"
+        worker = preload.here.address if preload.here else "none"
         with (Path(self.marks) / name).open("a") as file:
-            file.write(line)
+            file.write(f"{what} {worker} {os.getpid()} {time.monotonic_ns()}\n")
+
+    def _count(self, what):
+        paths = [path for path in Path(self.marks).iterdir() if path.name != GATE]
+        return sum(bool(marks_of(self.marks, path.name, what)) for path in paths)
+
+
+class Mark(NamedTuple):
+    """When and where an attempt began or ended."""
+
+    worker: str
+    process: int
+    time: int
 
 
 def marks_of(folder, name, what):
-    """Process and time of all attempts at a product that began, or ended well."""
+    """The marks of all attempts at a product that have begun, or that ended well."""
     path = Path(folder) / name
     lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
-    return [(int(line[2]), float(line[3])) for line in lines if line[1] == what]
+    return [Mark(line[1], int(line[2]), int(line[3])) for line in lines if line[0] == what]
+
+
+def open_gate(folder):
+    """Let products with `gate` go on."""
+    (Path(folder) / GATE).touch()
+
+
+def wait_until(condition):
+    """Wait for something that is sure to happen; the limit only ends a test that hangs."""
+    end = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < end, "nothing happened for 300 seconds"
+        time.sleep(0.01)

@@ -1,197 +1,138 @@
-"""Jobs of a batch system; stand-ins for its commands."""
+"""When jobs count as failed, and when they are replaced; with a simulated cluster and clock."""
 
-import os
-import time
+import asyncio
+from types import SimpleNamespace
 
 import pytest
 
-from decametre.errors import FleetError
 from decametre.fleet import job_resubmission
-from decametre.fleet.cluster_file import read_cluster_file
-from decametre.fleet.engine import job_pool
-
-TEXT = """
-system: slurm
-workers: 1
-options: {cores: 1, memory: 1GiB, walltime: "00:10:00", interface: lo, queue: nope}
-"""
-
-
-@pytest.fixture
-def file(tmp_path):
-    path = tmp_path / "slurm.yaml"
-    path.write_text(TEXT)
-    return read_cluster_file(path)
-
-
-def test_a_machine_without_the_command(file, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with (
-        pytest.raises(FleetError, match="sbatch: no such command on this machine"),
-        job_pool(file, tmp_path / "logs", 1),
-    ):
-        pass
-
-
-def test_a_queue_that_refuses_says_why_in_one_line(file, tmp_path, monkeypatch, caplog):
-    sbatch = tmp_path / "sbatch"
-    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition: nope' >&2\nexit 1\n")
-    sbatch.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with (
-        pytest.raises(FleetError, match="takes no job of the cluster file: sbatch"),
-        job_pool(file, tmp_path / "logs", 1),
-    ):
-        pass
-    assert "Traceback" not in caplog.text
-
-
-SBATCH = """#!/bin/bash
-cd {state}
-exec 9> lock && flock 9  # several are asked for at a time
-count=$(($(cat count 2>/dev/null || echo 0) + 1))
-echo $count > count
-if grep -qx $count refused; then
-    echo "sbatch: error: Batch job submission failed: Socket timed out" >&2
-    exit 1
-fi
-sed 's/--preload [^ ]*//' "$1" > job.$count  # which would load torch
-setsid bash job.$count > out.$count 2>&1 < /dev/null 9>&- &
-echo $! > pid.$count
-echo "Submitted batch job $count"
-"""
-
-SCANCEL = """#!/bin/bash
-kill -KILL -- -$(cat {state}/pid.$1) 2>/dev/null  # as SLURM does after its KillWait
-"""
-
-
-class Batch:
-    """Stand-ins for the commands of SLURM, which run jobs on this machine at once."""
-
-    def __init__(self, state):
-        self.state = state
-        self.refuse()
-
-    def refuse(self, *submissions):
-        (self.state / "refused").write_text("".join(f"{each}\n" for each in submissions))
-
-    @property
-    def submissions(self):
-        count = self.state / "count"
-        return int(count.read_text() or 0) if count.exists() else 0
-
-
-@pytest.fixture
-def batch(tmp_path, monkeypatch):
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "state").mkdir()
-    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
-        path = tmp_path / "bin" / name
-        path.write_text(text.replace("{state}", str(tmp_path / "state")))
-        path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setattr(job_resubmission, "RESUBMIT_INTERVAL", 0.5)
-    return Batch(tmp_path / "state")
-
-
-def cluster_file(folder, workers, more=""):
-    path = folder / "slurm.yaml"
-    path.write_text(
-        f"system: slurm\nworkers: {workers}\noptions: {{cores: 1, memory: 1GiB, "
-        f"walltime: '00:10:00', interface: lo{more}}}\n"
-    )
-    return read_cluster_file(path)
-
-
-def wait_until(true):
-    end = time.monotonic() + 300
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def workers(crew):
-    return crew._client.scheduler_info(n_workers=-1)["workers"]
-
-
-def test_a_job_in_the_place_of_one_that_ended_is_asked_for_until_it_is_taken(
-    batch, tmp_path, caplog, capfd
-):
-    batch.refuse(2, 3)
-    file = cluster_file(tmp_path, 1, ", worker_extra_args: [--lifetime, 1s, --no-nanny]")
-    with job_pool(file, tmp_path / "logs", 9) as crew:
-        wait_until(lambda: workers(crew))
-        [first] = workers(crew)
-        wait_until(lambda: workers(crew).keys() - {first})
-    [warning] = caplog.messages
-    assert warning.startswith(
-        "a job is refused by the batch system: sbatch: error: Batch job submission failed: Socket "
-        "timed out; it is asked for again every "
-    )
-    assert "Traceback" not in capfd.readouterr().err
-    assert list((tmp_path / "logs").iterdir()) == []
-
-
-def test_more_jobs_are_asked_for_until_they_are_taken(batch, tmp_path, caplog, capfd):
-    batch.refuse(2, 3, 4)
-    file = cluster_file(tmp_path, "{minimum: 1, maximum: 3}", ", worker_extra_args: [--no-nanny]")
-    with job_pool(file, tmp_path / "logs", 9) as crew:
-        wait_until(lambda: len(workers(crew)) == 3)
-    assert batch.submissions == 6
-    assert len(caplog.messages) == 1
-    assert "Traceback" not in capfd.readouterr().err
-
-
-def test_a_job_that_ends_before_its_worker_comes(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(job_resubmission, "WORKER_GRACE_SECONDS", 0.5)
-    file = cluster_file(tmp_path, 2, ", job_script_prologue: [exit 3]")
-    with job_pool(file, tmp_path / "logs", 9):
-        wait_until(lambda: batch.submissions > 3)
-    [warning] = caplog.messages
-    assert warning.startswith(
-        f"a job ended before its worker came; its output in {tmp_path / 'logs'} may say why"
-    )
-    assert list((tmp_path / "logs").iterdir()) == []
-
-
-def test_jobs_that_all_end_before_their_workers_come(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(job_resubmission, "WORKER_GRACE_SECONDS", 0.1)
-    monkeypatch.setattr(job_resubmission, "MAX_FAILED_JOBS", 3)
-    file = cluster_file(tmp_path, 1, ", job_script_prologue: [exit 3]")
-    said = r"3 jobs have ended before their workers came, .* output in .*logs may say why"
-    with job_pool(file, tmp_path / "logs", 9) as crew:
-        wait_until(lambda: crew.fault)
-        with pytest.raises(FleetError, match=said):
-            crew.workers()
-    assert batch.submissions >= 3
-
-
-def test_a_job_that_waits_is_left_waiting(batch, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(job_resubmission, "WORKER_GRACE_SECONDS", 0.5)
-    file = cluster_file(tmp_path, 1, ", job_script_prologue: [sleep 60]")
-    with job_pool(file, tmp_path / "logs", 9):
-        time.sleep(4)
-    assert batch.submissions == 1
-    assert caplog.messages == []
-    assert list((tmp_path / "logs").iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        (", scheduler_options: {portt: 3}", "unexpected keyword argument 'portt'"),
-        (", scheduler_options: {interface: ib99}", "'ib99' is not a valid network interface"),
-        (", config_name: nope", "nope"),
-    ],
+from decametre.fleet.job_resubmission import (
+    MAX_FAILED_JOBS,
+    RESUBMIT_INTERVAL,
+    WORKER_GRACE_SECONDS,
+    JobResubmitter,
 )
-def test_what_dask_does_not_take_is_one_line(more, said, batch, tmp_path, capfd):
-    with (
-        pytest.raises(FleetError, match="cluster file: dask-jobqueue does not take it: ") as error,
-        job_pool(cluster_file(tmp_path, 1, more), tmp_path / "logs", 9),
-    ):
-        pass
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
-    assert "Traceback" not in capfd.readouterr().err
-    assert batch.submissions == 0
+
+REFUSAL = "sbatch: error: Batch job submission failed: Socket timed out"
+
+
+class Job:
+    """A job in the queue, or one that the batch system refused."""
+
+    def __init__(self, logs, name, refusal=None):
+        self.mark, self.refusal, self.log_directory = f".job-{name}", refusal, str(logs)
+        self.script = logs / self.mark
+        self.script.touch()
+
+    def end(self):
+        self.script.unlink()
+
+    async def close(self):
+        self.script.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def cluster():
+    """Its jobs by name, and the names of those whose worker is connected."""
+    return SimpleNamespace(workers={}, observed=set())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(job_resubmission, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+@pytest.fixture
+def check(cluster, clock, tmp_path):
+    """Run the resubmitter after so many seconds."""
+    resubmit = JobResubmitter(cluster, tmp_path)
+
+    def check(seconds=RESUBMIT_INTERVAL):
+        clock.now += seconds
+        asyncio.run(resubmit())
+        return resubmit.fault
+
+    return check
+
+
+def add(cluster, logs, *names, refusal=None):
+    cluster.workers.update({name: Job(logs, name, refusal) for name in names})
+
+
+def test_waiting_job_is_kept(cluster, check, tmp_path, caplog):
+    add(cluster, tmp_path, "a")
+    for _ in range(100):
+        assert check() is None
+    assert list(cluster.workers) == ["a"]
+    assert caplog.messages == []
+
+
+def test_refused_jobs_are_replaced_one_at_a_time(cluster, check, tmp_path, caplog):
+    add(cluster, tmp_path, "a")
+    cluster.observed = {"a"}
+    add(cluster, tmp_path, "b", "c", "d", refusal=REFUSAL)
+    check()
+    assert list(cluster.workers) == ["a", "c", "d"]
+    add(cluster, tmp_path, "b2", refusal=REFUSAL)  # refused again
+    check(RESUBMIT_INTERVAL / 2)
+    assert list(cluster.workers) == ["a", "c", "d", "b2"]
+    check(RESUBMIT_INTERVAL / 2)
+    assert list(cluster.workers) == ["a", "d", "b2"]
+    add(cluster, tmp_path, "c2")  # accepted, so the next follows at once
+    check(0.1)
+    assert list(cluster.workers) == ["a", "b2", "c2"]
+    assert caplog.messages == [
+        f"the batch system refused a job: {REFUSAL}; it is resubmitted every 30 seconds"
+    ]
+
+
+def test_job_that_ended_without_a_worker_is_replaced(cluster, check, tmp_path, caplog):
+    add(cluster, tmp_path, "a", "b", "c")
+    cluster.observed = {"a"}
+    cluster.workers["b"].end()
+    check()
+    assert list(cluster.workers) == ["a", "b", "c"]  # its worker may still appear
+    check(WORKER_GRACE_SECONDS)
+    assert list(cluster.workers) == ["a", "b", "c"]
+    assert check() is None
+    assert list(cluster.workers) == ["a", "c"]
+    assert caplog.messages == [
+        f"a job ended before its worker connected; see its output in {tmp_path}; it is resubmitted "
+        "every 30 seconds"
+    ]
+
+
+def test_job_that_ended_after_its_worker_connected_is_kept(cluster, check, tmp_path, caplog):
+    add(cluster, tmp_path, "a")
+    cluster.observed = {"a"}
+    cluster.workers["a"].end()
+    for _ in range(10):
+        check()
+    assert list(cluster.workers) == ["a"]
+    assert caplog.messages == []
+
+
+def test_fleet_ends_if_all_jobs_end_without_workers(cluster, check, tmp_path):
+    fault = None
+    for number in range(MAX_FAILED_JOBS):
+        assert fault is None
+        add(cluster, tmp_path, f"{number}")
+        cluster.workers[f"{number}"].end()
+        check()
+        fault = check()
+        assert cluster.workers == {}
+    assert fault == (
+        f"{MAX_FAILED_JOBS} jobs ended before their workers connected, and no worker is left; see "
+        f"their output in {tmp_path}"
+    )
+
+
+def test_failed_jobs_before_a_worker_connected_do_not_count(cluster, check, tmp_path):
+    for number in range(3 * MAX_FAILED_JOBS):
+        cluster.observed = {"connected"} if number % 10 == 0 else set()
+        add(cluster, tmp_path, f"{number}")
+        cluster.workers[f"{number}"].end()
+        check()
+        assert check() is None

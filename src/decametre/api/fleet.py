@@ -16,14 +16,15 @@ from decametre.errors import FleetError
 from decametre.fleet import run as fleet_run
 from decametre.fleet.cluster_file import read_cluster_file
 from decametre.fleet.config import FleetConfig
-from decametre.fleet.engine import job_pool, local_pool, machine, scheduler_pool
 from decametre.fleet.inputs.product_entry import FOLDER, ProductEntry
 from decametre.fleet.inputs.product_list import read_listing
+from decametre.fleet.job_pool import job_pool
 from decametre.fleet.jobs import Extract, Predict, Sharpen, Work
 from decametre.fleet.local_workers import local_workers
 from decametre.fleet.options import FleetOptions
 from decametre.fleet.progress import ProgressCallback, RunProgress
 from decametre.fleet.run import FleetResult, OpenPool
+from decametre.fleet.worker_pools import local_pool, machine, scheduler_pool
 from decametre.landcover.extraction.options import ExtractOptions
 from decametre.landcover.mapping.options import PredictOptions
 from decametre.options import PathLike, located

@@ -1,4 +1,4 @@
-"""What a crew of workers tells the driver: who is there, and what came of each attempt."""
+"""What a worker pool reports to the driver: connected workers, and results of attempts."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from decametre.fleet.worker import TaskRequest, TaskResult
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """A worker, as the journal has it.
+    """A worker, as the journal records it.
 
     Attributes:
-        name: What dask calls it.
+        name: Its name in dask.
         host: Where it runs.
-        threads: Of its own.
-        memory: Bytes that its products may take.
-        gpus: GPUs that torch sees there.
-        slots: Products that it takes at a time.
+        threads: Number of its threads.
+        memory: Bytes that its products may use.
+        gpus: GPUs that torch finds there.
+        slots: How many products it processes at a time.
     """
 
     name: str
@@ -31,11 +31,11 @@ class WorkerInfo:
 
 @dataclass(frozen=True)
 class WorkerSnapshot:
-    """What is to be seen at a moment.
+    """The state of the pool at one moment.
 
     Attributes:
-        workers: Who is there, by address.
-        running: How many products are at work.
+        workers: The connected workers, by address.
+        running: How many products are being processed.
     """
 
     workers: Mapping[str, WorkerInfo]
@@ -44,12 +44,12 @@ class WorkerSnapshot:
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """What came of one attempt at a product.
+    """The result of one attempt at a product.
 
     Attributes:
-        request: The request.
-        result: Its result.
-        final: No other attempt follows.
+        request: What was requested.
+        result: What came of it.
+        final: Whether no other attempt follows.
     """
 
     request: TaskRequest
@@ -57,9 +57,9 @@ class AttemptResult:
     final: bool
 
 
-def lost(order: TaskRequest, reason: str) -> TaskResult:
-    """What the journal says of a product whose workers cannot say it themselves."""
-    fields = {"name": order.entry.name, "source": order.entry.source, "attempt": order.attempt}
-    nobody = dict.fromkeys(("worker", "host", "start", "end", "traceback"))
-    known = {"stages": {}, "warnings": [], "stage": "worker", "reason": reason}
-    return TaskResult(True, fields | nobody | known)
+def lost_result(request: TaskRequest, reason: str) -> TaskResult:
+    """The result of a product whose workers died, which they cannot report themselves."""
+    product = {"name": request.entry.name, "source": request.entry.source}
+    unknown = dict.fromkeys(("worker", "host", "start", "end", "traceback"))
+    failure = {"stages": {}, "warnings": [], "stage": "worker", "reason": reason}
+    return TaskResult(True, product | {"attempt": request.attempt} | unknown | failure)

@@ -1,7 +1,7 @@
-"""What a worker has, told to dask before it takes work.
+"""Declare the memory and GPUs of a worker to dask before it gets its first task.
 
 Every worker of a fleet loads this module: `dask worker ADDRESS --preload decametre.fleet.preload`.
-dask then knows how many bytes of memory and how many GPUs a worker has, and places products by it.
+dask then places products by the memory and GPUs of the workers.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 PRELOAD = __name__
-"""What workers of dask are told to load."""
+"""The module that dask workers must load."""
 
 SLOT, MEMORY, GPU = "slot", "memory", "GPU"
-"""Resources of dask: products that a worker takes at a time, bytes, and GPUs that torch sees."""
+"""Resources in dask: products that a worker processes at a time, bytes, GPUs that torch finds."""
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Of glibc's malloc.h."""
+"""Parameters from glibc's malloc.h."""
 
 PRODUCTS_PER_WORKER = 2
-"""Products that a worker takes at a time: while one is computed, another is read or written."""
+"""Products that a worker processes at a time: one is computed, the other is read or written."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class WorkerIdentity:
     """The worker in whose process this runs.
 
     Attributes:
-        name: What dask calls it.
-        address: Where dask reaches it.
-        threads: Of torch and of GDAL.
+        name: Its name in dask.
+        address: Its address in dask.
+        threads: Number of threads that torch and GDAL use.
     """
 
     name: str
@@ -40,37 +40,37 @@ class WorkerIdentity:
 
 
 here: WorkerIdentity | None = None
-"""None in a process that is no worker."""
+"""The worker of this process; None if this process is no worker."""
 
 
 def dask_setup(worker: Any) -> None:
-    """Called by dask in every worker, before the scheduler hears of it."""
+    """Set up a worker; dask calls this before the worker registers with the scheduler."""
     global here
     import torch
 
     _keep_freed_memory()
     threads: int = worker.state.nthreads
     torch.set_num_threads(threads)
-    os.environ["GDAL_NUM_THREADS"] = str(threads)  # a job has some of its node's cores only
+    os.environ["GDAL_NUM_THREADS"] = str(threads)  # a job may have only some of its node's cores
     here = WorkerIdentity(str(worker.name), worker.address, threads)
-    # One thread can do one thing at a time.
+    # A thread can process only one product.
     slots = min(PRODUCTS_PER_WORKER, threads)
     memory = worker.memory_manager.memory_limit or os.sysconf("SC_PAGE_SIZE") * os.sysconf(
         "SC_PHYS_PAGES"
     )
-    has = {SLOT: slots, MEMORY: memory, GPU: torch.cuda.device_count()}
-    said = worker.state.total_resources  # by --resources: that counts
-    new = {name: amount for name, amount in has.items() if name not in said}
+    resources = {SLOT: slots, MEMORY: memory, GPU: torch.cuda.device_count()}
+    given = worker.state.total_resources  # by --resources, which has priority
+    new = {name: amount for name, amount in resources.items() if name not in given}
     worker.state.total_resources.update(new)
     worker.state.available_resources.update(new)
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library behave as in any other process.
+    """Restore how glibc keeps freed memory in other processes.
 
-    dask has workers return every freed 64 kB to the system. Arrays of a window are larger than
-    that, and fetching their pages anew costs a third of a worker's time. These are the values to
-    which glibc itself moves as large arrays come and go; other libraries have no such call.
+    dask makes workers return each freed block of 64 kB to the system. The arrays of a window are
+    larger, and requesting their pages again takes a third of a worker's time. These are the values
+    that glibc itself adapts to when large arrays are freed. Other C libraries lack this call.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""Consistency residuals of many products: what is usual in each band, and who is not."""
+"""Consistency residuals of many products: their distribution in each band, and outliers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from decametre.fleet.records import CompletedProduct
 
 OUTLIER_DEVIATIONS = 5
-"""Median absolute deviations above the median from which on a product is an outlier."""
+"""A product is an outlier above so many median absolute deviations from the median."""
 
 MIN_DEVIATION = 0.01
-"""Of the median; a smaller median absolute deviation counts as this, lest equals differ."""
+"""Lowest median absolute deviation, as a share of the median: equal values are no outliers."""
 
 MIN_PRODUCTS = 8
-"""Products that it takes to say what is usual."""
+"""Lowest number of products for which outliers are computed."""
 
 RULE = (
     f"An outlier has a residual more than {OUTLIER_DEVIATIONS} median absolute deviations (at "
@@ -27,14 +27,14 @@ RULE = (
 
 @dataclass(frozen=True)
 class BandResiduals:
-    """Of all products, in DN (RMSE).
+    """Residuals (RMSE in DN) of all products in one band.
 
     Attributes:
-        band: Its name.
-        products: How many have it.
+        band: Name of the band.
+        products: How many products have the band.
         percentiles: The 5th, 25th, 50th, 75th and 95th.
-        largest: The largest.
-        limit: Beyond it is an outlier; None with too few products.
+        largest: The largest residual.
+        limit: Products above it are outliers; None if there are too few products.
     """
 
     band: str
@@ -51,12 +51,12 @@ class BandResiduals:
 
 @dataclass(frozen=True)
 class Outlier:
-    """A product whose residual is unusual.
+    """A product with an unusually large residual.
 
     Attributes:
-        done: The product.
-        bands: The bands in which it is, worst first.
-        excess: In the worst, its residual over the limit.
+        product: The product.
+        bands: The bands in which it is an outlier, worst first.
+        excess: Its residual divided by the limit, in the worst band.
     """
 
     product: CompletedProduct
@@ -65,7 +65,7 @@ class Outlier:
 
 
 def summarise(results: Sequence[CompletedProduct]) -> tuple[list[BandResiduals], list[Outlier]]:
-    """What is usual in each band, and the products that are not, worst first."""
+    """Compute the distribution in each band, and the outliers, worst first."""
     names = list(dict.fromkeys(band for one in results for band in one.residuals))
     bands = []
     excess: dict[int, dict[str, float]] = {}
@@ -86,7 +86,7 @@ def summarise(results: Sequence[CompletedProduct]) -> tuple[list[BandResiduals],
 
 
 def _band(name: str, values: np.ndarray) -> BandResiduals:
-    """One band's distribution and limit."""
+    """Compute the distribution and the limit of one band."""
     low, first, median, third, high = (
         float(value) for value in np.percentile(values, [5, 25, 50, 75, 95])
     )

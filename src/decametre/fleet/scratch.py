@@ -1,4 +1,4 @@
-"""Copies of the input on a worker's fast disk, and what killed workers left of them."""
+"""Folders for copies of the input on a worker's fast disk; those of killed workers are removed."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ PREFIX, LOCK = "decametre-", "lock"
 
 @contextmanager
 def scratch_folder(within: str | None) -> Iterator[Path | None]:
-    """A folder for copies of a product's input, removed after.
+    """Create a folder for copies of a product's input; it is removed after the block.
 
-    A worker that is killed cannot remove its own; whoever comes next does. A lock tells them from
-    those in use.
+    A killed worker cannot remove its folder, so the next call does. Folders in use are locked.
 
     Args:
-        within: The disk's folder; without, None is yielded.
+        within: Folder on the fast disk; None yields None.
 
     Raises:
-        OutputError: None can be made there.
+        OutputError: The folder cannot be created.
     """
     if within is None:
         yield None
@@ -34,7 +33,9 @@ def scratch_folder(within: str | None) -> Iterator[Path | None]:
         _sweep(Path(within))
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=within))
     except OSError as error:
-        raise OutputError(f"{within}: no copy can be made there ({error.strerror})") from error
+        raise OutputError(
+            f"{within}: cannot create a folder for copies ({error.strerror})"
+        ) from error
     try:
         with locked(folder / LOCK, folder):
             yield folder
@@ -43,7 +44,7 @@ def scratch_folder(within: str | None) -> Iterator[Path | None]:
 
 
 def _sweep(within: Path) -> None:
-    """Remove folders that no process holds locked; one without a lock file is just being made."""
+    """Remove folders that no process has locked; those without a lock file are just being made."""
     for path in within.glob(f"{PREFIX}*/{LOCK}"):
         try:
             in_use = is_locked(path)

@@ -1,4 +1,4 @@
-"""One product in a worker: done, found done, or failed with stage and reason. It never raises."""
+"""Process one product on a worker: completed, found completed, or failed with stage and reason."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from decametre.fleet.scratch import scratch_folder
 from decametre.version import __version__
 
 BUSY_TIMEOUT, BUSY_POLL_INTERVAL = 120.0, 1.0
-"""Seconds to wait for another worker that has the same product, and between two looks."""
+"""Seconds to wait for another worker that processes the same product, and between two checks."""
 
 _computing = threading.Lock()
-"""Whoever holds it computes; the worker's other product is read ahead, or written."""
+"""Held by the product that computes; meanwhile the worker's other product is read or written."""
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """What a worker is told to do.
+    """One product to process.
 
     Attributes:
-        work: What is done.
+        work: How to process it.
         settings: `work.settings()` where the fleet was started.
-        version: Of decametre there.
+        version: Version of decametre there.
         entry: The product.
         out: The folder of results.
-        scratch: Folder of a fast disk for copies of the input, or None.
+        scratch: Folder on a fast disk for copies of the input; None to read it in place.
         attempt: Counted from 1.
     """
 
@@ -53,11 +53,11 @@ class TaskRequest:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What came of an order.
+    """The result of a request.
 
     Attributes:
-        failed: Whether the product is not done.
-        fields: Of the event `done` or `failed`, as the journal has them.
+        failed: Whether the product failed.
+        fields: Fields of the event `done` or `failed` in the journal.
     """
 
     failed: bool
@@ -65,7 +65,7 @@ class TaskResult:
 
 
 class Clock:
-    """Seconds by stage; the `Stages` of a job."""
+    """Measures the seconds of each stage; the `Stages` of a job."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -73,16 +73,16 @@ class Clock:
         self._since = time.monotonic()
 
     def enter(self, stage: str) -> None:
-        """From now on it is this stage."""
+        """Start a stage; it ends when the next one starts."""
         now = time.monotonic()
         self.seconds[self.stage] = self.seconds.get(self.stage, 0.0) + now - self._since
         self.stage, self._since = stage, now
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Surround a stage; `compute` waits for its turn.
+        """Time the stage of a block; `compute` waits until no other product computes.
 
-        Between stages a product is read at first, and after computing written.
+        After the block, time counts as reading before `compute`, and as writing after it.
         """
         if name == "compute":
             self.enter("wait")
@@ -95,26 +95,26 @@ class Clock:
         self.enter("read" if name in ("open", "stage_in") else "write")
 
 
-def run_task(order: TaskRequest) -> TaskResult:
-    """Do one product."""
+def run_task(request: TaskRequest) -> TaskResult:
+    """Process one product. All errors end up in the result; none is raised."""
     clock, start = Clock(), time.time()
-    entry, output = order.entry, _output(order)
-    where = preload.here
+    entry, output = request.entry, _output(request)
+    here = preload.here
     fields: dict[str, Any] = {
         "name": entry.name,
         "source": entry.source,
-        "worker": where.address if where else None,
+        "worker": here.address if here else None,
         "host": platform.node(),
-        "attempt": order.attempt,
+        "attempt": request.attempt,
         "start": round(start, 3),
     }
-    told: dict[str, Any] = {}
+    completed: dict[str, Any] = {}
     reason: str | None = None
     trace: str | None = None
-    with _warnings() as warnings:
+    with _captured_warnings() as warnings:
         try:
-            made = _compute_product(order, output, clock, where.threads if where else 1)
-            told = _journal_fields(order, output, made)
+            summary = _compute_product(request, output, clock, here.threads if here else 1)
+            completed = _journal_fields(request, output, summary)
         except DecametreError as error:
             reason = str(error)
             if isinstance(error, CorruptDataError) and clock.stage == "compute":
@@ -133,45 +133,49 @@ def run_task(order: TaskRequest) -> TaskResult:
     if reason is not None:
         _remove_if_empty(output.parent)
         return TaskResult(True, fields | {"stage": stage, "reason": reason, "traceback": trace})
-    return TaskResult(False, fields | told)
+    return TaskResult(False, fields | completed)
 
 
-def _output(order: TaskRequest) -> Path:
-    return Path(order.out) / order.entry.name / f"{order.entry.name}{order.work.suffix}"
+def _output(request: TaskRequest) -> Path:
+    return Path(request.out) / request.entry.name / f"{request.entry.name}{request.work.suffix}"
 
 
 def _compute_product(
-    order: TaskRequest, output: Path, clock: Clock, threads: int
+    request: TaskRequest, output: Path, clock: Clock, threads: int
 ) -> ProductSummary | None:
-    """The result; None where it stands already, made by a worker that was lost before it told.
+    """Process the product; None if its result exists, written by a worker that died afterwards.
 
-    A worker that dask gave up may still be at work, as at the end of its job: then this one waits.
+    A worker that dask considers lost may still be running, for example at the end of its job. Then
+    this one waits for it.
     """
-    if order.version != __version__:
+    if request.version != __version__:
         raise FleetError(
-            f"the worker has version {__version__}, the fleet {order.version}; install the same"
+            f"the worker has version {__version__}, the fleet {request.version}; "
+            "install the same version"
         )
-    if (here := order.work.settings()) != order.settings:
-        asked = order.settings
-        differs = [key for key in asked | here if asked.get(key) != here.get(key)]
+    if (own := request.work.settings()) != request.settings:
+        given = request.settings
+        differs = ", ".join(key for key in given | own if given.get(key) != own.get(key))
         raise FleetError(
-            f"the worker has other {', '.join(differs)} than where the fleet was started; give "
-            "paths that lead to the same files everywhere"
+            f"the worker's {differs} differs from where the fleet was started; use paths that lead "
+            "to the same files on all machines"
         )
     import torch
 
-    torch.set_num_threads(threads)  # holds for the thread that asks
-    give_up = time.monotonic() + BUSY_TIMEOUT
-    while not result_state(Path(order.out), order.entry, order.settings).complete:
+    torch.set_num_threads(threads)  # applies to the calling thread only
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while not result_state(Path(request.out), request.entry, request.settings).complete:
         try:
             output.parent.mkdir(exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{output.parent}: cannot be made ({error.strerror})") from error
+            raise OutputError(
+                f"{output.parent}: cannot create the folder ({error.strerror})"
+            ) from error
         try:
-            with scratch_folder(order.scratch) as folder:
-                return order.work.do(order.entry.source, output, clock, folder)
+            with scratch_folder(request.scratch) as folder:
+                return request.work.do(request.entry.source, output, clock, folder)
         except BusyError:
-            if time.monotonic() > give_up:
+            if time.monotonic() > deadline:
                 raise
             clock.enter("wait")
             time.sleep(BUSY_POLL_INTERVAL)
@@ -179,48 +183,48 @@ def _compute_product(
 
 
 def _journal_fields(
-    order: TaskRequest, output: Path, made: ProductSummary | None
+    request: TaskRequest, output: Path, summary: ProductSummary | None
 ) -> dict[str, Any]:
-    """What the journal says of a product that is done."""
-    out = Path(order.out)
+    """The journal's fields of a completed product."""
+    out = Path(request.out)
     fields: dict[str, Any] = {
         "item": str(output.with_suffix(".json").relative_to(out)),
-        "already": made is None,
+        "already": summary is None,
     }
-    if made is not None:
-        picture = made.picture
+    if summary is not None:
+        picture = summary.picture
         fields |= {
-            "device": made.device,
-            "pixels": made.pixels,
-            "bytes_in": order.entry.size or 0,
+            "device": summary.device,
+            "pixels": summary.pixels,
+            "bytes_in": request.entry.size or 0,
             "bytes_out": sum(path.stat().st_size for path in output.parent.iterdir()),
-            "consistency": dict(made.consistency),
+            "consistency": dict(summary.consistency),
             "quicklook": str(picture.relative_to(out)) if picture else None,
         }
     return fields
 
 
 def _remove_if_empty(folder: Path) -> None:
-    """Remove a product's folder where nothing is in it."""
+    """Remove a product's folder if it is empty."""
     with suppress(OSError):
         folder.rmdir()
 
 
 @contextmanager
-def _warnings() -> Iterator[list[str]]:
-    """Warnings that decametre logs in this thread."""
-    heard: list[str] = []
-    mine = threading.get_ident()
+def _captured_warnings() -> Iterator[list[str]]:
+    """Collect the warnings that decametre logs in this thread."""
+    messages: list[str] = []
+    thread = threading.get_ident()
 
     class Listener(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == mine:
-                heard.append(record.getMessage())
+            if record.thread == thread:
+                messages.append(record.getMessage())
 
     listener = Listener(logging.WARNING)
     logger = logging.getLogger("decametre")
     logger.addHandler(listener)
     try:
-        yield heard
+        yield messages
     finally:
         logger.removeHandler(listener)
