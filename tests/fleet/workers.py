@@ -35,7 +35,7 @@ def thread_pool(monkeypatch):
     """A pool of two workers, each with two slots, in threads of this process."""
     monkeypatch.setattr(preload, "here", Here())
     worker = {"cls": Worker, "options": OPTIONS | {"resources": RESOURCES}}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard_address": ":0"}}
     with (
         event_loop() as loop,
         SpecCluster({0: worker, 1: worker}, scheduler=scheduler, loop=loop) as cluster,
