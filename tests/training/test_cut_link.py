@@ -149,11 +149,11 @@ def test_a_cut_link_ends_both_ranks_and_they_resume_when_it_is_repaired(
         assert f"decametre: error: rank {rank} of 2 on " in line
         assert "another rank ended, or the network connection to it broke" in line
         assert "Traceback" not in err
-    assert read_newest_checkpoint(folder).step == 30
+    assert read_newest_checkpoint(folder).step == 12
     with running(hosts, folder, sample_item) as ranks:
         ended = finish(ranks)
     assert [status for status, _, _ in ended] == [0, 0], ended
-    assert "resuming at step 30" in ended[0][2]
+    assert "resuming at step 12" in ended[0][2]
     assert weights(folder) == undisturbed
 
 
@@ -167,7 +167,7 @@ def test_a_short_cut_changes_nothing(hosts, undisturbed, sample_item, tmp_path):
         steps = [
             json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()
         ]
-        assert steps == [15, 30]  # neither rank can pass step 41
+        assert steps == [6, 12]  # neither rank can pass step 17
         hosts.restore()
         ended = finish(ranks)
     assert [status for status, _, _ in ended] == [0, 0], ended
