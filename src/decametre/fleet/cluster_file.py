@@ -1,17 +1,22 @@
-"""The file behind `--cluster FILE.yaml`: a queueing system, how many workers, what a job asks for.
+"""Read the file behind `--cluster FILE.yaml`: batch system, number of workers, options of a job.
 
-The options are those of dask-jobqueue and are passed on unchanged. They are checked before a job
-is submitted: an unknown or missing key, or a value of the wrong type, is an error that names the
-place and the nearest valid key. This module does not import dask.
+The options are those of dask-jobqueue, and are passed on unchanged. All mistakes are found before a
+job is submitted: an error names the key and, if it is unknown, the nearest one that the installed
+dask-jobqueue accepts.
 
-A job is one worker. dask-jobqueue can put several into a job (`processes`), but does not replace
-them when the job's time is over, since their names are not the job's.
+Each job runs one worker. dask-jobqueue can run several in a job (`processes`), but would not
+replace them when the job ends, because their names differ from the job's.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import signal
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -33,13 +38,12 @@ from decametre.fleet.preload import PRELOAD, SLOT
 JOB_NAME = "decametre-fleet"
 
 CLOSING_SHARE, CLOSING_MOST = 1 / 20, 300
-"""Of its walltime, a job keeps this share free to end in, and at most so many seconds. Its start
-takes from them, too: a worker's life begins when Python has been loaded."""
+"""A worker ends this share of the walltime before its job does, but at most so many seconds. The
+start of the job counts as well: the lifetime of a worker begins when Python has been loaded."""
 
 MEMORY_SHARE, MEMORY_MOST = 1 / 10, 2**30
-"""Of its memory, a job keeps this share for the process that watches over its worker, and at most
-so many bytes: dask ends a worker by the worker's own memory, a queueing system ends a job by that
-of both."""
+"""A job reserves this share of its memory for the process that watches its worker, but at most so
+many bytes: dask limits the memory of the worker, a batch system that of both processes."""
 
 KEY_HINTS = {
     "partition": "dask-jobqueue calls it queue",
@@ -47,55 +51,87 @@ KEY_HINTS = {
     "job_extra": "dask-jobqueue calls it job_extra_directives now",
     "env_extra": "dask-jobqueue calls it job_script_prologue now",
     "extra": "dask-jobqueue calls it worker_extra_args now",
-    "gres": "give it as a line of job_extra_directives, such as --gres=gpu:1",
-    "gpus": "give them as a line of job_extra_directives, such as --gres=gpu:1",
-    "n_workers": "give workers, beside options",
-    "processes": "a job is one worker; let a job ask for less, and raise workers",
+    "header_skip": "dask-jobqueue calls it job_directives_skip now",
+    "gres": "write it as a line of job_extra_directives, such as --gres=gpu:1",
+    "gpus": "write them as a line of job_extra_directives, such as --gres=gpu:1",
+    "n_workers": "set workers, next to options",
+    "processes": "each job runs one worker; request less per job, and raise workers",
 }
-"""What people write, where the nearest spelling would mislead."""
+"""Advice for common wrong keys, where the nearest spelling would mislead."""
+
+RESERVED = {
+    *("self", "scheduler", "name", "job_cls", "loop", "asynchronous", "silence_logs"),
+    *("scheduler_cls", "host", "dashboard_address", "worker_command"),
+}
+"""Parameters of dask-jobqueue that a fleet sets itself, or that must go into scheduler_options."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A batch system.
+
+    Attributes:
+        cluster_class: Its class in dask-jobqueue.
+        units: Seconds of each part of a walltime, by the number of parts; empty if jobs have none.
+        example: A walltime.
+        required: Options that a file must have, in addition to cores and memory.
+    """
+
+    cluster_class: str
+    units: dict[int, tuple[int, ...]] = field(
+        default_factory=lambda: {1: (1,), 2: (60, 1), 3: (3600, 60, 1)}
+    )
+    example: str = "'04:00:00'"
+    required: tuple[str, ...] = ("walltime",)
+
+
+SYSTEMS = {
+    "slurm": System("SLURMCluster", {1: (60,), 2: (60, 1), 3: (3600, 60, 1)}),
+    "pbs": System("PBSCluster"),
+    "sge": System("SGECluster"),
+    "lsf": System("LSFCluster", {1: (60,), 2: (3600, 60)}, "'04:00'"),
+    "oar": System("OARCluster", {1: (3600,), 2: (3600, 60), 3: (3600, 60, 1)}),
+    "htcondor": System("HTCondorCluster", {}, required=("disk",)),
+}
+"""The values of `system`."""
 
 _BYTES = TypeAdapter(ByteSize)
 
 
 def bytes_of(memory: str) -> int:
-    """What dask reads in `64GiB`, `64Gi`, `64G` or `64 gb`."""
+    """The bytes that dask reads in `64GiB`, `64Gi`, `64G` or `64 gb`."""
     return _BYTES.validate_python(memory.strip().rstrip("bB") + "B")
 
 
-def _refuse_nothing(memory: str) -> str:
+def _check_positive(memory: str) -> str:
     if bytes_of(memory) < 1:
-        raise PydanticCustomError("memory", "Input should be more than nothing, such as 64GiB")
+        raise PydanticCustomError("memory", "Input should be above zero, such as 64GiB")
     return memory
 
 
-Whole = Annotated[int, Field(ge=1)]
 Memory = Annotated[
     str,
     Field(pattern=r"^\s*\d+(\.\d+)?\s*([kKmMgGtTpP][iI]?)[bB]?\s*$"),
-    AfterValidator(_refuse_nothing),
+    AfterValidator(_check_positive),
 ]
 
 
-class Part(BaseModel):
-    """A part of the file: unknown keys are errors, and nothing is converted."""
+class Workers(BaseModel):
+    """How many workers there are; the products left decide within the limits.
+
+    Attributes:
+        minimum: Lowest number of workers.
+        maximum: Highest number of workers.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-
-class Workers(Part):
-    """How many workers there are: always as many, or as the work wants.
-
-    Attributes:
-        minimum: So many are kept.
-        maximum: And no more are asked for.
-    """
-
     minimum: Annotated[int, Field(ge=0)]
-    maximum: Whole
+    maximum: Annotated[int, Field(ge=1)]
 
     @model_validator(mode="before")
     @classmethod
-    def _take_a_number_for_both(cls, value: Any) -> Any:
+    def _accept_one_number(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return {"minimum": value, "maximum": value}
         if not isinstance(value, dict):
@@ -105,323 +141,222 @@ class Workers(Part):
         return value
 
     @model_validator(mode="after")
-    def _refuse_crossed_limits(self) -> Self:
+    def _check_order(self) -> Self:
         if self.maximum < self.minimum:
-            raise PydanticCustomError("workers", "maximum should be no less than minimum")
+            raise PydanticCustomError("workers", "maximum should not be below minimum")
         return self
 
 
-class Options(Part):
-    """What all systems have. Unset ones are dask-jobqueue's own, from its configuration.
+class Options(BaseModel):
+    """Options of dask-jobqueue. Those whose values this package uses or checks are declared here.
 
     Attributes:
-        cores: Of a worker: its job asks for them, and it computes with as many threads.
-        memory: Of a job, such as `64GiB`. Its worker has a little less, at which dask ends it.
-        job_extra_directives: Lines of the script's head, such as `--gres=gpu:1`.
+        cores: Cores of a job, and threads of its worker.
+        memory: Memory of a job, such as `64GiB`. Its worker gets a little less.
+        walltime: As the batch system writes it, in quotes.
+        disk: Disk space of a job; HTCondor only.
+        job_extra_directives: Lines for the head of the job script, such as `--gres=gpu:1`.
         job_script_prologue: Commands before the worker starts, such as `module load cuda`.
-        interface: Of the network between nodes, such as `ib0`.
-        local_directory: A folder of the node that a worker writes to.
-        worker_extra_args: Of `dask worker`; they come last, so they overrule ours.
-        python: By default the one that the fleet is started with.
-        scheduler_options: Of the scheduler, which runs where the fleet is started: `port`, `host`,
-            `dashboard_address`.
-        security: True encrypts what travels, by certificates made for the run.
+        worker_extra_args: Arguments of `dask worker`; they come last and override ours.
+        security: True encrypts the traffic, with certificates created for the run.
     """
 
-    cores: Whole
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    cores: Annotated[int, Field(ge=1)]
     memory: Memory
-    interface: str | None = None
-    protocol: str | None = None
-    security: Literal[True] | None = None
-    nanny: bool | None = None
-    death_timeout: float | None = None
-    local_directory: str | None = None
-    worker_extra_args: list[str] = Field(default_factory=list)
+    walltime: str | None = None
+    disk: Memory | None = None
     job_name: str = JOB_NAME
-    job_extra_directives: list[str] = Field(default_factory=list)
+    job_extra_directives: list[str] | dict[str, Any] = Field(default_factory=list)
     job_script_prologue: list[str] = Field(default_factory=list)
     job_directives_skip: list[str] = Field(default_factory=list)
-    log_directory: str | None = None
-    shebang: str | None = None
-    python: str | None = None
-    config_name: str | None = None
-    scheduler_options: dict[str, Any] = Field(default_factory=dict)
-    shared_temp_directory: str | None = None
+    worker_extra_args: list[str] = Field(default_factory=list)
+    security: Literal[True] | None = None
 
-    @field_validator("memory", mode="before")
+    @field_validator("memory", "disk", mode="before")
     @classmethod
-    def _want_a_unit(cls, value: Any) -> Any:
+    def _require_unit(cls, value: Any) -> Any:
         if isinstance(value, int | float):
             raise PydanticCustomError("memory", "Input should have a unit, such as 64GiB")
         return value
 
-    def seconds(self) -> int | None:
-        """The walltime; None where jobs have none."""
-        return None
-
-
-class TimedOptions(Options):
-    """Of a system that ends a job when its time is over.
-
-    Attributes:
-        walltime: As the system writes it, and in quotes.
-        queue: Or partition.
-    """
-
-    walltime: str
-    queue: str | None = None
-
-    units: ClassVar[dict[int, tuple[int, ...]]] = {1: (1,), 2: (60, 1), 3: (3600, 60, 1)}
-    """Seconds of each part of a walltime, by the number of parts."""
-    example: ClassVar[str] = "'04:00:00'"
-
     @field_validator("walltime", mode="before")
     @classmethod
-    def _want_quotes(cls, value: Any) -> Any:
+    def _require_quotes(cls, value: Any) -> Any:
         if isinstance(value, int | float):
-            # 12:00:00 is a number of base 60 in YAML 1.1; SLURM would take 43200 for minutes.
+            # 12:00:00 is a base-60 number in YAML 1.1; SLURM would read 43200 as minutes.
             raise PydanticCustomError(
                 "walltime", "Input should be in quotes, or YAML reads a number"
             )
         return value
 
-    @field_validator("walltime")
-    @classmethod
-    def _refuse_what_is_no_time(cls, value: str) -> str:
-        if not cls._seconds_of(value):
-            raise PydanticCustomError(
-                "walltime", f"Input should be a time as the system writes it, such as {cls.example}"
-            )
-        return value
 
-    def seconds(self) -> int:
-        """The walltime."""
-        return self._seconds_of(self.walltime)
-
-    @classmethod
-    def _seconds_of(cls, walltime: str) -> int:
-        """0 where it is no time."""
-        parts = walltime.split(":")
-        if len(parts) not in cls.units or not all(part.isdecimal() for part in parts):
-            return 0
-        units = cls.units[len(parts)]
-        return sum(int(part) * unit for part, unit in zip(parts, units, strict=True))
-
-
-class SlurmOptions(TimedOptions):
-    """See dask-jobqueue's SLURMCluster."""
-
-    account: str | None = None
-    job_cpu: Whole | None = None
-    job_mem: str | None = None
-
-    units = {1: (60,), 2: (60, 1), 3: (3600, 60, 1)}
-
-    @classmethod
-    def _seconds_of(cls, walltime: str) -> int:
-        days, dash, rest = walltime.rpartition("-")
-        if not dash:
-            return super()._seconds_of(walltime)
-        parts = rest.split(":")  # hours come first
-        if not days.isdecimal() or len(parts) > 3 or not all(part.isdecimal() for part in parts):
-            return 0
-        units = (3600, 60, 1)[: len(parts)]
-        hours = sum(int(part) * unit for part, unit in zip(parts, units, strict=True))
-        return int(days) * 86400 + hours
-
-
-class PbsOptions(TimedOptions):
-    """See dask-jobqueue's PBSCluster."""
-
-    account: str | None = None
-    resource_spec: str | None = None
-
-
-class SgeOptions(TimedOptions):
-    """See dask-jobqueue's SGECluster. Cores and memory are asked for by `resource_spec`."""
-
-    project: str | None = None
-    resource_spec: str | None = None
-
-
-class LsfOptions(TimedOptions):
-    """See dask-jobqueue's LSFCluster."""
-
-    project: str | None = None
-    ncpus: Whole | None = None
-    mem: Whole | None = None
-    lsf_units: str | None = None
-    use_stdin: bool | None = None
-
-    units = {1: (60,), 2: (3600, 60)}
-    example = "'04:00'"
-
-
-class OarOptions(TimedOptions):
-    """See dask-jobqueue's OARCluster."""
-
-    project: str | None = None
-    resource_spec: str | None = None
-    memory_per_core_property_name: str | None = None
-
-    units = {1: (3600,), 2: (3600, 60), 3: (3600, 60, 1)}
-
-
-class HtcondorOptions(Options):
-    """See dask-jobqueue's HTCondorCluster. Jobs have no walltime, and directives have names."""
-
-    disk: Memory
-    job_extra_directives: dict[str, Any] = Field(default_factory=dict)  # type: ignore[assignment]
-    submit_command_extra: list[str] | None = None
-    cancel_command_extra: list[str] | None = None
-
-
-class ClusterFile(Part):
-    """A cluster that jobs are submitted to.
+class ClusterFile(BaseModel):
+    """A batch system and the jobs to submit.
 
     Attributes:
-        system: The queueing system.
-        workers: How many; each is a job.
-        side_by_side: Products that a worker takes at a time; by default, `preload` says.
-        options: Of dask-jobqueue.
-        cluster_class: In dask-jobqueue.
+        system: Name of the batch system.
+        workers: Number of workers; each is a job.
+        side_by_side: Products that a worker processes at a time; None leaves it to `preload`.
+        options: Options of dask-jobqueue.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     system: str
     workers: Workers
-    side_by_side: Whole | None = None
+    side_by_side: Annotated[int, Field(ge=1)] | None = None
     options: Options
 
-    cluster_class: ClassVar[str]
+    @property
+    def walltime_seconds(self) -> int | None:
+        """The walltime of a job; None if jobs have none, 0 if the text is not a valid time."""
+        units, walltime = SYSTEMS[self.system].units, self.options.walltime
+        if walltime is None or not units:
+            return None
+        days, dash, rest = walltime.rpartition("-")
+        parts = rest.split(":")
+        if dash and self.system == "slurm":  # days-hours:minutes:seconds
+            parts.insert(0, days)
+            units = {number: (86400, 3600, 60, 1)[:number] for number in (2, 3, 4)}
+        elif dash:
+            return 0
+        if len(parts) not in units or not all(part.isdecimal() for part in parts):
+            return 0
+        return sum(int(part) * unit for part, unit in zip(parts, units[len(parts)], strict=True))
 
 
-class SlurmFile(ClusterFile):
-    """SLURM."""
+def cluster_class(file: ClusterFile) -> Any:
+    """The class of dask-jobqueue for a batch system.
 
-    system: Literal["slurm"]
-    options: SlurmOptions
-    cluster_class = "SLURMCluster"
-
-
-class PbsFile(ClusterFile):
-    """PBS Pro, OpenPBS, Torque."""
-
-    system: Literal["pbs"]
-    options: PbsOptions
-    cluster_class = "PBSCluster"
+    dask_jobqueue replaces signal handlers when it is imported; they are restored.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    jobqueue = importlib.import_module("dask_jobqueue")
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+    return getattr(jobqueue, SYSTEMS[file.system].cluster_class)
 
 
-class SgeFile(ClusterFile):
-    """Grid Engine."""
-
-    system: Literal["sge"]
-    options: SgeOptions
-    cluster_class = "SGECluster"
-
-
-class LsfFile(ClusterFile):
-    """LSF."""
-
-    system: Literal["lsf"]
-    options: LsfOptions
-    cluster_class = "LSFCluster"
+def option_names(kind: Any) -> set[str]:
+    """Names of the options that a class of the installed dask-jobqueue accepts."""
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {
+        parameter.name
+        for each in (*kind.__mro__, *kind.job_cls.__mro__)
+        if each.__module__.startswith("dask_jobqueue")
+        for parameter in inspect.signature(each.__init__).parameters.values()
+        if parameter.kind in named
+    } - (RESERVED | KEY_HINTS.keys())
 
 
-class OarFile(ClusterFile):
-    """OAR."""
-
-    system: Literal["oar"]
-    options: OarOptions
-    cluster_class = "OARCluster"
-
-
-class HtcondorFile(ClusterFile):
-    """HTCondor."""
-
-    system: Literal["htcondor"]
-    options: HtcondorOptions
-    cluster_class = "HTCondorCluster"
-
-
-FILES: dict[str, type[ClusterFile]] = {
-    "slurm": SlurmFile,
-    "pbs": PbsFile,
-    "sge": SgeFile,
-    "lsf": LsfFile,
-    "oar": OarFile,
-    "htcondor": HtcondorFile,
-}
-"""What `system` chooses from."""
-
-_FILE: TypeAdapter[ClusterFile] = TypeAdapter(
-    Annotated[
-        SlurmFile | PbsFile | SgeFile | LsfFile | OarFile | HtcondorFile,
-        Field(discriminator="system"),
-    ]
-)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which no key of a mapping stands twice: PyYAML takes the last."""
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML without repeated keys, of which PyYAML would use the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise _TwiceError(key)
+                    line = key.start_mark.line + 1
+                    raise _RepeatedKeyError(f"line {line}: the key {key.value} is repeated")
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-class _TwiceError(Exception):
-    """A key that stands twice."""
-
-    def __init__(self, key: yaml.ScalarNode) -> None:
-        super().__init__(f"line {key.start_mark.line + 1}: {key.value} stands there twice")
+class _RepeatedKeyError(Exception):
+    """A mapping has the same key twice."""
 
 
 def read_cluster_file(path: Path) -> ClusterFile:
     """Read and check a cluster file.
 
     Raises:
-        FleetError: It cannot be read, or a value is missing or wrong.
+        FleetError: The file cannot be read, or a value is missing or wrong.
         UnknownNameError: The system or a key is unknown; names the nearest.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except FileNotFoundError as error:
-        raise FleetError(f"{path}: no such file; examples/fleet has some to start from") from error
-    except _TwiceError as error:
+        raise FleetError(f"{path}: no such file; examples/fleet has templates") from error
+    except _RepeatedKeyError as error:
         raise FleetError(f"{path}, {error}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise FleetError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(tree, dict):
-        raise FleetError(
-            f"{path}: a cluster file is a mapping of keys to values, this is {tree!r:.40}"
-        )
+        raise FleetError(f"{path}: a cluster file maps keys to values, but this is {tree!r:.40}")
+    if "system" not in tree:
+        *most, last = SYSTEMS
+        raise FleetError(f"{path}: system is missing; choose {', '.join(most)} or {last}")
+    if str(tree["system"]) not in SYSTEMS:
+        raise UnknownNameError(f"system in {path}", str(tree["system"]), SYSTEMS)
     try:
-        return _FILE.validate_python(tree)
+        file = ClusterFile.model_validate(tree)
     except ValidationError as error:
-        raise _fault(path, tree, error) from error
+        raise _first_error(path, error) from error
+    _check_options(path, file)
+    return file
 
 
-def job_options(cluster: ClusterFile) -> dict[str, Any]:
-    """What the class of dask-jobqueue is to be called with.
+def _check_options(path: Path, file: ClusterFile) -> None:
+    """Check what depends on the batch system and on the installed dask-jobqueue."""
+    system, given = SYSTEMS[file.system], file.options.model_fields_set
+    names = option_names(cluster_class(file))
+    for key in sorted(given - names):
+        raise _unknown_key(path, ["options", key], names)
+    for key in system.required:
+        if key not in given:
+            raise FleetError(f"{path}: options.{key}: Field required")
+    if file.walltime_seconds == 0:
+        raise FleetError(
+            f"{path}: options.walltime: Input should be a time as the system writes it, such as "
+            f"{system.example}, not {file.options.walltime!r}"
+        )
 
-    The worker loads `decametre.fleet.preload` and, where jobs have a walltime, ends by itself
-    before it: what it has in hand goes to another, and is not taken for a failure. Ends are spread,
-    so that workers that began together do not leave together.
+
+def _unknown_key(path: Path, place: list[str], known: Any) -> FleetError | UnknownNameError:
+    *section, key = place
+    kind = f"key in {'.'.join(section)} of {path}" if section else f"key in {path}"
+    if key in KEY_HINTS:
+        return FleetError(f"unknown {kind}: '{key}'; {KEY_HINTS[key]}")
+    return UnknownNameError(kind, key, known)
+
+
+def _first_error(path: Path, error: ValidationError) -> FleetError | UnknownNameError:
+    """The first mistake; the next run shows the next one."""
+    fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
+    place = [str(part) for part in fault["loc"]]
+    if fault["type"] == "extra_forbidden":
+        part = Workers if place[0] == "workers" and len(place) > 1 else ClusterFile
+        return _unknown_key(path, place, part.model_fields)
+    message = fault["msg"]
+    if fault["type"] == "string_pattern_mismatch":
+        message = "Input should be a number with a unit, such as 64GiB"
+    elif fault["type"] == "model_type":
+        message = "Input should be a mapping of keys to values"
+    if fault["type"] != "missing":
+        message += ", not nothing" if fault["input"] is None else f", not {fault['input']!r:.60}"
+    return FleetError(f"{path}: {'.'.join(place)}: {message}")
+
+
+def job_options(file: ClusterFile) -> dict[str, Any]:
+    """The arguments for the class of dask-jobqueue.
+
+    Workers load `decametre.fleet.preload`. If jobs have a walltime, a worker ends before its job
+    does, and dask runs its products on other workers without counting that as a failure. The times
+    are varied, so that workers that started together do not end together.
     """
-    options = cluster.options
+    options = file.options
     ours = ["--preload", PRELOAD]
-    if cluster.side_by_side is not None:
-        ours += ["--resources", f"{SLOT}={cluster.side_by_side}"]
-    if not _given(options, "--memory-limit"):
+    if file.side_by_side is not None:
+        ours += ["--resources", f"{SLOT}={file.side_by_side}"]
+    if not _has_argument(options, "--memory-limit"):
         memory = bytes_of(options.memory)
         ours += ["--memory-limit", f"{memory - min(MEMORY_SHARE * memory, MEMORY_MOST):.0f}B"]
-    walltime = options.seconds()
-    if walltime is not None and not _given(options, "--lifetime"):
+    walltime = file.walltime_seconds
+    if walltime is not None and not _has_argument(options, "--lifetime"):
         closing = int(min(CLOSING_SHARE * walltime, CLOSING_MOST))
         ours += ["--lifetime", f"{walltime - 2 * closing}s", "--lifetime-stagger", f"{closing}s"]
     return {
@@ -432,38 +367,6 @@ def job_options(cluster: ClusterFile) -> dict[str, Any]:
     }
 
 
-def _given(options: Options, option: str) -> bool:
-    """Whether the worker's command has an option already, or one whose name begins so."""
-    return any(argument.startswith(option) for argument in options.worker_extra_args)
-
-
-def _fault(
-    path: Path, tree: dict[Any, Any], error: ValidationError
-) -> FleetError | UnknownNameError:
-    """The first fault, which is enough: the next run shows the next."""
-    if "system" in tree and str(tree["system"]) not in FILES:
-        return UnknownNameError(f"system in {path}", str(tree["system"]), FILES)
-    if "system" not in tree:
-        *most, last = FILES
-        return FleetError(f"{path}: system is missing; choose {', '.join(most)} or {last}")
-    fault = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-    # Pydantic takes the system for a part of the place.
-    place = [str(part) for part in fault["loc"][1:]]
-    if fault["type"] == "extra_forbidden":
-        section = ".".join(place[:-1])
-        kind = f"key in {section} of {path}" if section else f"key in {path}"
-        if place[-1] in KEY_HINTS:
-            return FleetError(f"unknown {kind}: '{place[-1]}'; {KEY_HINTS[place[-1]]}")
-        part: type[BaseModel] = FILES[tree["system"]]
-        for key in place[:-1]:
-            part = part.model_fields[key].annotation  # type: ignore[assignment]
-        return UnknownNameError(kind, place[-1], part.model_fields)
-    said = fault["msg"]
-    if fault["type"] == "string_pattern_mismatch":
-        said = "Input should be a number with a unit, such as 64GiB"
-    elif fault["type"] == "model_type":
-        said = "Input should be a mapping of keys to values"
-    seen = "nothing" if fault["input"] is None else f"{fault['input']!r:.60}"
-    return FleetError(
-        f"{path}: {'.'.join(place)}: {said}" + f", not {seen}" * (fault["type"] != "missing")
-    )
+def _has_argument(options: Options, name: str) -> bool:
+    """Whether the file sets an argument of `dask worker`, or one whose name begins with it."""
+    return any(argument.startswith(name) for argument in options.worker_extra_args)

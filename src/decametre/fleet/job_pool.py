@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import shutil
-import signal
-import threading
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -20,7 +17,7 @@ from distributed.deploy.spec import ProcessInterface
 from tornado.ioloop import IOLoop
 
 from decametre.errors import FleetError
-from decametre.fleet.cluster_file import ClusterFile, job_options
+from decametre.fleet.cluster_file import ClusterFile, cluster_class, job_options
 from decametre.fleet.engine import WorkerPool
 from decametre.fleet.job_resubmission import JobResubmitter
 from decametre.fleet.worker_pools import dask_settings, event_loop
@@ -160,9 +157,8 @@ def job_cluster(file: ClusterFile, logs: Path, loop: IOLoop) -> Any:
     Raises:
         FleetError: dask-jobqueue rejects the options.
     """
-    jobqueue = _import_jobqueue()
     logs.mkdir(parents=True, exist_ok=True)
-    kind = getattr(jobqueue, file.cluster_class)
+    kind = cluster_class(file)
     job = type("Job", (_Job, kind.job_cls), {"marks": logs.absolute()})
     options = {"log_directory": str(logs)} | job_options(file)
     try:
@@ -172,13 +168,3 @@ def job_cluster(file: ClusterFile, logs: Path, loop: IOLoop) -> Any:
     except Exception as error:  # of dask, of dask-jobqueue, and of what they call
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FleetError(f"cluster file: dask-jobqueue rejects it: {reason}") from error
-
-
-def _import_jobqueue() -> Any:
-    """The module dask_jobqueue, which replaces signal handlers when imported; they are restored."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    jobqueue = importlib.import_module("dask_jobqueue")
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
-    return jobqueue
