@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
+from decametre.cli.fleet.inputs import input_argument, out_argument, read_entries
 from decametre.cli.options import options
 from decametre.errors import FleetError
 from decametre.fleet.inputs.options import SearchOptions
@@ -16,7 +16,7 @@ from tests.fleet.servers import derived_items, stac_api
 @out_argument
 @options(SearchOptions, into="terms")
 def verb(source, out, terms):
-    for entry in entries_of(source, terms, out):
+    for entry in read_entries(source, terms, out):
         click.echo(entry.name)
 
 

@@ -35,6 +35,6 @@ def digits(number: float) -> str:
     return f"{number:,.{2 if size < 9.995 else 1 if size < 99.95 else 0}f}"
 
 
-def clock(seconds: float) -> str:
+def timestamp(seconds: float) -> str:
     """A time in seconds since 1970, as date and time in UTC."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))

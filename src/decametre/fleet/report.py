@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from decametre.fleet import figures
-from decametre.fleet.formatting import amount, clock, digits, duration
+from decametre.fleet.formatting import amount, digits, duration, timestamp
 from decametre.fleet.history import History, read_history
 from decametre.fleet.progress import STATES
 from decametre.fleet.records import CompletedProduct
@@ -86,9 +86,9 @@ def render(out: Path, folder: Path) -> str:
     )
     environment.filters |= {
         "amount": amount,
-        "clock": clock,
         "digits": digits,
         "duration": duration,
+        "timestamp": timestamp,
         "link": lambda path: _relative_url(out / path, folder),
     }
     return environment.get_template(REPORT_NAME).render(

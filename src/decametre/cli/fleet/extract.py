@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import decametre
-from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
+from decametre.cli.fleet.inputs import input_argument, out_argument, read_entries
 from decametre.cli.fleet.running import log_outcome, progress_bar
 from decametre.cli.options import options
 from decametre.fleet.inputs.options import SearchOptions
@@ -35,7 +35,7 @@ def extract(
     INPUT is as for `decametre fleet sharpen`. `decametre patches merge OUT/*/*.h5 ALL.h5` combines
     the stores into one.
     """
-    entries = entries_of(source, terms, out)
+    entries = read_entries(source, terms, out)
     with progress_bar("extracting") as notify:
         result = decametre.fleet_extract(
             entries, out, job=job, sharpened=tiles.sharpened, options=options, notify=notify

@@ -26,7 +26,7 @@ input_argument = click.argument("source", metavar="[INPUT]", nargs=-1, callback=
 out_argument = click.argument("out", type=click.Path(path_type=Path))
 
 
-def entries_of(source: str | None, terms: SearchOptions, out: Path) -> list[ProductEntry]:
+def read_entries(source: str | None, terms: SearchOptions, out: Path) -> list[ProductEntry]:
     """The products of INPUT, or of a search.
 
     Args:

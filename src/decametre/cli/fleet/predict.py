@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 import decametre
-from decametre.cli.fleet.inputs import entries_of, input_argument, out_argument
+from decametre.cli.fleet.inputs import input_argument, out_argument, read_entries
 from decametre.cli.fleet.running import log_outcome, progress_bar
 from decametre.cli.options import options
 from decametre.fleet.inputs.options import SearchOptions
@@ -32,7 +32,7 @@ def predict(
 
     INPUT is as for `decametre fleet sharpen`.
     """
-    entries = entries_of(source, terms, out)
+    entries = read_entries(source, terms, out)
     with progress_bar("classifying") as notify:
         result = decametre.fleet_predict(entries, out, job=job, options=options, notify=notify)
     log_outcome(result, out)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from decametre.cli.options import json_option
-from decametre.fleet.formatting import amount, clock, digits, duration
+from decametre.fleet.formatting import amount, digits, duration, timestamp
 from decametre.fleet.history import read_history
 from decametre.fleet.progress import FAILURES_LISTED, RECENT_SECONDS, STATES, RunProgress
 
@@ -35,7 +35,7 @@ def status(out: Path, as_json: bool) -> None:
 
 def _rows(progress: RunProgress) -> Iterator[tuple[str, str]]:
     """The human-readable status: a label and a value for each line."""
-    started = f"since {clock(progress.run['time'])}, {duration(progress.elapsed)}"
+    started = f"since {timestamp(progress.run['time'])}, {duration(progress.elapsed)}"
     yield "state", f"{STATES[progress.state]} ({started})"
     yield "command", progress.run["command"]
     yield "products", progress.counts()

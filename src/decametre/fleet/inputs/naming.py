@@ -44,7 +44,7 @@ class ListedProduct:
     item: dict[str, Any] | None = None
 
 
-def entries_of(products: Iterable[ListedProduct], items_folder: Path) -> list[ProductEntry]:
+def unique_entries(products: Iterable[ListedProduct], items_folder: Path) -> list[ProductEntry]:
     """Give each product a unique name, and save the items that have no address.
 
     The name of a product depends only on the products before it. The first of several products

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from decametre.errors import FleetError
 from decametre.fleet.inputs.items import Document, item_at, item_of_collection
-from decametre.fleet.inputs.naming import ListedProduct, entries_of
+from decametre.fleet.inputs.naming import ListedProduct, unique_entries
 from decametre.fleet.inputs.paths import ITEM, absolute, listed_product, local_item
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.inputs.static_catalog import catalog_items
@@ -63,7 +63,7 @@ def read_listing(source: str, items_folder: Path) -> list[ProductEntry]:
         OutputError: An item cannot be written to `items_folder`.
     """
     source = absolute(source, Path.cwd())
-    entries = entries_of(_products_of(source), items_folder)
+    entries = unique_entries(_products_of(source), items_folder)
     if not entries:
         raise FleetError(f"{source}: it lists no product")
     missing = [each for each in entries if each.size is None and not _exists(each.source)]

@@ -17,7 +17,7 @@ from pystac_client.warnings import PystacClientWarning
 
 from decametre.errors import FleetError, UnknownNameError
 from decametre.fleet.inputs.items import Document, item_of_collection
-from decametre.fleet.inputs.naming import entries_of
+from decametre.fleet.inputs.naming import unique_entries
 from decametre.fleet.inputs.options import SearchOptions
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.sentinel2.documents import TIMEOUT, excerpt, root_cause, server_session
@@ -64,7 +64,7 @@ def search(terms: SearchOptions, items_folder: Path) -> list[ProductEntry]:
         if cloud_cover is not None and client.conforms_to(ConformanceClasses.QUERY):
             query["query"] = {CLOUD_COVER: {"lte": cloud_cover}}
         items = _filter_clouds(_items(client.search(limit=PAGE, **query), url), cloud_cover)
-        entries = entries_of((item_of_collection(item, url) for item in items), items_folder)
+        entries = unique_entries((item_of_collection(item, url) for item in items), items_folder)
     if not entries:
         box = ",".join(f"{number:g}" for number in terms.bbox) if terms.bbox else "everywhere"
         cloud = "" if cloud_cover is None else f", cloud cover at most {cloud_cover:g} %"
