@@ -155,3 +155,29 @@ def test_hangup_ends_a_job_like_ctrl_c_unless_ignored(monkeypatch, capsys, ignor
             signal.signal(number, handler)
     assert exit.value.code == (0 if ignored else 130)
     assert ("interrupted" in capsys.readouterr().err) == (not ignored)
+
+
+def test_simple_mistakes_are_reported_without_importing_torch(sample_item, tmp_path):
+    """torch takes seconds and a gigabyte."""
+    existing = tmp_path / "existing.tif"
+    existing.touch()
+    mistakes = [
+        ["info", tmp_path / "x.SAFE"],
+        ["sharpen", tmp_path / "x.SAFE", tmp_path / "new.tif"],
+        ["sharpen", sample_item, existing],
+        ["sharpen", sample_item, tmp_path / "new.png"],
+        ["landcover", "predict", tmp_path / "x.SAFE", tmp_path / "new.tif", "--model", tmp_path],
+        ["patches", "extract", tmp_path / "x.SAFE", tmp_path / "new.h5"],
+        ["fleet", "sharpen", tmp_path / "list.txt", tmp_path],
+    ]
+    script = """
+import json, sys
+from decametre.cli import main
+for sys.argv in json.loads(sys.argv[1]):
+    print(main.run(main.cli), "torch" in sys.modules)
+"""
+    arguments = json.dumps([["decametre", *map(str, words)] for words in mistakes])
+    result = subprocess.run(
+        [sys.executable, "-c", script, arguments], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines() == ["2 False"] * len(mistakes)

@@ -46,20 +46,22 @@ def predict_land_cover(
         DecametreError: The message of its subclass is one line that names the remedy.
     """
     MapFiles(Path(output)).check(overwrite=options.overwrite)
-    # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
+    # Imported here: rasterio and torch take seconds, which wrong arguments should not cost.
     from decametre.api.opening import opened
     from decametre.api.window import choose_window
+
+    product = opened(product, options.offset)
+    log.info("offset: %s", product.offset_reason)
+    window = choose_window(product, options.window, options.bbox)
     from decametre.landcover.mapping import mapping_job
     from decametre.landcover.models.card import load_land_cover
     from decametre.superres.sharpening.sharpened_tile import open_sharpened
 
-    product = opened(product, options.offset)
-    log.info("offset: %s", product.offset_reason)
     return mapping_job.run(
         product,
         Path(output),
         load_land_cover(options.model),
-        choose_window(product, options.window, options.bbox),
+        window,
         None if options.sharpened is None else open_sharpened(options.sharpened),
         options,
         progress,
