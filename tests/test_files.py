@@ -162,3 +162,12 @@ def test_a_path_that_is_not_utf8(tmp_path):
     folder = tmp_path / os.fsdecode(b"Gel\xe4nde")
     with pytest.raises(InvalidPathError, match=r"Gel\\udce4nde/x.tif: the path is not valid UTF-8"):
         check_parent(folder / "x.tif")
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("x" * 300, r"cannot be accessed \(File name too long\)"), ("a\0b", "null character")],
+)
+def test_a_name_that_is_not_possible(tmp_path, name, problem):
+    with pytest.raises(InvalidPathError, match=problem):
+        check_parent(tmp_path / name)

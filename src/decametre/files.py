@@ -26,26 +26,33 @@ def check_parent(path: Path, *, writable: bool = False) -> None:
 
     Raises:
         OutputError: The parent folder does not exist or is not writable.
-        InvalidPathError: The path is not UTF-8.
+        InvalidPathError: See `check_path`.
     """
-    check_encoding(path)
+    check_path(path)
     if not path.parent.is_dir():
         raise OutputError(f"{path}: folder {path.parent} does not exist; make it first")
     if writable and not os.access(path.parent, os.W_OK):
         raise OutputError(f"{path}: folder {path.parent} is not writable; choose another one")
 
 
-def check_encoding(path: Path) -> None:
-    """Check that a path is valid UTF-8, since GDAL and JSON cannot represent others.
+def check_path(path: Path) -> None:
+    """Check that GDAL, JSON and the file system can represent a path.
 
     Raises:
-        InvalidPathError: It is not.
+        InvalidPathError: It is not valid UTF-8, contains a null character, or is too long.
     """
     try:
         str(path).encode()
-    except UnicodeEncodeError as error:
-        text = str(path).encode(errors="backslashreplace").decode()
-        raise InvalidPathError(f"{text}: the path is not valid UTF-8; rename it") from error
+        path.exists()
+        return
+    except UnicodeEncodeError:
+        problem = "the path is not valid UTF-8; rename it"
+    except ValueError:
+        problem = "the path contains a null character"
+    except OSError as error:  # a long name, a folder without permission
+        problem = f"cannot be accessed ({error.strerror or error})"
+    text = str(path).encode(errors="backslashreplace").decode()
+    raise InvalidPathError(f"{text}: {problem}")
 
 
 def check_space(output: Path, needed: int) -> None:

@@ -317,8 +317,9 @@ def test_a_band_that_the_metadata_do_not_list(l1c):
     assert missing == {"B05": f"MTD_MSIL1C.xml in {l1c} does not list it"}
 
 
-def test_metadata_without_images(l1c):
-    shutil.rmtree(next((l1c / "GRANULE").iterdir()) / "IMG_DATA")
+@pytest.mark.parametrize("folder", ["GRANULE", "GRANULE/*/IMG_DATA"])
+def test_metadata_without_images(l1c, folder):
+    shutil.rmtree(next(l1c.glob(folder)))
     message = refused(MissingBandError, l1c)
     assert "contains metadata but no band files; searched for GRANULE/L1C_T31TCJ" in message
     assert message.endswith("download the complete product")
@@ -406,6 +407,15 @@ def test_a_zip_with_unusual_member_names(l1c, tmp_path, rename):
             info.filename = rename(path.relative_to(l1c.parent).as_posix())
             archive.writestr(info, path.read_bytes())
     assert "members have unusual paths" in refused(NotAProductError, packed)
+
+
+@pytest.mark.parametrize("name", ["a{b}c.zip", "a{b.zip", "a}b.zip"])
+def test_braces_in_the_name_of_a_zip(l1c, tmp_path, name):
+    packed = zip_safe(l1c).rename(tmp_path / name)
+    if name == "a{b}c.zip":
+        assert len(open_safe(str(packed)).bands) == 12
+    else:
+        assert "single brace; rename it" in refused(NotAProductError, packed)
 
 
 def test_a_zip_in_a_zip(l1c, tmp_path):

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from decametre.errors import NotAProductError
-from decametre.files import check_encoding
+from decametre.files import check_path
 from decametre.sentinel2.hrefs import is_web, local_path
 from decametre.sentinel2.options import parse_offset
 from decametre.sentinel2.product import Product
@@ -41,8 +41,8 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
     if "://" in text:
         raise NotAProductError(f"{text}: only file, http and https URLs can be opened")
     path = Path(text)
-    check_encoding(path)
-    if not _exists(path):
+    check_path(path)
+    if not path.exists():
         raise NotAProductError(f"{text}: no such file or folder{_near(path)}")
     if path.is_dir():
         if not is_safe(path) and (path / "item.json").is_file():
@@ -94,11 +94,3 @@ def _listing(folder: Path) -> list[str]:
         return sorted(each.name for each in folder.iterdir())
     except OSError:
         return []
-
-
-def _exists(path: Path) -> bool:
-    """Whether there is such a file or folder, as far as we may see."""
-    try:
-        return path.exists()
-    except OSError as error:  # a name that is too long, a folder that may not be read
-        raise NotAProductError(f"{path}: cannot be read ({error.strerror or error})") from error

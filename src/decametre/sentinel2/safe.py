@@ -95,7 +95,8 @@ class _Folder(_Files):
 
     def paths(self) -> frozenset[str]:
         def fail(error: OSError) -> None:
-            raise error
+            if not isinstance(error, FileNotFoundError):
+                raise error
 
         granules = os.walk(self.place / "GRANULE", onerror=fail)
         inside = [Path(folder, name) for folder, _, names in granules for name in names]
@@ -241,6 +242,8 @@ def _locate(source: Path) -> tuple[_Files, str, str | None]:
 
 def _open_zip(path: Path) -> tuple[_Zip, str]:
     """The product in a zip, and the name of its main metadata."""
+    if re.search("[{}]", re.sub(r"\{[^{}]*\}", "", str(path))):
+        raise NotAProductError(f"{path}: GDAL cannot open a zip with a single brace; rename it")
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()

@@ -13,6 +13,7 @@ from rasterio.enums import ColorInterp
 from rio_cogeo.cogeo import cog_validate
 
 import decametre
+from decametre.bench.synthetic_safe import make_safe
 from decametre.errors import (
     DecametreError,
     GridError,
@@ -388,3 +389,10 @@ def test_two_runs_do_not_write_one_output(sample, paused_run):
     output.with_name("continue").touch()
     assert first.wait() == 0
     assert output.exists()
+
+
+def test_a_band_without_data_gets_a_warning(tmp_path, caplog):
+    bands = {"B02": np.zeros((60, 60), "uint16"), "B03": np.full((60, 60), 1500, "uint16")}
+    safe = make_safe(tmp_path, bands)
+    decametre.sharpen(safe, tmp_path / "sharp.tif", bands=["B02", "B03"])
+    assert f"{safe.stem}: no pixel of B02 has data" in caplog.messages

@@ -162,6 +162,8 @@ class SharpenedProduct:
             with stages("encode"):
                 writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": self.product.id})
         self.statistics = writer.statistics
+        if empty := [name for name, statistics in self.statistics.items() if not statistics.count]:
+            log.warning("%s: no pixel of %s has data", self.product.id, ", ".join(empty))
 
     def _add(self, piece: SharpenedWindow, writer: CogWriter) -> None:
         images = piece.dn if self.dtype == "uint16" else reflectance_of(piece, self.radiometry)
