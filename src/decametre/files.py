@@ -43,7 +43,9 @@ def check_path(path: Path) -> None:
     """
     try:
         str(path).encode()
-        path.exists()
+        path.stat()
+        return
+    except (FileNotFoundError, NotADirectoryError):
         return
     except UnicodeEncodeError:
         problem = "the path is not valid UTF-8; rename it"
