@@ -1,4 +1,4 @@
-"""The process that `processes.py` starts: imports once, forks on request."""
+"""The process that `processes.py` starts: it imports modules once, and forks on request."""
 
 import atexit
 import gc
@@ -14,39 +14,24 @@ import threading
 import traceback
 from pathlib import Path
 
-PRELOADED = (
-    "pytest",
-    "timm",
-    "torch._dynamo",
-    "torchmetrics",
-    "decametre.api.evaluation",
-    "decametre.api.land_cover_evaluation",
-    "decametre.api.land_cover_prediction",
-    "decametre.api.sharpening",
-    "decametre.api.training",
-    "decametre.cli.main",
-    "decametre.landcover.training.task",
-    "decametre.superres.training.task",
-)
-
 
 def serve(channel):
-    """Fork on request, and tell who asked of the new process's id and its end.
+    """Fork on request, and send back the id and later the exit status of each new process.
 
     Returns:
-        In a forked process what it is to do; None when nobody is left to ask.
+        In a forked process its request; in the server None, when the client has ended.
     """
-    asked = selectors.DefaultSelector()
-    asked.register(channel, selectors.EVENT_READ)
+    selector = selectors.DefaultSelector()
+    selector.register(channel, selectors.EVENT_READ)
     while True:
-        for key, _ in asked.select():
+        for key, _ in selector.select():
             if key.fileobj is channel:
                 request, handles, _, _ = socket.recv_fds(channel, 2**20, 3)
                 if not request:
                     return None
                 pid = os.fork()
                 if not pid:
-                    asked.close()
+                    selector.close()
                     channel.close()
                     for number, handle in enumerate(handles, 1):
                         if number < 3:
@@ -58,27 +43,26 @@ def serve(channel):
                 os.close(err)
                 replies = socket.socket(fileno=reply)
                 replies.send(str(pid).encode())
-                asked.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, replies))
+                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, replies))
             else:
-                asked.unregister(key.fileobj)
+                selector.unregister(key.fileobj)
                 os.close(key.fileobj)
                 pid, replies = key.data
                 _, status = os.waitpid(pid, 0)
                 with replies:
                     try:
                         replies.send(str(os.waitstatus_to_exitcode(status)).encode())
-                    except BrokenPipeError:  # nobody waits for it any more
+                    except BrokenPipeError:  # the client no longer waits for it
                         continue
 
 
 def become(words, environment, folder):
-    """Do what `python WORDS` does."""
-    import torch
-
+    """Run what `python WORDS` runs."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    torch.set_num_threads(int(environment.get("OMP_NUM_THREADS") or os.cpu_count()))
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(int(environment.get("OMP_NUM_THREADS") or os.cpu_count()))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     option, what, *rest = words
     if option == "-m":
@@ -91,13 +75,13 @@ def become(words, environment, folder):
 
 
 def status_of(request):
-    """Do what is asked, and say with which status an interpreter would end."""
+    """Run a request; returns the status with which an interpreter would exit."""
     try:
         become(*request)
-    except SystemExit as asked:
-        if asked.code is None or isinstance(asked.code, int):
-            return asked.code or 0
-        print(asked.code, file=sys.stderr)  # noqa: T201
+    except SystemExit as exit:
+        if exit.code is None or isinstance(exit.code, int):
+            return exit.code or 0
+        print(exit.code, file=sys.stderr)  # noqa: T201
         return 1
     except BaseException:
         traceback.print_exc()
@@ -106,7 +90,7 @@ def status_of(request):
 
 
 def end(status):
-    """End as an interpreter does, but for taking apart, module by module, what was imported."""
+    """End as an interpreter does, but without clearing all modules."""
     threading._shutdown()  # waits for threads
     atexit._run_exitfuncs()
     sys.stdout.flush()
@@ -114,16 +98,17 @@ def end(status):
     os._exit(status)
 
 
-def main(channel):
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; who asked ends, and so do we
-    for name in PRELOADED:
+def main(channel, modules):
+    # Ctrl-C in a terminal ends the client, and with it this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in modules:
         importlib.import_module(name)
     gc.collect()
-    gc.freeze()  # what is shared stays so, and is not looked through again by each process
+    gc.freeze()  # keeps memory shared, because no process collects these objects
     assert len(list(Path("/proc/self/task").iterdir())) == 1
     request = serve(channel)
     end(0 if request is None else status_of(request))
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -1,11 +1,11 @@
-"""Processes of Python that have torch and the like in memory from their first moment on.
+"""Python processes that start with torch and other modules already imported.
 
-To import them takes a process seconds, and many tests start several: ranks that train together,
-jobs that are killed. So one process (`process_server.py`) imports them once and forks. What it
-forks has its own id, signals, limits, environment and outputs; a module or code runs in it as
-`__main__`, and what is to be done at exit is done. It shares with its siblings what an interpreter
-draws when it starts, the seed of its hashes, and leaves the taking apart of all modules out. Where
-that may matter, start real processes, as some tests of the command line and that of torchrun do.
+These imports take seconds, and many tests start several processes: ranks that train together, jobs
+that are killed. So one process (`process_server.py`) imports the modules once and forks. A forked
+process has its own id, signals, limits, environment and outputs; it runs a module or code as
+`__main__`, and runs its exit functions. Two things differ from a started process: all share one
+hash seed, and modules are not cleared at the end. Where that matters, start real processes, as
+some tests of the command line and of torchrun do.
 """
 
 import atexit
@@ -21,14 +21,29 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 
+PRELOADED = (
+    "pytest",
+    "timm",
+    "torch._dynamo",
+    "torchmetrics",
+    "decametre.api.evaluation",
+    "decametre.api.land_cover_evaluation",
+    "decametre.api.land_cover_prediction",
+    "decametre.api.sharpening",
+    "decametre.api.training",
+    "decametre.cli.main",
+    "decametre.landcover.training.task",
+    "decametre.superres.training.task",
+)
+
 
 class Process:
-    """As `subprocess.Popen` with outputs in pipes and as text.
+    """Like `subprocess.Popen` with outputs captured as text.
 
     Args:
         words: `sys.executable`, `-m MODULE` or `-c CODE`, and arguments.
-        env: Its environment; this process's own without.
-        cwd: Its working directory; this process's own without.
+        env: Its environment; by default that of this process.
+        cwd: Its working directory; by default that of this process.
     """
 
     def __init__(self, words, *, env=None, cwd=None):
@@ -45,12 +60,12 @@ class Process:
 
     def _reply(self, timeout):
         self.replies.settimeout(timeout)
-        said = self.replies.recv(32)
-        assert said, "the server of processes has ended"
-        return int(said)
+        reply = self.replies.recv(32)
+        assert reply, "the process server has ended"
+        return int(reply)
 
     def wait(self, timeout=None):
-        """Its exit status, once it has ended; the negative number of the signal that killed it."""
+        """Wait for the end; returns the exit status, or the negative number of a signal."""
         if self.returncode is None:
             try:
                 self.returncode = self._reply(timeout)
@@ -60,21 +75,21 @@ class Process:
         return self.returncode
 
     def poll(self):
-        """The exit status, or None."""
+        """The exit status; None while it runs."""
         try:
             return self.wait(0)
         except subprocess.TimeoutExpired:
             return None
 
     def communicate(self, timeout=None):
-        """Standard output and standard error, once it has ended."""
+        """Wait for the end; returns standard output and standard error."""
         self.wait(timeout)
         for file in self.files:
             file.seek(0)
         return tuple(file.read() for file in self.files)
 
     def send_signal(self, number):
-        """Send a signal, if it has not ended."""
+        """Send a signal if it still runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
@@ -86,7 +101,7 @@ class Process:
 
 
 def run(words, **options):
-    """As `subprocess.run` with outputs captured as text."""
+    """Like `subprocess.run` with outputs captured as text."""
     process = Process(words, **options)
     out, err = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
@@ -94,11 +109,16 @@ def run(words, **options):
 
 @functools.cache
 def server():
-    """The channel to the server, which ends with this process."""
+    """The channel to the server that has imported `PRELOADED`."""
+    return start_server(PRELOADED)
+
+
+def start_server(modules):
+    """Start a server, which ends with this process; returns the channel to it."""
     mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.process_server", str(its.fileno())],
+            [sys.executable, "-m", "tests.support.process_server", str(its.fileno()), *modules],
             pass_fds=[its.fileno()],
             cwd=REPOSITORY,
             env=os.environ | {"OMP_NUM_THREADS": "1"},  # a process with threads cannot fork

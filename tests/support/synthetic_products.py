@@ -1,4 +1,4 @@
-"""Small products of real pixels: crops of scenes, as SAFE folders in ESA's layout."""
+"""Small products with real pixels: crops of scenes, as SAFE folders."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from decametre.sentinel2.raster import BandReader
 
 
 def make_products(scenes: Sequence[Product], folder: Path, count: int, edge: int) -> list[Path]:
-    """Cut products out of scenes, in turn, and from the start again when all is cut.
+    """Cut products out of scenes in turn; crops are repeated if there are too few.
 
     Args:
-        scenes: Of all bands.
-        folder: Where they are made; what stands there already is taken as it is.
-        count: How many.
-        edge: Of each in 10 m pixels, a multiple of 6.
+        scenes: Scenes with all bands.
+        folder: Output folder; existing products are reused.
+        count: Number of products.
+        edge: Edge length of each in 10 m pixels, a multiple of 6.
 
     Returns:
         The SAFE folders.
@@ -49,10 +49,10 @@ def make_products(scenes: Sequence[Product], folder: Path, count: int, edge: int
 
 
 def _crops(scenes: Sequence[Product], edge: int) -> list[tuple[Product, Window]]:
-    """All whole crops.
+    """All complete crops.
 
     Raises:
-        GridError: There is none.
+        GridError: The scenes are too small.
     """
     crops = [
         (scene, Window(col, row, edge, edge))
@@ -72,7 +72,7 @@ def _pixels(scene: Product, window: Window) -> dict[str, np.ndarray]:
 
 
 def _tile(number: int) -> str:
-    """An MGRS tile of its own for each number: zones 1 to 60, bands C to X."""
+    """A different MGRS tile for each number: zones 1 to 60, bands C to X."""
     rows, columns = "CDEFGHJKLMNPQRSTUVWX", "ABCDEFGHJKLMNPQRSTUVWXYZ"
     zone, rest = number % 60 + 1, number // 60
     return f"{zone:02d}{rows[rest % 20]}{columns[rest // 20 % 24]}A"

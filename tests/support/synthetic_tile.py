@@ -1,6 +1,6 @@
-"""A sharpened tile made from arrays, as `decametre sharpen` would have written it.
+"""Write arrays as a sharpened tile, in the form of `decametre sharpen`.
 
-Tests and the speed benchmark of patches need such tiles of known content and any size, at once.
+Tests and the benchmark of patches need such tiles with known content and of any size, quickly.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from decametre.sentinel2.product import Product
 from decametre.superres.sharpening.image_writer import CogWriter
 
 Rows = Callable[[str, slice], np.ndarray]
-"""Gives rows of a band at 10 m: uint16, (rows, columns)."""
+"""Returns rows of a band at 10 m: uint16, (rows, columns)."""
 
 
 def make_sharpened(
     path: Path, product: Product, rows: Rows, *, window: Window | None = None, model: str = "made"
 ) -> Path:
-    """Write a tile of all twelve bands, with its item beside it.
+    """Write a tile of all twelve bands, with its item next to it.
 
     Args:
         path: The GeoTIFF.
-        product: What it is made from.
-        rows: Asked for by band and rows of the product, some hundred rows at a time.
-        window: Part of the product in 10 m pixels; all of it without.
-        model: Name of what sharpened it.
+        product: The source product.
+        rows: Called with a band and a slice of the product's rows, some hundred at a time.
+        window: Part of the product in 10 m pixels; by default all of it.
+        model: Name of the model that the quality record states.
 
     Returns:
         The GeoTIFF.

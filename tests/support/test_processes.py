@@ -1,4 +1,4 @@
-"""What tests rely on of forked processes: they begin, fail and die as started ones do."""
+"""Forked processes start, fail and die like started ones."""
 
 import os
 import signal
@@ -7,7 +7,18 @@ import sys
 
 import pytest
 
-from tests.support.processes import Process, run
+from tests.support import processes
+from tests.support.processes import Process, run, start_server
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server_without_modules():
+    """What was imported does not matter here."""
+    server = start_server([])
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(processes, "server", lambda: server)
+        yield
+
 
 ENDS = [
     "print('out'); import sys; print('err', file=sys.stderr); sys.exit(3)",
@@ -47,12 +58,12 @@ def test_a_module_runs_as_main():
     assert "usage: " in done.stdout
 
 
-def test_it_can_be_waited_for_and_killed():
+def test_wait_and_kill():
     process = Process([sys.executable, "-c", "import time; time.sleep(600)"])
     assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.1)
     process.terminate()
-    assert process.communicate(60) == ("", "")
+    assert process.communicate(300) == ("", "")
     assert process.returncode == process.poll() == -signal.SIGTERM
-    process.kill()  # as of subprocess: nothing, once it has ended
+    process.kill()  # no effect once it has ended
