@@ -1,5 +1,5 @@
 #!/bin/bash
-# A worker of processors for the fleet of head.sh, which says how to send it. It ends when the head has.
+# A worker without a GPU for the fleet of head.sh, which shows how to submit it.
 #SBATCH --job-name=decametre-cpu-worker
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=4
@@ -7,9 +7,8 @@
 #SBATCH --time=08:00:00
 #SBATCH --partition=cpu
 
-# Of this head among those that share the folder.
-head=${1:?give the job id of head.sh, which says how}
-# Ends by itself before its time is over, so that what it has in hand goes to another.
+head=${1:?give the job id of head.sh; see the comment at its top}
+# The worker ends before its walltime, so that its products are moved to other workers.
 exec dask worker --scheduler-file "scheduler-$head.json" --preload decametre.fleet.preload \
     --nthreads 4 --memory-limit 15GiB --local-directory /tmp --no-dashboard \
     --lifetime 470m --lifetime-stagger 5m --death-timeout 300

@@ -1,12 +1,11 @@
 #!/bin/bash
-# A mixed partition as one job: workers with a GPU and workers of processors behind one scheduler.
+# Workers with and without GPUs in one job, with one scheduler.
 #
 #   sbatch one_job.sh sharpen products.txt out
 #
-# A heterogeneous job, which starts when all of it is free: adapt the components' lines to your
-# partitions. The first one holds the scheduler and the fleet itself. Two minutes before the time is
-# over, SLURM sends SIGUSR1: the fleet stops, and the job is put into the queue again, where it goes
-# on with what is not done.
+# A heterogeneous job, which starts when all its components can: adapt their lines to your
+# partitions. The first component runs the scheduler and the fleet. Two minutes before the walltime
+# ends, SLURM sends SIGUSR1: the fleet stops, the job is requeued, and the fleet resumes.
 #SBATCH --job-name=decametre-fleet
 #SBATCH --time=08:00:00
 #SBATCH --signal=B:USR1@120
@@ -18,14 +17,14 @@
 #SBATCH hetjob
 #SBATCH --ntasks=16 --cpus-per-task=4 --mem-per-cpu=4G --partition=cpu
 
-# Others may run a scheduler on this node; from 32768 on, Linux gives ports away by itself.
+# One port per job: others may run a scheduler on this node. Linux assigns ports from 32768 on.
 port=$((20000 + SLURM_JOB_ID % 12000))
 address=tcp://$(hostname):$port
-# Where nodes have several networks, add --interface ib0 to the scheduler and the workers, and give
-# the address that the scheduler says.
+# If nodes have several networks, add --interface ib0 to the scheduler and the workers, and use the
+# address that the scheduler logs.
 dask scheduler --port "$port" --dashboard-address :0 &
 
-# Memory of each worker: as asked for above, less a little for the process that watches over it.
+# Each worker gets a little less memory than requested above: another process watches it.
 worker=(dask worker "$address" --preload decametre.fleet.preload --local-directory /tmp
     --death-timeout 300 --no-dashboard)
 srun --het-group=1 --ntasks=8 --cpus-per-task=8 --gpus-per-task=1 \
@@ -37,7 +36,7 @@ fleet=$!
 trap 'kill -TERM "$fleet"' USR1
 wait "$fleet"
 status=$?
-if kill -0 "$fleet" 2>/dev/null; then # it was the signal that ended the waiting
+if kill -0 "$fleet" 2>/dev/null; then # the signal interrupted wait
     wait "$fleet"
     status=$?
 fi
