@@ -391,7 +391,7 @@ def test_a_damaged_manifest_is_ignored_with_a_warning(l1c, caplog):
 def test_a_band_without_permission(l1c, monkeypatch):
     next(l1c.rglob("*_B05.jp2")).write_bytes(b"")
     monkeypatch.setattr("decametre.sentinel2.raster.os.access", lambda *_: False)
-    with pytest.raises(CorruptDataError, match=r"band B05: .*; permission denied; request perm"):
+    with pytest.raises(CorruptDataError, match=r"band B05: .*; ask the owner for permission"):
         open_safe(str(l1c))
 
 

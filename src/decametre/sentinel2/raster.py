@@ -86,7 +86,7 @@ def _cause(path: str) -> str:
     """Why GDAL cannot open a file, and the remedy."""
     local = not path.startswith("/vsi")
     if local and not os.access(path, os.R_OK):
-        return "permission denied; request permission to read it"
+        return "ask the owner for permission to read it"
     with rasterio.Env() as env:
         if driver_of(path) not in env.drivers():
             return f"GDAL has no driver {driver_of(path)}{foreign_variables()}"
