@@ -17,17 +17,17 @@ def decametre(*arguments, **options):
     return processes.run([sys.executable, "-m", "decametre", *arguments], **options)
 
 
-def decametre_of_its_own(*arguments):
-    """As it is for users: in an interpreter that has nothing in memory."""
+def decametre_in_new_interpreter(*arguments):
+    """As users run it: in a new interpreter instead of a forked process."""
     return subprocess.run(
         [sys.executable, "-m", "decametre", *map(str, arguments)], capture_output=True, text=True
     )
 
 
 def test_version_and_help():
-    assert decametre_of_its_own("--version").stdout == f"decametre, version {__version__}\n"
-    said = decametre_of_its_own("--help").stdout
-    assert all(verb in said for verb in ("info", "sharpen", "models", "env", "bench"))
+    assert decametre_in_new_interpreter("--version").stdout == f"decametre, version {__version__}\n"
+    text = decametre_in_new_interpreter("--help").stdout
+    assert all(verb in text for verb in ("info", "sharpen", "models", "env", "bench"))
 
 
 def test_info_as_text_and_json(sample_item):
@@ -85,7 +85,7 @@ def test_env_names_no_user_and_no_path(monkeypatch):
 
 def test_sharpen(sample_item, tmp_path):
     words = ("--window", "1,1,100,50", "--bands", "B2,B5,B1")
-    done = decametre_of_its_own("sharpen", sample_item, tmp_path / "x.tif", *words)
+    done = decametre_in_new_interpreter("sharpen", sample_item, tmp_path / "x.tif", *words)
     assert done.returncode == 0
     assert done.stdout == ""
     assert "window 1,1,100,50 snapped outward to 0,0,102,54" in done.stderr
@@ -93,7 +93,7 @@ def test_sharpen(sample_item, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.json", "x.quality.json", "x.tif"]
 
 
-def test_quiet_says_nothing(sample_item, tmp_path):
+def test_quiet_prints_nothing(sample_item, tmp_path):
     done = decametre("-q", "sharpen", sample_item, tmp_path / "x.tif", "--window", "0,0,60,60")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

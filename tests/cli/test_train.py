@@ -1,11 +1,11 @@
 import pytest
 
 from decametre.recipes.reading import read_recipe
-from tests.cli.test_cli import decametre, decametre_of_its_own
+from tests.cli.test_cli import decametre
 
 
-def test_train_leaves_a_model_and_says_how_good_it_is(sample_item, tmp_path):
-    done = decametre_of_its_own(
+def test_train_writes_a_model_and_reports_its_score(sample_item, tmp_path):
+    done = decametre(
         "train",
         "native_2x",
         "--train",
@@ -36,7 +36,7 @@ def test_a_shipped_recipe_can_be_shown_and_used(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["nativ_2x"], "did you mean native_2x"),
         (["absent.yaml"], "absent.yaml: no such file"),
@@ -47,11 +47,11 @@ def test_a_shipped_recipe_can_be_shown_and_used(tmp_path):
         (["native_2x", "--train", "absent/item.json"], "absent/item.json"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(arguments, said, tmp_path):
+def test_a_mistake_is_one_line_and_status_2(arguments, expected, tmp_path):
     out = tmp_path / "run"
     done = decametre("train", *arguments, "--out", out)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert expected in done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith("decametre: error:")
     assert "Traceback" not in done.stderr
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Models on a store: two processes find what one does; nothing is tuned on what is scored."""
+"""Evaluation of models on a store: equal on any number of processes; no tuning on test patches."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ COUNTS = {"train": 3, "validation": 20, "test": BATCH + 9}
 
 
 def make_store(path, counts, nomenclature=BIGEARTHNET19, prefix="patch"):
-    """Patches of 16-bit noise, dim and bright, in the splits' order."""
+    """Patches of 16-bit noise with different brightness, in the order of the splits."""
     patches = []
     for split, count in counts.items():
         for number in range(count):
@@ -59,17 +59,17 @@ def model(folder):
     return tiny_model(folder / "tiny")
 
 
-def said_by(model, path, split):
+def predictions(model, path, split):
     loaded, store = load_land_cover(model), PatchStore(path)
     images = images_of(loaded.card.bands_in, store, sharpened=False)
     indices = store.indices(split)
     return predict_patches(loaded.network, store, indices, images, torch.device("cpu"))
 
 
-def test_scores_are_those_of_what_the_network_says_of_the_split(path, model):
+def test_scores_are_computed_from_the_predictions_for_the_split(path, model):
     found = api.evaluate_land_cover(path, model)
     assert found.samples == COUNTS["test"]
-    assert found.models[0].scores == score(said_by(model, path, "test"), fixed(19).values)
+    assert found.models[0].scores == score(predictions(model, path, "test"), fixed(19).values)
     assert found.models[0].checksum == load_land_cover(model).card.checksum
     every = api.evaluate_land_cover(path, model, split="all")
     assert every.samples == sum(COUNTS.values())
@@ -82,8 +82,8 @@ def test_thresholds_are_tuned_on_validation_and_kept_on_request(folder):
     untuned = api.evaluate_land_cover(path, model)
     for rule in ("global", "per_class"):
         found = api.evaluate_land_cover(path, model, thresholds=rule).models[0]
-        assert found.thresholds == tuned(said_by(model, path, "validation"), rule)
-        assert found.scores == score(said_by(model, path, "test"), found.thresholds.values)
+        assert found.thresholds == tuned(predictions(model, path, "validation"), rule)
+        assert found.scores == score(predictions(model, path, "test"), found.thresholds.values)
     assert load_land_cover(model).card.thresholds == {}
     kept = api.evaluate_land_cover(path, model, thresholds="per_class", keep_thresholds=True)
     card = load_land_cover(model).card
@@ -101,14 +101,14 @@ def test_thresholds_are_tuned_on_validation_and_kept_on_request(folder):
 def test_thresholds_may_be_tuned_on_another_store(path, model, folder):
     other = make_store(folder / "other.h5", {"validation": 15}, prefix="other")
     found = api.evaluate_land_cover(path, model, thresholds="global", tune_on=other, split="all")
-    expected = tuned(said_by(model, other, "validation"), "global")
+    expected = tuned(predictions(model, other, "validation"), "global")
     assert found.models[0].thresholds == expected
     assert str(other) in found.command
 
 
 def test_several_models_have_different_labels(path, model, folder):
-    (folder / "else").mkdir(exist_ok=True)
-    twin = tiny_model(folder / "else" / "tiny", bands_in={10: ("B04", "B03", "B02")})
+    (folder / "second").mkdir(exist_ok=True)
+    twin = tiny_model(folder / "second" / "tiny", bands_in={10: ("B04", "B03", "B02")})
     found = api.evaluate_land_cover(path, [model, twin], split="validation")
     assert [one.label for one in found.models] == ["tiny", "tiny#2"]
     assert found.models[0].scores != found.models[1].scores
@@ -116,12 +116,12 @@ def test_several_models_have_different_labels(path, model, folder):
 
 
 @pytest.mark.slow
-def test_two_processes_leave_the_bits_of_one(path, model, tmp_path):
+def test_two_processes_give_exactly_the_scores_of_one(path, model, tmp_path):
     command = [
         *(sys.executable, "-m", "decametre", "landcover", "evaluate", path, "--model", model),
         *("--thresholds", "per_class", "--json", "--device", "cpu"),
     ]
-    left = {}
+    results = {}
     for size in (1, 2):
         out = tmp_path / f"ranks{size}"
         ended = finish(start([*command, "--out", out], size))
@@ -132,13 +132,13 @@ def test_two_processes_leave_the_bits_of_one(path, model, tmp_path):
         found = json.loads(printed[0])
         assert found == json.loads((out / "scores.json").read_text())
         del found["command"]
-        left[size] = found, (out / "scores.csv").read_bytes()
-    assert left[1] == left[2]
-    assert left[1][0]["samples"] == COUNTS["test"]
+        results[size] = found, (out / "scores.csv").read_bytes()
+    assert results[1] == results[2]
+    assert results[1][0]["samples"] == COUNTS["test"]
 
 
 @pytest.mark.slow
-def test_a_mistake_ends_all_ranks_with_a_line(path, folder, tmp_path):
+def test_a_mistake_ends_all_ranks_with_one_line(path, folder, tmp_path):
     model = tiny_model(tmp_path / "fine", bands_in=SHARPENED)
     command = [sys.executable, "-m", "decametre", "landcover", "evaluate", path, "--model", model]
     for status, out, err in finish(start(command, 2)):
@@ -147,7 +147,7 @@ def test_a_mistake_ends_all_ranks_with_a_line(path, folder, tmp_path):
         assert "Traceback" not in err
 
 
-def test_a_store_without_splits_is_taken_whole(model, tmp_path):
+def test_all_patches_of_a_store_without_splits_are_scored(model, tmp_path):
     path = make_store(tmp_path / "unsplit.h5", {"": 12})
     assert api.evaluate_land_cover(path, model).samples == 12
     with pytest.raises(EvaluationError, match="12 patches, patch0 among them, would be scored"):
@@ -155,7 +155,7 @@ def test_a_store_without_splits_is_taken_whole(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"split": "tests"}, "did you mean test"),
         ({"split": "validation", "thresholds": "global"}, "would be scored with thresholds"),
@@ -164,9 +164,9 @@ def test_a_store_without_splits_is_taken_whole(model, tmp_path):
         ({"model": "nothing"}, "give a model folder"),
     ],
 )
-def test_mistakes(changes, said, path, model, tmp_path):
+def test_mistakes(changes, expected, path, model, tmp_path):
     arguments = {"model": model, "out": tmp_path / "out"} | changes
-    with pytest.raises(DecametreError, match=said):
+    with pytest.raises(DecametreError, match=expected):
         api.evaluate_land_cover(path, **arguments)
     assert list(tmp_path.iterdir()) == []
 
@@ -191,7 +191,7 @@ def test_a_store_of_other_classes_or_bands_is_refused(path, folder, model, tmp_p
         api.evaluate_land_cover(path, fine)
 
 
-def test_an_evaluation_folder_is_whole_or_not_there(path, model, tmp_path):
+def test_an_evaluation_folder_is_complete_or_absent(path, model, tmp_path):
     out = tmp_path / "out"
     found = api.evaluate_land_cover(path, model, split="validation", out=out)
     assert sorted(str(file.relative_to(out)) for file in out.rglob("*.*")) == [

@@ -1,4 +1,4 @@
-"""Maps of land cover: the pixels of stores, real ones, whole or not at all."""
+"""Land-cover maps: equal to predictions for patches of a store; complete files or none."""
 
 import json
 import shutil
@@ -59,7 +59,7 @@ def of_store(store, model):
     return found.scores.reshape(5, 5, -1)
 
 
-def test_a_pixel_is_what_the_network_says_of_the_patch_cut_there(
+def test_a_pixel_equals_the_prediction_for_the_patch_cut_there(
     folder, store, model, sample_item, sample
 ):
     assert len(store) == 25
@@ -84,7 +84,7 @@ def test_a_pixel_is_what_the_network_says_of_the_patch_cut_there(
     assert (result.patches, result.without_data) == (25, 0)
 
 
-def test_a_model_of_sharpened_images_sees_those_of_the_store(folder, store, sample_item, caplog):
+def test_a_model_of_sharpened_images_gets_those_of_the_store(folder, store, sample_item, caplog):
     model = tiny_model(folder / "fine", bands_in=SHARPENED, sharpened_by=store.model)
     truth = of_store(store, model)
     on_the_way = api.predict_land_cover(sample_item, folder / "way.tif", model)
@@ -103,7 +103,7 @@ def test_a_model_of_sharpened_images_sees_those_of_the_store(folder, store, samp
     assert np.abs(probabilities(other.path) - truth).max() > 1e-4
 
 
-def test_the_stride_says_how_large_a_pixel_is_and_its_centre_is_the_patchs(
+def test_pixels_are_as_large_as_the_stride_and_centred_on_their_patches(
     folder, model, sample_item, sample
 ):
     whole = api.predict_land_cover(sample_item, folder / "whole.tif", model)
@@ -142,7 +142,7 @@ def test_the_offset_of_a_product_does_not_matter(folder, model):
     assert np.abs(maps[0] - maps[2]).max() > 0.01
 
 
-def test_patches_with_too_little_data_have_none(folder, model):
+def test_patches_with_too_little_data_become_nodata(folder, model):
     bands = pixels(360, 240, seed=6)
     bands["B02"][:, :120] = 0  # all of the first column
     bands["B01"][:5, 20:40] = 0  # a quarter of the second
@@ -198,14 +198,16 @@ def test_classes_have_colours_and_names_and_patches_are_features(folder, sample_
     assert len(features) == 25
     grid = sample.grid
     for feature, scores in zip(features, found.reshape(25, -1), strict=True):
-        said = feature["properties"]
-        assert said["classes"] == [n for n, s in zip(NAMES, scores, strict=True) if s >= values[n]]
-        assert said["most_probable"] == NAMES[scores.argmax()]
-        assert list(said["probabilities"]) == list(NAMES)
-        np.testing.assert_allclose(list(said["probabilities"].values()), scores, atol=5.1e-5)
+        properties = feature["properties"]
+        assert properties["classes"] == [
+            name for name, score in zip(NAMES, scores, strict=True) if score >= values[name]
+        ]
+        assert properties["most_probable"] == NAMES[scores.argmax()]
+        assert list(properties["probabilities"]) == list(NAMES)
+        np.testing.assert_allclose(list(properties["probabilities"].values()), scores, atol=5.1e-5)
         ring = transform_geom("EPSG:4326", grid.crs, feature["geometry"])["coordinates"][0]
         west, north = np.array(ring).min(axis=0)[0], np.array(ring).max(axis=0)[1]
-        expected = grid.left + 1200 * said["column"], grid.top - 1200 * said["row"]
+        expected = grid.left + 1200 * properties["column"], grid.top - 1200 * properties["row"]
         np.testing.assert_allclose((west, north), expected, atol=0.1)
 
     item = json.loads(result.item_path.read_text())
@@ -224,14 +226,16 @@ def test_classes_have_colours_and_names_and_patches_are_features(folder, sample_
 
 
 def test_the_same_bytes_every_time(folder, model, sample_item):
-    first = api.predict_land_cover(sample_item, folder / "again.tif", model, stride=600)
+    options = {"stride": 600, "window": (0, 0, 240, 180)}
+    first = api.predict_land_cover(sample_item, folder / "again.tif", model, **options)
     paths = (first.path, first.classes_path, first.features_path, first.item_path)
     before = [path.read_bytes() for path in paths]
     with pytest.raises(DecametreError, match="exists already"):
         api.predict_land_cover(sample_item, folder / "again.tif", model)
-    api.predict_land_cover(sample_item, folder / "again.tif", model, stride=600, overwrite=True)
+    options["overwrite"] = True
+    api.predict_land_cover(sample_item, folder / "again.tif", model, **options)
     assert [path.read_bytes() for path in paths] == before
-    api.predict_land_cover(sample_item, folder / "again.tif", model, geojson=False, overwrite=True)
+    api.predict_land_cover(sample_item, folder / "again.tif", model, geojson=False, **options)
     assert not first.features_path.exists()  # it would describe another map
 
 
@@ -253,7 +257,7 @@ def test_a_run_that_fails_leaves_nothing(folder, model, sample_item, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"stride": 90}, "stride: must be a multiple of 60, not 90"),
         ({"stride": 1260}, "must be less than or equal to 1200"),
@@ -267,17 +271,17 @@ def test_a_run_that_fails_leaves_nothing(folder, model, sample_item, tmp_path):
         ({"bands_in": SHARPENED, "sharpened_by": "native_2x sha256:00"}, "but here is native_2x"),
     ],
 )
-def test_mistakes(changes, said, sample_item, tmp_path):
+def test_mistakes(changes, expected, sample_item, tmp_path):
     changes = dict(changes)
     fields = {key: changes.pop(key) for key in ("bands_in", "sharpened_by") if key in changes}
     tiny = tiny_model(tmp_path / "tiny", **{"bands_in": NATIVE} | fields)
     output = tmp_path / changes.pop("output", "x.tif")
-    with pytest.raises(DecametreError, match=said):
+    with pytest.raises(DecametreError, match=expected):
         api.predict_land_cover(sample_item, output, tiny, **changes)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
 
 
-def test_the_input_is_never_written_over(sample_item, model, tmp_path):
+def test_the_input_is_never_overwritten(sample_item, model, tmp_path):
     for path in (sample_item, *[b.path for b in decametre.open(sample_item).bands.values()]):
         shutil.copy(path, tmp_path)
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -286,7 +290,7 @@ def test_the_input_is_never_written_over(sample_item, model, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_a_nomenclature_of_ones_own_has_colours_that_differ(folder, sample_item):
+def test_a_custom_nomenclature_has_distinct_colours(folder, sample_item):
     mine = Nomenclature("mine", ("water", "trees", "roofs"))
     model = tiny_model(folder / "mine", nomenclature=mine)
     result = api.predict_land_cover(sample_item, folder / "mine.tif", model)
