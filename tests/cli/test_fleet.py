@@ -105,7 +105,7 @@ def test_corrupt_product_fails_and_the_others_are_completed(first, products, fol
     [failure] = failures(out)
     assert (failure["name"], failure["stage"]) == (products[1].stem, "read")
     assert failure["attempt"] == 2
-    assert "truncated or corrupt" in failure["reason"]
+    assert "truncated; download it again" in failure["reason"]
     assert not (out / products[1].stem).exists()
     # In a folder of the same depth, so that links to the sources are the same.
     assert_same_as_sharpen(good, out, folder / "alone")

@@ -142,7 +142,7 @@ def test_corrupt_band(products, out, tmp_path):
     assert result.failed
     assert result.fields["stage"] == "read"
     assert "band B05" in result.fields["reason"]
-    assert "truncated or corrupt" in result.fields["reason"]
+    assert "truncated; download it again" in result.fields["reason"]
     assert result.fields["traceback"] is None
     assert list(out.iterdir()) == []
 
