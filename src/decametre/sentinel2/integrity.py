@@ -10,6 +10,8 @@ import functools
 import hashlib
 import zipfile
 import zlib
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +21,7 @@ CHUNK_BYTES = 1 << 20
 HOLE_BYTES = 4096
 """Length of a run of zeros that compressed data do not contain."""
 
+_HOLE = bytes(HOLE_BYTES)
 _SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 _END_OF_CODESTREAM = b"\xff\xd9"
 
@@ -58,31 +61,30 @@ def _check(archive: str, member: str, checksum: str | None, size: int, modified:
 
 
 def _check_stream(file: IO[bytes], where: str, size: int, checksum: str | None) -> None:
-    algorithm, _, expected = (checksum or "").partition(":")
-    digest = hashlib.new(algorithm) if algorithm else None
-    chunk = file.read(CHUNK_BYTES)
-    end = _codestream_end(chunk, size) if chunk.startswith(_SIGNATURE) else None
-    if end is None and not digest and not isinstance(file, zipfile.ZipExtFile):
+    head = file.read(CHUNK_BYTES)
+    end = _codestream_end(head, size) if head.startswith(_SIGNATURE) else None
+    if end is None and not checksum and not isinstance(file, zipfile.ZipExtFile):
         return
-    position, tail = 0, b""
-    last = b""
-    while chunk:
-        if digest:
+    algorithm, _, expected = (checksum or "md5:").partition(":")
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    last = b""  # the two bytes before the end of the codestream
+    position, rest = 0, b""  # `rest` is the end of the previous chunk
+    for chunk in chain([head], iter(partial(file.read, CHUNK_BYTES), b"")):
+        if checksum:
             digest.update(chunk)
-        joined = tail + chunk
-        hole = joined.find(bytes(HOLE_BYTES)) if end is not None else -1
-        if hole >= 0:
-            raise CorruptDataError(
-                f"{where} has a hole of zeros at byte {position - len(tail) + hole}; "
-                "download it again"
-            )
-        if end is not None and position < end <= position + len(chunk):
-            last = joined[: end - position + len(tail)][-2:]
-        position, tail = position + len(chunk), joined[1 - HOLE_BYTES :]
-        chunk = file.read(CHUNK_BYTES)
+        if end is not None:
+            text, start = rest + chunk, position - len(rest)
+            hole = text.find(_HOLE)
+            if hole >= 0:
+                raise CorruptDataError(
+                    f"{where} has a hole of zeros at byte {start + hole}; download it again"
+                )
+            if position < end <= position + len(chunk):
+                last = text[: end - start][-2:]
+            position, rest = position + len(chunk), text[1 - HOLE_BYTES :]
     if end is not None and last != _END_OF_CODESTREAM:
         raise CorruptDataError(f"{where} is truncated; download it again")
-    if digest and digest.hexdigest() != expected.lower():
+    if checksum and digest.hexdigest() != expected.lower():
         raise CorruptDataError(
             f"{where} differs from its {algorithm.upper()} checksum in manifest.safe; download the "
             "product again"
