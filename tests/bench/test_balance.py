@@ -85,7 +85,7 @@ def report():
     return BalanceReport("native_2x", "a CPU", 20, found, CHANGE, "decametre bench balance x")
 
 
-def test_throughput_counts_whole_steps():
+def test_throughput_counts_complete_steps():
     assert samples_per_second([step(n, 10 + 0.5 * n) for n in range(5)], 8) == pytest.approx(16)
 
 
@@ -131,7 +131,7 @@ def test_rows_have_medians_and_whether_targets_are_met(report):
     assert uneven.command == "decametre bench balance x --ratios 4"
 
 
-def test_shares_in_whole_samples_limit_the_throughput():
+def test_shares_of_complete_samples_limit_the_throughput():
     assert allowed_fraction((8, 8), (100, 100)) == pytest.approx(1)
     assert allowed_fraction((8, 8), (100, 25)) == pytest.approx(0.4)
     assert allowed_fraction((13, 3), (100, 25)) == pytest.approx(16 / 0.13 / 125)

@@ -17,7 +17,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_predict_leaves_a_map_and_says_what_it_wrote(folder, sample_item, tmp_path):
+def test_predict_writes_a_map_and_reports_its_files(folder, sample_item, tmp_path):
     arguments = ("--model", folder / "tiny", "--stride", "600", "--window", "0,0,180,121")
     done = decametre("landcover", "predict", sample_item, tmp_path / "x.tif", *arguments)
     assert done.returncode == 0, done.stderr

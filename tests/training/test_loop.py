@@ -225,7 +225,7 @@ def test_ranks_with_other_recipes_or_products_are_refused():
         check_ranks_agree(origins)
 
 
-def test_as_many_checkpoints_are_kept_as_the_recipe_says(tmp_path):
+def test_the_recipe_sets_the_number_of_checkpoints(tmp_path):
     run(Line(), recipe(checkpoints=3, validate_every=2), tmp_path)
     kept = [read_checkpoint(tmp_path / name).step for name in checkpoint_names(3)]
     assert kept == [12, 10, 8]

@@ -77,7 +77,7 @@ def test_43_classes_cannot_be_had_from_19(tmp_path):
         api.import_patches(DATA / "v2", tmp_path / "a.h5", classes=43)
 
 
-def test_patches_without_a_class_of_the_19_are_left_out(tmp_path, caplog):
+def test_patches_without_a_class_of_the_19_are_skipped(tmp_path, caplog):
     names = many_v1(tmp_path / "v1", 3)
     path = tmp_path / "v1" / names[1] / f"{names[1]}_labels_metadata.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "labels": ["Airports"]}))
@@ -112,7 +112,7 @@ def test_the_published_table_of_snowy_patches_excludes_in_both_versions(tmp_path
     assert sum(result.left_out.values()) == 1
 
 
-def test_all_left_out(tmp_path):
+def test_all_patches_skipped(tmp_path):
     (tmp_path / "all.csv").write_text("\n".join(V1_NAMES))
     with pytest.raises(PatchError, match="all 2 patches are excluded"):
         api.import_patches(DATA / "v1", tmp_path / "a.h5", exclude=[tmp_path / "all.csv"])
@@ -144,7 +144,7 @@ def test_lists_that_contradict_each_other(tmp_path):
         api.import_patches(DATA / "v1", tmp_path / "a.h5", splits={"val": tmp_path / "one.csv"})
 
 
-def test_patches_that_the_table_does_not_name_are_left_out(tmp_path):
+def test_patches_missing_from_the_table_are_skipped(tmp_path):
     folder = tmp_path / "BigEarthNet-S2"
     shutil.copytree(DATA / "v2" / "BigEarthNet-S2", folder)
     (next(folder.iterdir()) / f"{V2_NAMES[0][:-5]}38_58").mkdir()
@@ -170,7 +170,9 @@ def half_broken(tmp_path, monkeypatch):
     return root, names
 
 
-def test_a_run_that_met_damage_goes_on_when_it_is_mended(tmp_path, half_broken, monkeypatch):
+def test_a_run_that_met_a_damaged_patch_resumes_after_its_repair(
+    tmp_path, half_broken, monkeypatch
+):
     root, names = half_broken
     output = tmp_path / "a.h5"
     with pytest.raises(MissingBandError, match="B05"):

@@ -76,7 +76,7 @@ def test_all_of_a_model(evaluation):
     assert len(tables(evaluation)) == 4
 
 
-def test_what_was_left_out_is_said(evaluation):
+def test_excluded_classes_and_patches_are_reported(evaluation):
     found = markdown(evaluation)
     assert found.startswith("# Land cover\n\n```\ndecametre landcover evaluate patches.h5\n```\n")
     assert "5 patches of split 'test' of patches.h5, 3 classes (three)." in found

@@ -49,7 +49,7 @@ def check(scene, patches, keys, tile=True):
     return found
 
 
-def test_the_whole_grid(scene):
+def test_the_complete_grid(scene):
     found = check(scene, CompleteGrid().locate(scene[0]).patches, (*NATIVE_KEYS, "data_super"))
     assert len(found) == 10 * 9
     last = found[-1]
@@ -96,7 +96,7 @@ def test_bands_of_10_m_are_the_products_own_in_a_real_tile(sample, tmp_path):
     assert np.corrcoef(coarse.ravel(), measured.ravel())[0, 1] > 0.99
 
 
-def test_patches_without_data_are_left_out(tmp_path):
+def test_patches_without_data_are_skipped(tmp_path):
     from decametre.bench.synthetic_safe import make_safe
     from tests.landcover.extraction.scenes import pixels
 

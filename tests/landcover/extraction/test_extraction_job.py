@@ -143,7 +143,7 @@ def test_native_bands_are_those_of_the_files(sample, sample_item, tmp_path):
             np.testing.assert_array_equal(read[key][0, index], image)
 
 
-def test_what_is_left_out_is_counted(scenes, tmp_path):
+def test_skipped_patches_are_counted(scenes, tmp_path):
     safe = scenes["31TCK"][0]
     stem = NAME.format(tile="31TCK").replace("_20230817T170411", "")
     names = [f"{stem}_{column:02d}_{row:02d}" for column, row in ((0, 0), (1, 1), (2, 0), (9, 9))]
@@ -393,7 +393,7 @@ def test_killed_while_moving_into_place(scenes, unfinished, one_process, tmp_pat
 # Mistakes ----------------------------------------------------------------------------------------
 
 
-def test_another_request_does_not_go_on(scenes, unfinished, tmp_path):
+def test_another_request_does_not_resume(scenes, unfinished, tmp_path):
     output = tmp_path / "all.h5"
     unfinished(output)
     options = sources(scenes) | {"native": False}

@@ -140,7 +140,7 @@ def test_labels_as_lists(tmp_path):
     assert again.locate(product_of()).patches[0].labels == ("water", "a; b")
 
 
-def test_a_column_says_which_product(tmp_path):
+def test_a_column_names_the_product(tmp_path):
     product = product_of()
     squares = [square(300000 + 1200 * i, 5400000) for i in range(4)]
     path = grid_file(
@@ -179,7 +179,7 @@ def test_what_lies_beside_is_no_misfit(tmp_path):
     assert (placed.patches, placed.misfits) == ([], {})
 
 
-def test_the_whole_grid():
+def test_the_complete_grid():
     placed = CompleteGrid().locate(product_of(width=600, height=366))
     assert len(placed.patches) == 5 * 3
     assert placed.patches[6].name.endswith("_01_01")

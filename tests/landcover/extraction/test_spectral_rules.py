@@ -69,7 +69,7 @@ def test_thresholds_are_those_that_the_documentation_states():
     assert named(B02=0.3, B03=0.3, B04=0.3, B08=0.14, B11=0.05) == "Water"
 
 
-def test_every_pixel_gets_a_code_of_its_own_values():
+def test_the_code_of_a_pixel_depends_on_its_own_values_only():
     random = np.random.default_rng(0)
     images = {name: random.uniform(-0.05, 1, (40, 30)).astype(np.float32) for name in BANDS}
     found = classify(images)

@@ -10,7 +10,7 @@ from decametre.io.stac_item import SETTINGS
 from decametre.landcover.extraction.stac_item import store_item
 
 
-def test_an_item_says_what_the_store_holds_and_of_what(sample, tmp_path):
+def test_an_item_describes_the_store_and_its_products(sample, tmp_path):
     output = tmp_path / "X.h5"
     output.touch()
     settings = {"stride": 1200, "exclude": []}

@@ -102,7 +102,7 @@ def test_a_class_that_is_there_but_never_predicted_counts_as_0():
     assert rates(found.averages["macro"]) == pytest.approx([1 / 2, 1 / 3, 0.4])
 
 
-def test_samples_without_a_class_are_left_out_and_counted():
+def test_samples_without_a_class_are_excluded_and_counted():
     more = predictions(
         np.vstack([BY_HAND.scores, [[0.9, 0, 0], [0, 0, 0]]]),
         np.vstack([BY_HAND.truth, np.zeros((2, 3))]),

@@ -114,7 +114,7 @@ def test_a_record_passes_through_json_exactly():
         ({"untuned": ["ice"]}, "'ice' is in one only"),
     ],
 )
-def test_a_record_that_is_none(change, message):
+def test_an_invalid_record_is_an_error(change, message):
     with pytest.raises(ModelError, match=rf"^card\.json: .*{message}"):
         from_record(record(fixed(3), NAMES) | change, NAMES, "card.json")
     with pytest.raises(ModelError, match=r"found None"):

@@ -57,7 +57,7 @@ def test_a_merged_store_is_small_and_a_consolidated_one_needs_no_shard(tmp_path,
     assert_holds(PatchStore(tmp_path / "plain.h5"), PATCHES)
 
 
-def test_any_hdf5_reader_sees_one_file_even_when_all_was_moved(tmp_path, shards):
+def test_any_hdf5_reader_reads_one_file_even_after_a_move(tmp_path, shards):
     api.merge_patches(shards, tmp_path / "all.h5")
     moved = tmp_path / "elsewhere"
     moved.mkdir()

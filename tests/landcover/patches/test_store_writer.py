@@ -66,7 +66,7 @@ def _fail_after(path, patches):
         raise ZeroDivisionError
 
 
-def test_a_failed_run_goes_on(tmp_path, patches):
+def test_a_failed_run_is_resumed(tmp_path, patches):
     path = tmp_path / "a.h5"
     with pytest.raises(ZeroDivisionError):
         _fail_after(path, patches[:4])
@@ -292,7 +292,7 @@ def test_an_output_that_cannot_be(path, tmp_path):
         pass
 
 
-def test_overwriting_leaves_the_old_file_until_the_new_one_is_whole(path, patches):
+def test_the_old_file_remains_until_the_new_one_is_complete(path, patches):
     with PatchWriter(path, HEADER, 1, overwrite=True) as writer:
         writer.append([synthetic_patch("new")])
         assert_holds(PatchStore(path), patches)
