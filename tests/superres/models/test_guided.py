@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from decametre.superres.evaluation.degraded import predict
 from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.guided import GuidedTrunk
+from decametre.superres.models.prediction import predict
 from decametre.superres.models.regression import Fit, local_regressions
 from tests.superres.models.receptive import images, randomize, reach_of
 

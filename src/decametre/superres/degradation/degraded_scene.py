@@ -129,14 +129,29 @@ def degrade_scene(
         bands_in: Band names for each GSD; the coarsest are the target.
         min_measured: See `MIN_MEASURED`.
     """
-    coarsest = max(bands_in)
+    scale = max(bands_in) // FINEST_GSD
+    taps = {gsd: kernel_taps(kernel, names, scale) for gsd, names in bands_in.items()}
+    return degrade_with_taps(scene, taps, min_measured)
+
+
+def degrade_with_taps(
+    scene: Scene, taps: Mapping[int, Tensor], min_measured: float = MIN_MEASURED
+) -> DegradedScene:
+    """Degrade a scene with the kernels of its bands.
+
+    Args:
+        scene: The scene.
+        taps: For each GSD, the weights of the scene's bands as from `kernels.kernel_taps`; the
+            bands of the coarsest GSD are the target.
+        min_measured: See `MIN_MEASURED`.
+    """
+    coarsest = max(taps)
     scale = coarsest // FINEST_GSD
     degraded, clean = {}, {}
-    for gsd, names in bands_in.items():
-        taps = kernel_taps(kernel, names, scale)
+    for gsd, of_bands in taps.items():
         image, measured = scene.reflectance[gsd][None], scene.valid[gsd][None]
-        degraded[gsd] = degrade(image, taps, scale)[0]
-        clean[gsd] = degrade(measured.float(), taps, scale)[0] >= min_measured
+        degraded[gsd] = degrade(image, of_bands, scale)[0]
+        clean[gsd] = degrade(measured.float(), of_bands, scale)[0] >= min_measured
     return DegradedScene(
         name=scene.name,
         scale=scale,

@@ -74,16 +74,26 @@ def kernel_taps(kernel: str, bands: Sequence[str], scale: int) -> Tensor:
         taps = F.conv1d(box[None, None], gauss[None, None], padding=2 * radius)[0, 0]
         return taps.expand(len(bands), -1).clone()
     if kernel == "mtf":
-        sigmas = [
-            math.sqrt((scale**2 - 1) * -2 * math.log(ALL_BANDS[band].mtf)) / math.pi
-            for band in bands
-        ]
-        radius = max(1, math.ceil(TRUNCATE * max(sigmas) - scale / 2))
-        length = scale + 2 * radius
-        offsets = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
-        taps = torch.exp(-0.5 * (offsets / torch.tensor(sigmas, dtype=torch.float64)[:, None]) ** 2)
-        return taps / taps.sum(dim=1, keepdim=True)
+        return mtf_taps([ALL_BANDS[band].mtf for band in bands], scale)
     raise UnknownNameError("degradation kernel", kernel, KERNELS)
+
+
+def mtf_taps(gains: Sequence[float], scale: int) -> Tensor:
+    """The weights of kernel `mtf` for bands with these gains at their own Nyquist frequency.
+
+    Args:
+        gains: Gain of each band, between 0 and 1.
+        scale: Ratio of the grids.
+
+    Returns:
+        As `kernel_taps`.
+    """
+    sigmas = [math.sqrt((scale**2 - 1) * -2 * math.log(gain)) / math.pi for gain in gains]
+    radius = max(1, math.ceil(TRUNCATE * max(sigmas) - scale / 2))
+    length = scale + 2 * radius
+    offsets = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+    taps = torch.exp(-0.5 * (offsets / torch.tensor(sigmas, dtype=torch.float64)[:, None]) ** 2)
+    return taps / taps.sum(dim=1, keepdim=True)
 
 
 def blurred_square_taps(gain: float, square: float, scale: int, radius: int) -> Tensor:

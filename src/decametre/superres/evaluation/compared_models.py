@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from decametre.errors import ModelError
-from decametre.superres.evaluation.degraded import predict
 from decametre.superres.evaluation.results import BICUBIC, MethodInfo
+from decametre.superres.models.prediction import predict
 from decametre.superres.models.registry import (
     DEFAULT_FAMILY,
     Model,
@@ -45,7 +45,7 @@ class Method:
         Args:
             inputs: For each GSD, (1, bands, rows, columns) of reflectance.
             bands_in: The bands of `inputs`, which the model may use partly and in another order.
-            measured: See `degraded.predict`.
+            measured: See `prediction.predict`.
 
         Returns:
             (bands, rows, columns), float32.

@@ -30,6 +30,9 @@ class SharpenOptions(PartOfProduct):
     precision: Precision = "auto"
     consistent: bool = False
     """Correct the result so that it reproduces the input when degraded by the sensor's MTF."""
+    self_check: bool = True
+    """Score the models on degraded windows of the product, and use bicubic interpolation for bands
+    in which they are worse."""
     encoding: Literal["dn", "reflectance"] = "dn"
     """dn: uint16 with the scale, offset and nodata of the input. reflectance: float32, with NaN as
     nodata."""

@@ -1,11 +1,13 @@
-"""The quality card: what was done to a product, and how well it agrees with the input."""
+"""The quality card: how a product was sharpened, and scores of the result."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.grid import Window
@@ -13,62 +15,82 @@ from decametre.sentinel2.product import Product
 from decametre.superres.models.card import Card
 from decametre.superres.sharpening.consistency import KERNEL, STEPS, ResidualSums
 from decametre.superres.sharpening.image_writer import BandStatistics
+from decametre.superres.sharpening.options import SharpenOptions
+from decametre.superres.sharpening.self_check import SelfCheck, band_section, check_section
 from decametre.version import __version__
 
 VERSION = "1"
-"""Version of the card's own layout."""
+"""Version of the card's layout."""
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Results of a job in addition to the image.
+
+    Attributes:
+        residuals: Consistency residual of each model's bands, by model.
+        outliers: Number of outliers of each model's bands, by model; see `count_outliers`.
+        statistics: Statistics of each output band.
+        check: The self-check; None if it was skipped.
+    """
+
+    residuals: Mapping[str, ResidualSums]
+    outliers: Mapping[str, Tensor]
+    statistics: Mapping[str, BandStatistics]
+    check: SelfCheck | None
 
 
 def quality_card(
     product: Product,
     window: Window,
-    bands: Sequence[str],
+    options: SharpenOptions,
     cards: Sequence[Card],
-    residuals: Mapping[str, ResidualSums],
-    statistics: Mapping[str, BandStatistics],
+    measurements: Measurements,
     *,
     device: str,
     precision: str,
-    consistent: bool,
 ) -> dict[str, Any]:
-    """Everything about a result that a reader needs in order to trust it, as JSON.
+    """How a product was sharpened and how accurate the result is, as JSON.
 
     Args:
         product: The input.
         window: What was sharpened, in 10 m pixels.
-        bands: Bands of the output.
-        cards: Of the models that ran.
-        residuals: Consistency residual of each model's bands, over all cores, by model name.
-        statistics: Of each output band.
-        device: Where the networks ran.
-        precision: Of their convolutions.
-        consistent: Whether the result was projected.
+        options: Options of the job.
+        cards: Cards of the models; the first one that sharpens a band is used for it.
+        measurements: Results of the job.
+        device: Device of the networks.
+        precision: Precision of the networks.
 
     Returns:
-        The card. Nothing in it depends on the time or the machine's speed, so that a second run
-        gives the same.
+        The card. Nothing in it depends on the time or the machine's speed, so a second run writes
+        the same card.
     """
-    made: dict[str, Card] = {}
-    consistency: dict[str, dict[str, Any]] = {}
+    check = measurements.check
+    sharpened: dict[str, dict[str, Any]] = {}
     for card in cards:
-        sums = residuals[card.name]
+        sums, outliers = measurements.residuals[card.name], measurements.outliers[card.name]
         for index, name in enumerate(card.bands_out):
-            if name in made:
+            if name in sharpened:
                 continue
-            made[name] = card
-            consistency[name] = _residual(sums, index, product.bands[name].radiometry.scale)
+            scale = product.bands[name].radiometry.scale
+            replaced = check is not None and name in check.worse_bands
+            sharpened[name] = {
+                "model": "bicubic" if replaced else card.name,
+                "consistency": _residual(sums, index, scale),
+                "outliers": int(outliers[index]),
+            }
+            if check is not None:
+                sharpened[name]["self_check"] = band_section(check.bands[name], scale)
     entries = {}
-    for name in bands:
-        radiometry = product.bands[name].radiometry
+    for name in options.bands:
+        radiometry, statistics = product.bands[name].radiometry, measurements.statistics[name]
         entries[name] = {
             "native_gsd": ALL_BANDS[name].gsd,
-            "model": made[name].name if name in made else None,
+            "model": None,
             "scale": radiometry.scale,
             "offset_dn": radiometry.offset_dn,
-            "valid_percent": round(
-                100 * statistics[name].count / max(1, statistics[name].pixels), 4
-            ),
-        } | ({"consistency": consistency[name]} if name in made else {})
+            "valid_percent": round(100 * statistics.count / max(1, statistics.pixels), 4),
+        } | sharpened.get(name, {})
     return {
         "version": VERSION,
         "software": {"decametre": __version__, "torch": torch.__version__},
@@ -81,7 +103,7 @@ def quality_card(
         "window": [window.col, window.row, window.width, window.height],
         "device": device,
         "precision": precision,
-        "back_projection_steps": STEPS if consistent else 0,
+        "back_projection_steps": STEPS if options.consistent else 0,
         "consistency_kernel": KERNEL,
         "models": {
             card.name: {
@@ -95,6 +117,7 @@ def quality_card(
             }
             for card in cards
         },
+        "self_check": None if check is None else check_section(check),
         "bands": entries,
     }
 

@@ -14,10 +14,13 @@ from decametre.device import autocast
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.radiometry import Radiometry
+from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.card import Card
 from decametre.superres.models.registry import Model
 from decametre.superres.pixels.stack import Stack, reach_for
 from decametre.superres.sharpening.consistency import STEPS, Consistency, ResidualSums
+from decametre.superres.sharpening.outliers import REACH as OUTLIER_REACH
+from decametre.superres.sharpening.outliers import count_outliers
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,15 @@ class SharpenedWindow:
         reflectance: float32, (rows, columns) at 10 m for each sharpened band, not rounded to DN;
             NaN where there is no data.
         residuals: Consistency residual of each model's bands over the core.
+        outliers: Number of pixels of each model's bands over the core that are far outside the
+            range of the coarse pixels around them, see `count_outliers`.
     """
 
     core: Window
     dn: Mapping[str, np.ndarray]
     reflectance: Mapping[str, np.ndarray]
     residuals: Mapping[str, ResidualSums]
+    outliers: Mapping[str, Tensor]
 
 
 class Sharpener:
@@ -52,7 +58,12 @@ class Sharpener:
         precision: `torch.float32`, or `torch.bfloat16` for autocast.
         consistent: Project the result so that it reproduces the input when degraded by the
             sensor's MTF.
+
+    Attributes:
+        bicubic_bands: Bands for which bicubic interpolation is used in place of the networks.
     """
+
+    bicubic_bands: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -124,6 +135,7 @@ class Sharpener:
         dn: dict[str, np.ndarray] = {}
         reflectance: dict[str, np.ndarray] = {}
         residuals: dict[str, ResidualSums] = {}
+        outliers: dict[str, Tensor] = {}
         for name in self.bands:
             if ALL_BANDS[name].gsd == FINEST_GSD:
                 dn[name] = band_plane(stack.dn, stack, name)[core.relative_to(window).slices]
@@ -131,10 +143,13 @@ class Sharpener:
             scale, names = model.card.scale, model.card.bands_out
             at = core.relative_to(window).coarsened(scale).slices
             if any(band_plane(stack.valid, stack, name)[at].any() for name in names):
-                fine, residuals[model.card.name] = self._run(model, stack, window, core)
+                fine, residuals[model.card.name], outliers[model.card.name] = self._run(
+                    model, stack, window, core
+                )
             else:
                 fine = np.zeros((len(names), core.height, core.width), np.float32)
                 residuals[model.card.name] = ResidualSums.zeros(names)
+                outliers[model.card.name] = torch.zeros(len(names), dtype=torch.int64)
             for name, image in zip(names, fine, strict=True):
                 if name in self.bands and name not in dn:  # else an earlier model sharpened it
                     coarse = band_plane(stack.dn, stack, name)[at]
@@ -142,13 +157,13 @@ class Sharpener:
                     reflectance[name], dn[name] = restore(
                         image, coarse, unmeasured, radiometry[name], scale
                     )
-        return SharpenedWindow(core, dn, reflectance, residuals)
+        return SharpenedWindow(core, dn, reflectance, residuals, outliers)
 
     @torch.inference_mode()
     def _run(
         self, model: Model, stack: Stack, window: Window, core: Window
-    ) -> tuple[np.ndarray, ResidualSums]:
-        """Run one network on one core: (bands, rows, columns) at 10 m, and residuals."""
+    ) -> tuple[np.ndarray, ResidualSums, Tensor]:
+        """Run one network on one core: (bands, rows, columns) at 10 m, residuals and outliers."""
         card, check = model.card, self.checks[model.card.name]
         kept = core.padded(check.margin(self.steps) * card.scale)
         aligned = kept.padded(card.margin * card.scale).snapped(card.alignment * card.scale)
@@ -158,6 +173,10 @@ class Sharpener:
         }
         with autocast(self.device, self.precision):
             fine = model.network(inputs, self._measured(stack, card, aligned, window)).float()
+        for index, name in enumerate(card.bands_out):
+            if name in self.bicubic_bands:
+                coarse = inputs[card.coarsest][:, index : index + 1]
+                fine[:, index : index + 1] = bicubic(coarse, card.scale)
         rows, cols = kept.relative_to(aligned).slices
         fine = fine[..., rows, cols]
         rows, cols = kept.relative_to(aligned).coarsened(card.scale).slices
@@ -172,8 +191,13 @@ class Sharpener:
         sums = ResidualSums.of(
             residual[..., rows, cols], coarse[..., rows, cols], valid[..., rows, cols]
         )
+        valid = valid[..., rows, cols]
+        near = core.padded(OUTLIER_REACH * card.scale).relative_to(aligned).coarsened(card.scale)
         rows, cols = core.relative_to(kept).slices
-        return fine[0, :, rows, cols].cpu().numpy(), sums
+        fine = fine[..., rows, cols]
+        nearby = inputs[card.coarsest][..., *near.slices]
+        outliers = count_outliers(fine, nearby, valid, card.scale)
+        return fine[0].cpu().numpy(), sums, outliers
 
     def _measured(self, stack: Stack, card: Card, at: Window, window: Window) -> Tensor:
         """The share of a model's inputs that was measured, as in `DegradedPair`.

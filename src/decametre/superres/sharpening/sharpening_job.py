@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from decametre.device import choose_devices, choose_precision, precision_name
 from decametre.io.outputs import check_input_safe, write_json
@@ -29,7 +30,8 @@ from decametre.superres.sharpening.image_writer import BandStatistics, CogWriter
 from decametre.superres.sharpening.options import DTYPES, SharpenOptions
 from decametre.superres.sharpening.output_files import SharpenedFiles
 from decametre.superres.sharpening.pipeline import sharpen_windows
-from decametre.superres.sharpening.quality_card import quality_card
+from decametre.superres.sharpening.quality_card import Measurements, quality_card
+from decametre.superres.sharpening.self_check import SelfCheck, check_product
 from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener
 from decametre.version import __version__
 
@@ -135,7 +137,11 @@ class SharpenedProduct:
         self.radiometry = {name: product.bands[name].radiometry for name in options.bands}
         self.dtype = DTYPES[options.encoding]
         self.residuals = {m.card.name: ResidualSums.zeros(m.card.bands_out) for m in models}
+        self.outliers = {
+            m.card.name: torch.zeros(len(m.card.bands_out), dtype=torch.int64) for m in models
+        }
         self.statistics: Mapping[str, BandStatistics] = {}
+        self.check: SelfCheck | None = None
         self.snapshot = Snapshot(product, window, options.bands) if options.quicklook else None
 
     @property
@@ -144,15 +150,19 @@ class SharpenedProduct:
         return bytes_needed(self.grid, len(self.options.bands), self.dtype)
 
     def write_image(self, path: Path, progress: Progress, stages: Stages) -> None:
-        """Compute all windows and write the COG; afterwards statistics and residuals are known."""
+        """Check the models, compute all windows and write the COG.
+
+        Afterwards, the attributes `check`, `statistics`, `residuals` and `outliers` are complete.
+        """
         tile = self.options.tile
         total, pixels = len(split(self.window, tile, self.sharpeners[0].step)), 0
         progress(0, total, pixels)
         with CogWriter(
             path, self.grid, self.radiometry, self.dtype, self.options.compression
         ) as writer:
+            turn = self._compute_stage(stages)
             with closing(
-                sharpen_windows(self.product, self.window, self.sharpeners, tile, stages("compute"))
+                sharpen_windows(self.product, self.window, self.sharpeners, tile, turn)
             ) as pieces:
                 for completed, piece in enumerate(pieces, start=1):
                     self._add(piece, writer)
@@ -165,11 +175,37 @@ class SharpenedProduct:
         if empty := [name for name, statistics in self.statistics.items() if not statistics.count]:
             log.warning("%s: no pixel of %s has data", self.product.id, ", ".join(empty))
 
+    @contextmanager
+    def _compute_stage(self, stages: Stages) -> Iterator[None]:
+        """The stage `compute`, which starts with the self-check."""
+        with stages("compute"):
+            if self.options.self_check and self.models:
+                first = self.sharpeners[0]
+                self.check = check_product(
+                    self.product, self.window, first.models, first.device, first.precision
+                )
+                self._replace_worse_bands(self.check)
+            yield
+
+    def _replace_worse_bands(self, check: SelfCheck) -> None:
+        worse = [name for name in self.options.bands if name in check.worse_bands]
+        for sharpener in self.sharpeners:
+            sharpener.bicubic_bands = frozenset(worse)
+        if worse:
+            ratios = ", ".join(f"{name} {check.bands[name].ratio:.2f}" for name in worse)
+            log.warning(
+                "%s: bicubic interpolation replaces networks that are worse on this product, with "
+                "an RMSE relative to bicubic of: %s",
+                self.product.id,
+                ratios,
+            )
+
     def _add(self, piece: SharpenedWindow, writer: CogWriter) -> None:
         images = piece.dn if self.dtype == "uint16" else reflectance_of(piece, self.radiometry)
         writer.write(piece.core.relative_to(self.window), images)
         for name, sums in piece.residuals.items():
             self.residuals[name] += sums
+            self.outliers[name] += piece.outliers[name]
         if self.snapshot:
             self.snapshot.add(piece)
 
@@ -189,13 +225,11 @@ class SharpenedProduct:
         return quality_card(
             self.product,
             self.window,
-            self.options.bands,
+            self.options,
             [model.card for model in self.models],
-            self.residuals,
-            self.statistics,
+            Measurements(self.residuals, self.outliers, self.statistics, self.check),
             device=", ".join(str(device) for device in self.devices),
             precision=precision_name(self.precision),
-            consistent=self.options.consistent,
         )
 
     def item(
@@ -235,7 +269,7 @@ def settings_of(
         "bands": list(options.bands),
         "offset_dn": offset_dn,
     } | options.model_dump(
-        include={"precision", "consistent", "encoding", "compression", "quicklook"}
+        include={"precision", "consistent", "self_check", "encoding", "compression", "quicklook"}
     )
 
 

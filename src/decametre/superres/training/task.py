@@ -22,14 +22,9 @@ from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.product import Product
 from decametre.superres.degradation.degraded_scene import DegradedPair, degrade_scene, stack_pairs
 from decametre.superres.degradation.training_patches import TrainingPatches
-from decametre.superres.evaluation.degraded import (
-    SceneScore,
-    mean_ratio,
-    predict,
-    predict_bicubic,
-    score,
-)
+from decametre.superres.evaluation.degraded import SceneScore, mean_ratio, score
 from decametre.superres.models.card import Card
+from decametre.superres.models.prediction import predict, predict_bicubic
 from decametre.superres.models.registry import (
     BANDS_FOR_SCALE,
     Model,
