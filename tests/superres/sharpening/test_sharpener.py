@@ -46,10 +46,14 @@ def crop(product: Product, folder, window: Window, spoil=None, offset=0.0) -> Pr
     return dataclasses.replace(product, grid=product.grid.crop(window), bands=files)
 
 
-def sharpen_all(product, tile, *, models=(), consistent=False, bands=BAND_NAMES, devices=1):
+def sharpen_all(
+    product, tile, *, models=(), consistent=False, bands=BAND_NAMES, devices=1, bicubic=()
+):
     """A complete product, cut into tiles: DN and reflectance of each band, and residual sums."""
     models = models_for(bands, models)
     sharpeners = [Sharpener(models, bands, CPU, torch.float32, consistent) for _ in range(devices)]
+    for sharpener in sharpeners:
+        sharpener.bicubic_bands = frozenset(bicubic)
     shape = product.grid.shape()
     dn = {name: np.full(shape, 77, np.uint16) for name in bands}
     reflectance = {n: np.zeros(shape, np.float32) for n in bands if ALL_BANDS[n].gsd > 10}

@@ -21,7 +21,12 @@ EDGE = BLOCK // CELL * CELL
 MIN_VALID = 0.5
 """Share of measured pixels that a window needs."""
 
-GOLDEN_RATIO = (5**0.5 - 1) / 2
+FIRST = 100
+"""Length of the sequence that spreads windows."""
+
+X_STEP, Y_STEP = 0.7548776662466927, 0.5698402909980532
+"""Steps of the sequence R2, which fills a square evenly (Roberts 2018, "The unreasonable
+effectiveness of quasirandom sequences")."""
 
 
 def sample_windows(product: Product, part: Window, band: str) -> list[Window]:
@@ -38,19 +43,20 @@ def sample_windows(product: Product, part: Window, band: str) -> list[Window]:
     Raises:
         CorruptDataError: The band cannot be decoded.
     """
-    candidates = [
-        Window(col, row, width, height)
-        for row, height in _starts(part.row, part.bottom)
-        for col, width in _starts(part.col, part.right)
+    rows, cols = _starts(part.row, part.bottom), _starts(part.col, part.right)
+    candidates = [Window(col, row, width, height) for row, height in rows for col, width in cols]
+    # The first windows of this sequence are spread over the part, and the others follow.
+    spread = [
+        candidates[int(len(rows) * y) * len(cols) + int(len(cols) * x)]
+        for x, y in (((0.5 + k * X_STEP) % 1, (0.5 + k * Y_STEP) % 1) for k in range(FIRST))
+        if candidates
     ]
     chosen: list[Window] = []
     valid = product.bands[band].radiometry.valid
     with BandReader(product, [band]) as reader:
-        # In this order, the first candidates are evenly spread over all of them.
-        for index in sorted(range(len(candidates)), key=lambda i: i * GOLDEN_RATIO % 1):
+        for window in dict.fromkeys([*spread, *candidates]):
             if len(chosen) == WINDOWS:
                 break
-            window = candidates[index]
             if valid(reader.read(band, window)).mean() >= MIN_VALID:
                 chosen.append(window)
     return sorted(chosen, key=lambda window: (window.row, window.col))
