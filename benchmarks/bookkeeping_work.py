@@ -60,6 +60,7 @@ class Bookkeeping:
             "offset_dn": None,
             "precision": "auto",
             "consistent": False,
+            "self_check": True,
             "encoding": "dn",
             "compression": "deflate",
             "quicklook": False,

@@ -15,7 +15,7 @@ from decametre.options import FilePath, FilePaths, Names, Options, Text, words_o
 OPTION_NAMES = {
     "info": "--offset --json",
     "sharpen": (
-        "--window --bbox --bands --offset --model --device --precision --consistent "
+        "--window --bbox --bands --offset --model --device --precision --consistent --self-check "
         "--encoding --compression --quicklook --tile --overwrite"
     ),
     "train": "--train --validation --set --device --precision --out --init --resume --show",
@@ -42,8 +42,8 @@ OPTION_NAMES = {
     ),
     "fleet sharpen": (
         "--search --bbox --datetime --cloud-cover --collection --bands --offset --model "
-        "--device --precision --consistent --encoding --compression --quicklook --tile "
-        "--workers --cluster --scheduler --redo --retries --stage-to --interval"
+        "--device --precision --consistent --self-check --encoding --compression --quicklook "
+        "--tile --workers --cluster --scheduler --redo --retries --stage-to --interval"
     ),
     "fleet extract": (
         "--search --bbox --datetime --cloud-cover --collection --sharpened --patches --stride "
