@@ -31,6 +31,7 @@ PUBLIC = {
     "fleet_sharpen": "api.fleet",
     "fleet_extract": "api.fleet",
     "fleet_predict": "api.fleet",
+    "view": "api.viewing",
     "measure_mtf": "api.mtf",
     "lonlat_bounds": "api.window",
     "SharpenOptions": "superres.sharpening.options",
@@ -44,8 +45,10 @@ PUBLIC = {
     "LandCoverEvaluateOptions": "landcover.evaluation.options",
     "PredictOptions": "landcover.mapping.options",
     "FleetOptions": "fleet.options",
+    "ViewOptions": "viewer.options",
     "Product": "sentinel2.product",
     "Window": "sentinel2.grid",
+    "Viewer": "viewer.viewer",
     "PatchStore": "landcover.patches.store",
     "DecametreError": "errors",
 }

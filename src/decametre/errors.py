@@ -90,6 +90,10 @@ class FleetError(DecametreError):
     """A list of products, a cluster, or the folder of a fleet cannot be used."""
 
 
+class ViewError(DecametreError):
+    """An image cannot be shown on the map, or its server cannot start."""
+
+
 class DeviceError(DecametreError):
     """The requested device is not available."""
 

@@ -23,7 +23,7 @@ from decametre.version import __version__
 
 VERBS = (
     *("info", "sharpen", "train", "evaluate", "patches", "landcover", "fleet"),
-    *("models", "env", "bench"),
+    *("view", "models", "env", "bench"),
 )
 """Each verb is a module of this package with a command of the same name."""
 

@@ -1,0 +1,1 @@
+"""A local map of results in the browser: server, tiles, page."""

@@ -1,0 +1,130 @@
+"""What RESULT and BEFORE name: a GeoTIFF, a STAC item, a product."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from decametre.errors import DecametreError, ViewError
+from decametre.io.stac_item import DERIVED_FROM, SETTINGS
+from decametre.landcover.mapping.output_files import MapFiles
+from decametre.sentinel2.opening import open_product
+from decametre.superres.sharpening.output_files import SharpenedFiles
+from decametre.viewer.layer import CLASSES, Layer, layer_of_geotiff, layer_of_product
+from decametre.viewer.scene import Scene
+
+log = logging.getLogger(__name__)
+
+GEOTIFF = (".tif", ".tiff")
+
+QUALITY, LAND_COVER = "decametre:quality", "decametre:land_cover"
+"""Properties of an item: the quality card of a sharpened product, the description of a map."""
+
+
+def open_scene(result: str, before: str | None = None, bands: Sequence[str] = ()) -> Scene:
+    """Open a result, and the image before.
+
+    Args:
+        result: A GeoTIFF, the STAC item of a result, or a product.
+        before: A GeoTIFF or a product. By default the product that the item of the result names,
+            if it is a local file.
+        bands: The bands to show first.
+
+    Raises:
+        DecametreError: One of them cannot be opened, or they do not fit together.
+    """
+    item_path, image = _files(result)
+    item = _item(item_path) if item_path else {}
+    layer = layer_of_product(open_product(result)) if image is None else _result_layer(image)
+    earlier = _source_layer(item, item_path, layer.crs) if before is None else open_layer(before)
+    return Scene(layer, earlier, _card(item, image), bands).checked()
+
+
+def open_layer(source: str) -> Layer:
+    """The bands of a GeoTIFF or of a product.
+
+    Raises:
+        DecametreError: It is neither.
+    """
+    if source.lower().endswith(GEOTIFF) and Path(source).exists():
+        return layer_of_geotiff(Path(source))
+    return layer_of_product(open_product(source))
+
+
+def _files(result: str) -> tuple[Path | None, Path | None]:
+    """The STAC item and the GeoTIFF of a result, as far as they exist."""
+    path = Path(result)
+    if path.suffix.lower() in GEOTIFF:
+        if not path.is_file():
+            raise ViewError(f"{path}: no such file; give a GeoTIFF, a STAC item or a folder")
+        stem = path.stem.removesuffix(".classes")
+        item = path.with_name(f"{stem}.json")
+        return (item if item.is_file() else None), path
+    if path.suffix.lower() in (".json", ".geojson") and path.is_file():
+        href = _item(path).get("assets", {}).get("data", {}).get("href", "")
+        image = path.parent / href
+        if href.lower().endswith(GEOTIFF) and "://" not in href:
+            if not image.is_file():
+                raise ViewError(f"{path}: its image {image} does not exist")
+            return path, image
+    return None, None
+
+
+def _item(path: Path) -> dict[str, Any]:
+    """A STAC item; empty if the file is something else."""
+    try:
+        item = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ViewError(f"{path}: cannot be read as a STAC item ({error})") from error
+    is_item = isinstance(item, dict) and isinstance(item.get("properties"), dict)
+    return item if is_item else {}
+
+
+def _result_layer(image: Path) -> Layer:
+    """The bands of a result; a map of probabilities together with its map of classes."""
+    layer, classes = layer_of_geotiff(image), MapFiles(image).classes
+    if CLASSES not in layer.channels and classes.is_file():
+        return layer.with_classes_of(layer_of_geotiff(classes))
+    return layer
+
+
+def _source_layer(item: Mapping[str, Any], item_path: Path | None, crs: str) -> Layer | None:
+    """The product that an item was derived from, if it is a local file in the same system."""
+    links = item.get("links", [])
+    href = next((link["href"] for link in links if link.get("rel") == DERIVED_FROM), None)
+    if item_path is None or href is None or "://" in href:
+        return None
+    source = item_path.parent / href
+    if not source.exists():
+        return None
+    offset = item["properties"].get(SETTINGS, {}).get("offset_dn")
+    try:
+        layer = layer_of_product(open_product(source, "auto" if offset is None else offset))
+    except DecametreError as error:
+        log.warning("the product before is not shown: %s", error)
+        return None
+    return layer if layer.crs == crs else None
+
+
+def _card(item: Mapping[str, Any], image: Path | None) -> dict[str, Any]:
+    """The quality card, or the description of a land-cover map; empty if there is neither."""
+    properties = item.get("properties", {})
+    if QUALITY in properties:
+        return dict(properties[QUALITY])
+    if LAND_COVER in properties:
+        return dict(properties[LAND_COVER])
+    path = SharpenedFiles(image).quality if image else None
+    if path is not None and path.is_file():
+        return _json(path)
+    return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ViewError(f"{path}: cannot be read as JSON ({error})") from error
+    return content if isinstance(content, dict) else {}
