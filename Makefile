@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # with short ones.
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-benchmarks coverage lint types docs dist clean
+.PHONY: demo test test-all test-benchmarks test-browser coverage lint types docs dist clean
 
 demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a picture in demo/
 	mkdir -p demo
@@ -24,6 +24,12 @@ test-all: $(READY)  ## all tests of the package, as CI runs them
 
 test-benchmarks: $(READY)  ## small runs of the benchmarks for developers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m benchmark tests/benchmarks
+
+# Debian and Ubuntu. Needs network and root rights once, for the packages.
+test-browser: $(READY)  ## the viewer in a headless browser, which it installs; screenshots in build/screenshots
+	command -v chromedriver >/dev/null || (apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium chromium-driver)
+	SCREENSHOTS=build/screenshots OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/viewer -m browser
 
 # Child processes are measured, too: `patch` in pyproject.toml.
 coverage: $(READY)  ## coverage of TESTS in htmlcov/; CONTRIBUTING.md says how to read it

@@ -36,6 +36,8 @@ from decametre.superres.evaluation.results import Evaluation
 from decametre.superres.sharpening.options import SharpenOptions as SharpenOptions
 from decametre.superres.sharpening.sharpening_job import Result
 from decametre.version import __version__ as __version__
+from decametre.viewer.options import ViewOptions as ViewOptions
+from decametre.viewer.viewer import Viewer as Viewer
 
 PUBLIC: dict[str, str]
 
@@ -254,6 +256,15 @@ def fleet_predict(
     options: FleetOptions | None = ...,
     notify: ProgressCallback = ...,
 ) -> FleetResult: ...
+def view(
+    result: PathLike,
+    before: PathLike | None = ...,
+    *,
+    bands: Sequence[str] = ...,
+    base_map: bool = ...,
+    port: int = ...,
+    options: ViewOptions | None = ...,
+) -> Viewer: ...
 def measure_mtf(
     product: Product | PathLike,
     *,

@@ -32,7 +32,8 @@ class Browser:
     """
 
     def __init__(self, width: int, height: int, scale: float = 1.0) -> None:
-        assert DRIVER and CHROMIUM
+        assert DRIVER
+        assert CHROMIUM
         command = [DRIVER, "--port=0"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None

@@ -31,7 +31,14 @@ def test_a_base_map_is_loaded_on_request_only(result):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/site.json", "/wrong/", "/wrong/site.json", "//site.json", "/wrong/products/0/view.json"],
+    [
+        "/",
+        "/site.json",
+        "/wrong/",
+        "/wrong/site.json",
+        "//site.json",
+        "/wrong/products/0/view.json",
+    ],
 )
 def test_without_the_token_nothing_is_found(client, path):
     assert client.request(path).status == 404

@@ -119,7 +119,10 @@ def test_a_wrong_style_is_one_line(client, query, message):
 
 
 def test_a_zoom_level_or_layer_that_does_not_exist_is_one_line(client):
-    assert b"there are 2 levels" in client.get(f"products/0/tiles/result/2/0/0.png?{COMPOSITE}").content
+    assert (
+        b"there are 2 levels"
+        in client.get(f"products/0/tiles/result/2/0/0.png?{COMPOSITE}").content
+    )
     assert b"unknown layer" in client.get(f"products/0/tiles/both/0/0/0.png?{COMPOSITE}").content
 
 

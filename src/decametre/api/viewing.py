@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 @takes(ViewOptions)
 def view(
     result: PathLike,
-    options: ViewOptions,
-    *,
     before: PathLike | None = None,
+    *,
+    options: ViewOptions,
 ) -> Viewer:
     """Show a result on a local map: before and after, bands, indices, classes, quality card.
 

@@ -31,7 +31,7 @@ def view(result: str, before: str | None, options: ViewOptions, browser: bool) -
     a GeoTIFF; by default the product that the item of RESULT names, if it is a local file. The
     page can be opened from this machine only. Ctrl-C ends the viewer.
     """
-    with decametre.view(result, before=before, options=options) as viewer:
+    with decametre.view(result, before, options=options) as viewer:
         click.echo(viewer.url)
         if browser:
             webbrowser.open(viewer.url)

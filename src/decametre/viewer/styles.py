@@ -20,6 +20,7 @@ PRESETS = {
     "True colour": ("B04", "B03", "B02"),
     "False colour": ("B08", "B04", "B03"),
     "SWIR": ("B12", "B8A", "B04"),
+    "Vegetation": ("B8A", "B11", "B12"),
     "Agriculture": ("B11", "B08", "B02"),
     "Red edge": ("B07", "B06", "B05"),
     "60 m bands": ("B09", "B09", "B01"),

@@ -8,7 +8,7 @@ import { showFleet } from "./fleet.js";
 import { showHelp, connectKeys } from "./keys.js";
 import { SceneMap } from "./map.js";
 import { Spectrum } from "./spectrum.js";
-import { firstStyle, titleOf } from "./style_state.js";
+import { bandsOf, firstStyle, titleOf } from "./style_state.js";
 import { connectSwipe } from "./swipe.js";
 
 const byId = (id) => document.getElementById(id);
@@ -85,9 +85,14 @@ async function showScene(site, base) {
 
 function labels(view, style) {
   const [before, after] = byId("labels").querySelectorAll("small");
-  const gsd = (side) => [...new Set(view.layers[side].bands.filter(({ name }) => style.kind === "composite" ? style.bands.includes(name) : true).map(({ pixel }) => pixel))].sort((a, b) => a - b);
-  if (view.layers.before) before.textContent = `${gsd("before").join(", ")} m`;
-  after.textContent = `${gsd("result").join(", ")} m`;
+  const names = bandsOf(view, style);
+  const pixels = (side) => {
+    const bands = view.layers[side].bands.filter(({ name }) => names.includes(name));
+    const sizes = [...new Set(bands.map(({ pixel }) => pixel))].sort((one, other) => one - other);
+    return sizes.length ? `${sizes.join(", ")} m` : "";
+  };
+  if (view.layers.before) before.textContent = pixels("before");
+  after.textContent = pixels("result");
   byId("labels").dataset.title = titleOf(view, style);
 }
 

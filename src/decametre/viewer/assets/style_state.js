@@ -1,7 +1,7 @@
 // What is shown: a style for both sides of the swipe line, and the address of its tiles.
 
 // With an image before, a composite in which the two sides differ comes first.
-const FIRST = { alone: ["True colour", "False colour", "SWIR"], compared: ["SWIR", "Red edge", "True colour"] };
+const FIRST = { alone: ["True colour", "False colour", "SWIR"], compared: ["Vegetation", "SWIR", "True colour"] };
 
 /** The style to begin with. */
 export function firstStyle(view) {
