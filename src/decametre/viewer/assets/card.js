@@ -10,6 +10,7 @@ export function showCard(panel, card) {
   } else {
     if (card.product) parts.push(product(card.product));
     if (card.models) parts.push(models(card.models));
+    if (card.self_check) parts.push(selfCheck(card));
     if (card.bands) parts.push(...consistency(card));
     parts.push(el("details", {}, el("summary", {}, "All fields"), tree(card)));
   }
@@ -38,6 +39,25 @@ function models(entries) {
           `${plain(ratio, 2)} of the error of bicubic interpolation at degraded scale`,
           kernels.length ? ` (${kernels.join(", ")})` : "", scores.split ? `; ${scores.split} scenes` : "") : null);
     }));
+}
+
+/** Scores of the models on degraded windows of the product itself. */
+function selfCheck(card) {
+  const rows = Object.entries(card.bands).filter(([, band]) => band.self_check).map(([name, band]) => {
+    const { ratio_to_bicubic: ratio, not_scored: reason, rmse_dn: rmse, bicubic_rmse_dn: bicubic } = band.self_check;
+    const known = typeof ratio === "number";
+    return el("tr", { title: known ? `RMSE ${rmse} DN, bicubic ${bicubic} DN` : reason },
+      el("th", {}, name), el("td", { class: "bar" }, known
+        ? el("div", { class: "meter" }, el("i", { class: ratio >= 1 ? "worse" : "", style: `width:${Math.min(100, 100 * ratio)}%` }))
+        : el("small", {}, "not scored")),
+      el("td", {}, known ? plain(ratio, 2) : ""));
+  });
+  const replaced = card.self_check.bicubic_bands ?? [];
+  return el("div", { class: "block" },
+    el("h3", {}, "Check on this product"),
+    el("table", { class: "bars" }, rows),
+    el("p", { class: "note" }, "RMSE at degraded scale divided by that of bicubic interpolation, on windows of this product; below 1 is better."),
+    replaced.length ? el("div", { class: "callout" }, el("b", {}, "Interpolated instead"), el("span", {}, `${replaced.join(", ")}: the model was not better than bicubic interpolation`)) : null);
 }
 
 function consistency(card) {
