@@ -16,9 +16,9 @@ from rasterio.errors import RasterioError
 from decametre.errors import UnknownNameError, ViewError
 from decametre.landcover.mapping.geotiff import names_path
 from decametre.sentinel2.bands import ALL_BANDS, parse_bands
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.radiometry import SATURATED
-from decametre.sentinel2.raster import GDAL_OPTIONS
 from decametre.viewer.raster import Bounds, Channel, finest_pixel
 
 CLASSES = "classes"

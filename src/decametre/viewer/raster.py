@@ -15,7 +15,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from decametre.errors import CorruptDataError
-from decametre.sentinel2.raster import GDAL_OPTIONS, driver_of
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS, driver_of
 
 Bounds = tuple[float, float, float, float]
 """West, south, east and north in the coordinate system of the image."""
