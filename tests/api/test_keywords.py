@@ -1,4 +1,4 @@
-"""Functions that take an options object take each option by keyword, too."""
+"""Functions that take an options object also take each option by keyword."""
 
 import inspect
 from typing import Annotated

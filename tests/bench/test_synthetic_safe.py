@@ -1,4 +1,4 @@
-"""Products that are made must look like ESA's, and hold the pixels that were given."""
+"""Synthetic products have ESA's layout and hold the pixels they were created from."""
 
 import zipfile
 from collections.abc import Mapping

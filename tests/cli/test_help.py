@@ -1,4 +1,4 @@
-"""Help comes at once: without torch and GDAL, which take seconds to import."""
+"""Help is printed without importing torch and GDAL, which takes seconds."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`decametre patches`: what scripts rely on."""
+"""Parts of `decametre patches` that scripts rely on."""
 
 import json
 
@@ -14,7 +14,7 @@ def test_import_merge_and_info(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert "1 left out: on the list" in done.stderr
+    assert "skipped patches: 1 (on the list" in done.stderr
     assert "v1.h5: 1 patches" in done.stderr
     assert decametre("patches", "import", DATA / "v2", tmp_path / "v2.h5").returncode == 0
     done = decametre(

@@ -1,4 +1,4 @@
-"""`decametre patches extract` and `plan`: what users type and see."""
+"""Command lines and output of `decametre patches extract` and `plan`."""
 
 import json
 

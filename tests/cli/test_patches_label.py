@@ -1,4 +1,4 @@
-"""`decametre patches label`: what users type and see."""
+"""Command lines and output of `decametre patches label`."""
 
 import rasterio
 

@@ -19,7 +19,7 @@ from decametre.training import stopping
 from decametre.training.observer import TrainingObserver
 
 HANG_TIMEOUT = 2.0
-"""Seconds in place of 15, so that a rank that waits for one that hangs ends soon."""
+"""Seconds instead of 15, so that a rank that waits for a hanging rank ends soon."""
 
 
 def main():

@@ -1,4 +1,4 @@
-"""Shares by speed. The clock is a fake one, so the speed of the machine has no influence."""
+"""Shares by speed, with a fake clock, so that the speed of the machine has no influence."""
 
 import pytest
 import torch

@@ -19,10 +19,10 @@ from tests.training.team import finish, variables
 pytestmark = pytest.mark.slow
 
 TIMEOUT = 40
-"""Seconds in place of minutes, for gradients and all else."""
+"""Seconds instead of minutes, for gradients and everything else."""
 
 CUT = 2
-"""Seconds of a short cut."""
+"""Seconds for which the link is cut in the test of a short interruption."""
 
 CLONE_NEWNET = 0x40000000
 """For setns(2), which Python offers from 3.12 on."""

@@ -1,4 +1,4 @@
-"""Archives in the published layouts, made of the real patches here."""
+"""Archives in the published layouts, built from the real patches in this folder."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ TILE = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
 V2_NAMES = [f"{TILE}_75_43", f"{TILE}_89_18"]
 
 RICO_ORDER = ["B02", "B03", "B04", "B08", "B05", "B06", "B07", "B8A", "B11", "B12", "B01", "B09"]
-"""In which rico-hdl writes the bands of a patch."""
+"""The order in which rico-hdl writes the bands of a patch."""
 
 
 def pixels(folder):

@@ -1,4 +1,4 @@
-"""Real patches of both versions of BigEarthNet, whole and broken."""
+"""Real patches of both versions of BigEarthNet, intact and damaged."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Archives become stores: classes, lists, damage, and going on."""
+"""Import of archives into stores: classes, lists, damaged patches, resuming."""
 
 import json
 import logging
@@ -85,7 +85,7 @@ def test_patches_without_a_class_of_the_19_are_skipped(tmp_path, caplog):
         result = api.import_patches(tmp_path / "v1", tmp_path / "a.h5", classes=19)
     assert PatchStore(result.path).names == [names[0], names[2]]
     assert result.left_out == {"none of the 19 classes": 1}
-    assert "1 left out: none of the 19 classes" in caplog.text
+    assert "skipped patches: 1 (none of the 19 classes)" in caplog.text
 
 
 def test_excluded_patches_are_counted(tmp_path, caplog):
@@ -97,7 +97,7 @@ def test_excluded_patches_are_counted(tmp_path, caplog):
         result = api.import_patches(tmp_path / "v1", tmp_path / "a.h5", exclude=lists)
     assert PatchStore(result.path).names == [names[3]]
     assert sorted(result.left_out.values()) == [1, 2]
-    assert "2 left out: on the list" in caplog.text
+    assert "skipped patches: 2 (on the list" in caplog.text
     assert "snow.csv" in caplog.text
 
 

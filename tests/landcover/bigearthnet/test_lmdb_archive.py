@@ -1,4 +1,4 @@
-"""Real patches in the form of rico-hdl, against the same patches in folders."""
+"""Real patches in an LMDB archive of rico-hdl, compared with the same patches in folders."""
 
 import numpy as np
 import pytest

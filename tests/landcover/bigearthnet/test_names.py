@@ -1,4 +1,4 @@
-"""Names are read as BigEarthNet's authors meant them: checked with real patches' coordinates."""
+"""Names of BigEarthNet patches, checked with the coordinates of real patches."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Products for tests of extraction: as facts alone, or made with pixels."""
+"""Products for tests of extraction, without files or with synthetic pixels."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Products in, one store out, whatever the number of workers and kills."""
+"""Extraction of products into one store, with any number of workers and kills."""
 
 import fcntl
 import json

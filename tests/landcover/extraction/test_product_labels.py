@@ -1,4 +1,4 @@
-"""Rasters of classes from products' own pixels, and patches with labels from them."""
+"""Class rasters computed from the pixels of products, and patches labelled with them."""
 
 import json
 

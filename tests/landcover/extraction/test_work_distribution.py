@@ -1,4 +1,4 @@
-"""Every patch goes to one worker, and shares are as alike as the method can make them."""
+"""Every patch is assigned to one worker, and shares are as equal as the method allows."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The pixels under rows of patches are those of the whole, however they come."""
+"""Pixels read for rows of patches equal those of the complete product, from any source."""
 
 import numpy as np
 import pytest

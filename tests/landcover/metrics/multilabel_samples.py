@@ -1,4 +1,4 @@
-"""Made predictions for tests."""
+"""Synthetic predictions for tests."""
 
 import numpy as np
 

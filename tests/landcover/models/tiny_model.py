@@ -1,4 +1,4 @@
-"""A land-cover model of random weights whose answers differ from patch to patch."""
+"""A land-cover model with random weights whose predictions differ between patches."""
 
 from pathlib import Path
 

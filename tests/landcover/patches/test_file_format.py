@@ -1,4 +1,4 @@
-"""The file format is as documented, and files that violate it are refused."""
+"""The file format is as documented, and files that violate it are errors."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a patch may be."""
+"""Valid and invalid patches."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Writing a store: what is written is read, and a killed run resumes."""
+"""Writing a store: reading returns what was written, and a killed run resumes."""
 
 import itertools
 import multiprocessing
@@ -93,7 +93,7 @@ CALLS = (
     (h5py.File, "close"),
     (Path, "replace"),
 )
-"""What a writer calls to change a file."""
+"""The calls with which a writer changes a file."""
 
 
 def kill_before(call, path, patches):

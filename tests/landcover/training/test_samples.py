@@ -1,4 +1,4 @@
-"""What is drawn for a sample follows from the seed and its number alone."""
+"""Random choices for a sample depend only on the seed and the number of the sample."""
 
 import pickle
 

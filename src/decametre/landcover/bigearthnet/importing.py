@@ -113,7 +113,7 @@ def import_patches(
     names = _selected(archive, exclude, split_of if splits else None, left_out)
     log.info("%s: %d patches", source, len(archive.names))
     for reason, count in left_out.items():
-        log.info("%d left out: %s", count, reason)
+        log.info("skipped patches: %d (%s)", count, reason)
     if not names:
         raise PatchError(f"{source}: all {len(archive.names)} patches are excluded")
     header = Header(
@@ -153,7 +153,7 @@ def import_patches(
                 done = writer.length + skipped.total()
                 progress(done, len(names), done - resumed)
         for reason, count in skipped.items():
-            log.info("%d left out: %s", count, reason)
+            log.info("skipped patches: %d (%s)", count, reason)
         patches = writer.length
     return ImportResult(output, patches, dict(left_out + skipped))
 

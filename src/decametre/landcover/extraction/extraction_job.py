@@ -75,7 +75,7 @@ def extract(
         else:
             plan = make_plan(request, output, folder, workers, sharpen)
         for reason, count in plan.left_out.items():
-            log.info("%d patches left out: %s", count, reason)
+            log.info("skipped patches: %d (%s)", count, reason)
         merged = folder / output.name
         if not merged.exists():
             write_shards(plan, workers, progress)
@@ -158,6 +158,6 @@ def _publish(plan: ExtractionPlan, merged: Path, output: Path) -> Extraction:
     missing = sum(plan.counts) - len(store)
     left_out = dict(plan.left_out) | ({"without data": missing} if missing else {})
     if missing:
-        log.info("%d patches left out: without data", missing)
+        log.info("skipped patches: %d (without data)", missing)
     shards = len(list(target.glob("*.h5"))) if target.exists() else 1
     return Extraction(output, len(store), shards, left_out)
