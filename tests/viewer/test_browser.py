@@ -107,13 +107,13 @@ def test_a_composite_is_chosen_by_click_and_by_list(page):
 
 
 def test_the_spectrum_follows_the_pointer_and_a_click_keeps_it(page):
-    page.hover(700, 450)
+    page.hover(560, 450)
     page.wait("decametre.spectrum.values.result")
     assert page.run("return document.querySelectorAll('.dot.result').length") == 12
     assert page.run("return document.querySelectorAll('.dot.before').length") == 12
     values = page.run("return decametre.spectrum.values")
     assert values["result"]["B02"] == values["before"]["B02"]
-    page.drag([(700, 450)])
+    page.drag([(560, 450)])
     page.wait("decametre.scene.marker.getSource().getFeatures().length == 1")
     page.run("document.querySelector('#spectrum details').open = true")
     keep(page, "spectrum")

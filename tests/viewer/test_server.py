@@ -12,7 +12,7 @@ def test_the_page_and_its_files_are_served(client):
     page = client.get("")
     assert page.status == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    for name in ("page.js", "style.css", "vendor/ol.js", "vendor/land-110m.json", "icon.svg"):
+    for name in ("page.js", "style.css", "vendor/ol.js", "vendor/land-50m.json", "icon.svg"):
         assert client.get(f"assets/{name}").status == 200
     assert client.json("site.json") == {"kind": "scene", "title": "sharp", "base_map": False}
 

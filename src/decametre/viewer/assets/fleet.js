@@ -80,7 +80,7 @@ export async function showFleet(site, open) {
 function background(baseMap) {
   if (baseMap) return [new ol.layer.Tile({ source: new ol.source.OSM(), className: "base-map" })];
   const land = new ol.layer.Vector({
-    source: new ol.source.Vector({ url: "assets/vendor/land-110m.json", format: new ol.format.TopoJSON({ layers: ["land"] }), wrapX: false }),
+    source: new ol.source.Vector({ url: "assets/vendor/land-50m.json", format: new ol.format.TopoJSON({ layers: ["land"] }), wrapX: false }),
     style: new ol.style.Style({ fill: new ol.style.Fill({ color: "#1b222b" }), stroke: new ol.style.Stroke({ color: "#39434f", width: 1 }) }),
   });
   const grid = new ol.layer.Graticule({ strokeStyle: new ol.style.Stroke({ color: "rgba(160,175,190,.10)", width: 1 }), showLabels: false, wrapX: false });

@@ -85,6 +85,8 @@ async function showScene(site, base) {
 
 function labels(view, style) {
   const [before, after] = byId("labels").querySelectorAll("small");
+  const titles = view.layers.result.classes.length ? ["Image", "Map"] : ["Before", "After"];
+  byId("labels").querySelectorAll("b").forEach((title, side) => { title.textContent = titles[side]; });
   const names = bandsOf(view, style);
   const pixels = (side) => {
     const bands = view.layers[side].bands.filter(({ name }) => names.includes(name));

@@ -20,7 +20,7 @@ export class Spectrum {
     this.classes = el("div", { class: "shares" });
     this.table = el("table", { class: "values" });
     this.fold = el("details", {}, el("summary", {}, "Values"), this.table);
-    const keys = SIDES.filter(([side]) => view.layers[side])
+    const keys = SIDES.filter(([side]) => view.layers[side]?.bands.some((band) => band.wavelength))
       .map(([side, name]) => el("span", { class: `key ${side}` }, name));
     panel.replaceChildren(
       el("h2", {}, "Spectrum", keys.length > 1 ? el("span", { class: "keys" }, keys) : null),
