@@ -14,7 +14,7 @@ demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a 
 	mkdir -p demo
 	$(BIN)/decametre info sample/T33UUB/item.json
 	$(BIN)/decametre sharpen sample/T33UUB/item.json demo/T33UUB.tif --quicklook --overwrite
-	@echo "Open demo/T33UUB.tif in QGIS; demo/T33UUB.quicklook.png shows before and after."
+	@echo "$(BIN)/decametre view demo/T33UUB.tif shows before and after; QGIS opens the file, too."
 
 test: $(READY)  ## all tests but the slow ones; no network, no GPU
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not benchmark"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from decametre.errors import NotAProductError, UnknownNameError, ViewError
+from decametre.errors import DecametreError, NotAProductError, UnknownNameError, ViewError
 from decametre.landcover.mapping.geotiff import ClassWriter, MapGrid, ProbabilityWriter
 from decametre.viewer.opening import open_scene
 from tests.viewer.conftest import CARD
@@ -150,3 +150,14 @@ def test_an_item_without_its_image_is_one_line(result, tmp_path):
     shutil.copy(result.with_suffix(".json"), tmp_path / "sharp.json")
     with pytest.raises(ViewError, match="does not exist"):
         open_scene(str(tmp_path / "sharp.json"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"properties": {}, "assets": []}', '{"properties": 3, "links": [3]}']
+)
+def test_a_file_that_is_no_item_is_one_line_or_ignored_next_to_an_image(result, tmp_path, text):
+    shutil.copy(result, tmp_path / "alone.tif")
+    (tmp_path / "alone.json").write_text(text)
+    assert open_scene(str(tmp_path / "alone.tif")).before is None
+    with pytest.raises(DecametreError):
+        open_scene(str(tmp_path / "alone.json"))

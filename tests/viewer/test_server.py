@@ -2,6 +2,7 @@
 
 import pytest
 
+import decametre
 from decametre.errors import ViewError
 from decametre.viewer.options import ViewOptions
 from decametre.viewer.viewer import open_viewer
@@ -90,6 +91,13 @@ def test_a_used_port_is_one_line(viewer, result):
     port = int(viewer.url.split(":")[2].split("/")[0])
     with pytest.raises(ViewError, match=rf"port {port} cannot be used .*--port"):
         open_viewer(str(result), None, ViewOptions(port=port))
+
+
+def test_the_python_function_returns_a_running_viewer(result, sample_item):
+    with decametre.view(result, sample_item, bands=["B12", "B8A", "B04"]) as viewer:
+        view = Client(viewer).json("products/0/view.json")
+    assert view["first_bands"] == ["B12", "B8A", "B04"]
+    assert set(view["layers"]) == {"before", "result"}
 
 
 def test_a_closed_viewer_answers_nothing_and_closes_twice(result):

@@ -36,8 +36,7 @@ def open_scene(result: str, before: str | None = None, bands: Sequence[str] = ()
     Raises:
         DecametreError: One of them cannot be opened, or they do not fit together.
     """
-    item_path, image = _files(result)
-    item = _item(item_path) if item_path else {}
+    image, item_path, item = _files(result)
     layer = layer_of_product(open_product(result)) if image is None else _result_layer(image)
     earlier = _source_layer(item, item_path, layer.crs) if before is None else open_layer(before)
     return Scene(layer, earlier, _card(item, image), bands).checked()
@@ -54,33 +53,51 @@ def open_layer(source: str) -> Layer:
     return layer_of_product(open_product(source))
 
 
-def _files(result: str) -> tuple[Path | None, Path | None]:
-    """The STAC item and the GeoTIFF of a result, as far as they exist."""
+def _files(result: str) -> tuple[Path | None, Path | None, dict[str, Any]]:
+    """The GeoTIFF of a result, and path and content of its STAC item, as far as they exist."""
     path = Path(result)
     if path.suffix.lower() in GEOTIFF:
         if not path.is_file():
             raise ViewError(f"{path}: no such file; give a GeoTIFF, a STAC item or a folder")
         stem = path.stem.removesuffix(".classes")
-        item = path.with_name(f"{stem}.json")
-        return (item if item.is_file() else None), path
+        item_path = path.with_name(f"{stem}.json")
+        if not item_path.is_file():
+            return path, None, {}
+        try:
+            return path, item_path, read_item(item_path)
+        except ViewError as error:
+            log.warning("the file next to the image is ignored: %s", error)
+            return path, None, {}
     if path.suffix.lower() in (".json", ".geojson") and path.is_file():
-        href = _item(path).get("assets", {}).get("data", {}).get("href", "")
+        item = read_item(path)
+        href = image_href(item)
         image = path.parent / href
-        if href.lower().endswith(GEOTIFF) and "://" not in href:
+        if href and "://" not in href:
             if not image.is_file():
                 raise ViewError(f"{path}: its image {image} does not exist")
-            return path, image
-    return None, None
+            return image, path, item
+    return None, None, {}
 
 
-def _item(path: Path) -> dict[str, Any]:
-    """A STAC item; empty if the file is something else."""
+def read_item(path: Path) -> dict[str, Any]:
+    """A STAC item.
+
+    Raises:
+        ViewError: The file is none.
+    """
+    item = read_json(path)
+    if not isinstance(item.get("properties"), dict):
+        raise ViewError(f"{path}: is no STAC item, it has no properties")
+    return item
+
+
+def image_href(item: Mapping[str, Any]) -> str:
+    """The address of the GeoTIFF in an item of our results; empty if there is none."""
     try:
-        item = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ViewError(f"{path}: cannot be read as a STAC item ({error})") from error
-    is_item = isinstance(item, dict) and isinstance(item.get("properties"), dict)
-    return item if is_item else {}
+        href = str(item["assets"]["data"]["href"])
+    except (LookupError, TypeError):
+        return ""
+    return href if href.lower().endswith(GEOTIFF) else ""
 
 
 def _result_layer(image: Path) -> Layer:
@@ -93,14 +110,16 @@ def _result_layer(image: Path) -> Layer:
 
 def _source_layer(item: Mapping[str, Any], item_path: Path | None, crs: str) -> Layer | None:
     """The product that an item was derived from, if it is a local file in the same system."""
-    links = item.get("links", [])
-    href = next((link["href"] for link in links if link.get("rel") == DERIVED_FROM), None)
-    if item_path is None or href is None or "://" in href:
+    try:
+        links = {link["rel"]: link["href"] for link in item.get("links", [])}
+    except (LookupError, TypeError):
+        return None
+    href = str(links.get(DERIVED_FROM, "://"))
+    if item_path is None or "://" in href or not (item_path.parent / href).exists():
         return None
     source = item_path.parent / href
-    if not source.exists():
-        return None
-    offset = item["properties"].get(SETTINGS, {}).get("offset_dn")
+    settings = item["properties"].get(SETTINGS)
+    offset = settings.get("offset_dn") if isinstance(settings, dict) else None
     try:
         layer = layer_of_product(open_product(source, "auto" if offset is None else offset))
     except DecametreError as error:
@@ -112,19 +131,25 @@ def _source_layer(item: Mapping[str, Any], item_path: Path | None, crs: str) -> 
 def _card(item: Mapping[str, Any], image: Path | None) -> dict[str, Any]:
     """The quality card, or the description of a land-cover map; empty if there is neither."""
     properties = item.get("properties", {})
-    if QUALITY in properties:
-        return dict(properties[QUALITY])
-    if LAND_COVER in properties:
-        return dict(properties[LAND_COVER])
+    for name in (QUALITY, LAND_COVER):
+        if isinstance(properties.get(name), dict):
+            return dict(properties[name])
     path = SharpenedFiles(image).quality if image else None
     if path is not None and path.is_file():
-        return _json(path)
+        return read_json(path)
     return {}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ViewError: The file cannot be read, or is something else.
+    """
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ViewError(f"{path}: cannot be read as JSON ({error})") from error
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise ViewError(f"{path}: is no JSON object")
+    return content

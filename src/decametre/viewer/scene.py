@@ -95,12 +95,13 @@ class Scene:
             CorruptDataError: A file cannot be read.
         """
         chosen, bounds = self.layer(layer), self.tile_bounds(zoom, column, row)
-        names = style.names
-        read = {
-            name: self.pool.read(chosen.channel(name), bounds, (TILE, TILE))
-            for name in dict.fromkeys(names)
-        }
-        return styles.png(style.image([read[name] for name in names], chosen.legend))
+        channels = {name: chosen.channel(name) for name in style.names}
+        with ThreadPoolExecutor(len(channels)) as threads:
+            read = threads.map(
+                lambda channel: self.pool.read(channel, bounds, (TILE, TILE)), channels.values()
+            )
+            bands = dict(zip(channels, read, strict=True))
+        return styles.png(style.image([bands[name] for name in style.names], chosen.legend))
 
     def values(self, x: float, y: float) -> dict[str, Any]:
         """The values of all bands of all layers at a place, and its longitude and latitude."""
