@@ -129,13 +129,15 @@ def test_weights_have_the_permissions_of_the_card(folder):
 def test_a_number_that_yaml_reads_as_text():
     """`3e-3` without a dot is text in YAML 1.1."""
     regressions = [{"radius": 1, "ridge": "3e-3", "gain": "3e-1"}]
-    for architecture, config in (
-        ("guided", {"regressions": regressions}),
-        ("native", {"gain": "5e0"}),
+    images = {10: torch.ones(1, 4, 12, 12), 20: torch.ones(1, 6, 6, 6), 60: torch.ones(1, 2, 2, 2)}
+    for architecture, config, scale in (
+        ("guided", {"regressions": regressions}, 6),
+        ("native", {"gain": "5e0"}, 2),
     ):
         config |= {"width": 8, "blocks": 1}
-        network = build(Card("mine", architecture, config, BANDS_FOR_SCALE[2], margin=0))
-        network({10: torch.ones(1, 4, 8, 8), 20: torch.ones(1, 6, 4, 4)})
+        bands_in = BANDS_FOR_SCALE[scale]
+        network = build(Card("mine", architecture, config, bands_in, margin=0))
+        network({gsd: images[gsd] for gsd in bands_in})
 
 
 @pytest.mark.parametrize(

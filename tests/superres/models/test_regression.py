@@ -30,7 +30,7 @@ def everywhere(edge=EDGE):
 
 def test_a_linear_mixture_is_found_exactly():
     inputs, truth = ground()
-    predicted, missed = local_regressions(inputs, everywhere(), [Fit(6, 0.0)])
+    _, predicted, missed = local_regressions(inputs, everywhere(), [Fit(6, 0.0)])
     assert predicted.shape == (2, 1, 2, 6 * EDGE, 6 * EDGE)
     assert missed.shape == (2, 1, 2, EDGE, EDGE)
     torch.testing.assert_close(predicted[:, 0], truth, rtol=0, atol=ATOL)
@@ -43,7 +43,7 @@ def test_the_fit_with_the_right_kernel_has_the_least_error(gain):
     taps = blurred_square_taps(gain, 0.0, 6, 12).expand(2, -1)
     inputs[60] = degrade(truth, taps, 6)
     gains = (0.1, 0.2, 0.35, 0.5, None)
-    predicted, missed = local_regressions(
+    _, predicted, missed = local_regressions(
         inputs, everywhere(), [Fit(6, 1e-6, gain) for gain in gains]
     )
     at = gains.index(gain)
@@ -56,7 +56,7 @@ def test_softened_examples_depend_less_on_the_kernel():
     inputs, truth = ground()
     inputs[60] = degrade(truth, blurred_square_taps(0.3, 0.0, 6, 12).expand(2, -1), 6)
     fits = [Fit(6, 1e-3, softened=softened) for softened in (False, True)]
-    predicted, _ = local_regressions(inputs, everywhere(), fits)
+    _, predicted, _ = local_regressions(inputs, everywhere(), fits)
     errors = (predicted - truth[:, None]).square().mean(dim=(0, 2, 3, 4))
     assert float(errors[1]) < float(errors[0])
 
@@ -67,7 +67,7 @@ def test_it_is_ridge_regression_by_the_textbook():
     inputs[60] = inputs[60] + 0.02 * torch.rand(inputs[60].shape, generator=random)
     ridge, row, col, radius = 0.05, 7, 6, 3
     measured = torch.rand(2, 1, EDGE, EDGE, generator=random) + 0.01
-    predicted, _ = local_regressions(inputs, measured, [Fit(radius, ridge)])
+    _, predicted, _ = local_regressions(inputs, measured, [Fit(radius, ridge)])
     at = (slice(row - radius, row + radius + 1), slice(col - radius, col + radius + 1))
     guide = torch.cat([inputs[10], bicubic(inputs[20], 2)], dim=1)[0].double()
     x = torch.nn.functional.avg_pool2d(guide, 6)[:, *at].flatten(1).T
@@ -90,10 +90,10 @@ def test_unmeasured_examples_have_almost_no_effect():
     inputs, _ = ground()
     measured = everywhere()
     measured[..., 4:6, 5] = False
-    before, _ = local_regressions(inputs, measured, [Fit(6, 1e-3)])
+    _, before, _ = local_regressions(inputs, measured, [Fit(6, 1e-3)])
     inputs[60][..., 4:6, 5] = 0.5
-    after, _ = local_regressions(inputs, measured, [Fit(6, 1e-3)])
-    spoilt, _ = local_regressions(inputs, everywhere(), [Fit(6, 1e-3)])
+    _, after, _ = local_regressions(inputs, measured, [Fit(6, 1e-3)])
+    _, spoilt, _ = local_regressions(inputs, everywhere(), [Fit(6, 1e-3)])
     assert float((spoilt - before).abs().max()) > 50 * float((after - before).abs().max())
 
 
@@ -102,7 +102,7 @@ def test_flat_ground_does_not_divide_by_zero(softened):
     flat = {10: torch.full((1, 4, 36, 36), 0.2), 20: torch.full((1, 6, 18, 18), 0.2)}
     flat[60] = torch.full((1, 2, 6, 6), 0.1)
     for measured in (torch.ones(1, 1, 6, 6), torch.zeros(1, 1, 6, 6)):
-        predicted, missed = local_regressions(flat, measured, [Fit(3, 1e-3, 0.3, softened)])
+        _, predicted, missed = local_regressions(flat, measured, [Fit(3, 1e-3, 0.3, softened)])
         torch.testing.assert_close(predicted, torch.full_like(predicted, 0.1))
         assert float(missed.abs().max()) < 1e-6
 
@@ -110,8 +110,8 @@ def test_flat_ground_does_not_divide_by_zero(softened):
 def test_brighter_ground_has_brighter_details():
     inputs, _ = ground(seed=3)
     bright = {gsd: 2 * image for gsd, image in inputs.items()}
-    plain, _ = local_regressions(inputs, everywhere(), [Fit(3, 1e-2)])
-    doubled, _ = local_regressions(bright, everywhere(), [Fit(3, 1e-2)])
+    _, plain, _ = local_regressions(inputs, everywhere(), [Fit(3, 1e-2)])
+    _, doubled, _ = local_regressions(bright, everywhere(), [Fit(3, 1e-2)])
     torch.testing.assert_close(doubled, 2 * plain, rtol=0, atol=ATOL)
 
 

@@ -16,6 +16,7 @@ from decametre.superres.models.card import Card
 from decametre.superres.models.registry import build, load_folder, load_model, shipped_cards
 from decametre.superres.pixels.scenes import load_scenes
 from decametre.superres.training.task import (
+    RELATIVE_FLOOR,
     SuperResolution,
     attribution_of,
     build_card,
@@ -197,6 +198,20 @@ def test_the_loss_is_a_sum_and_a_count_over_the_mask(sample_item):
     pair = DegradedPair(inputs, target, mask, mask[:, :1, ::2, ::2])
     assert learner.count(pair) == 6 * 63
     assert float(learner.loss(bicubic, pair)) == pytest.approx(0.3 * 6 * 63, rel=1e-5)
+
+
+def test_the_relative_loss_weights_patches_by_the_error_of_bicubic(sample_item):
+    """Half the contrast, the same loss; a network as good as bicubic has 1 for each pixel."""
+    learner = task(sample_item, **{"optimization.loss": "relative"})
+    bicubic = build(load_model("bicubic_2x").card)
+    inputs = {10: torch.zeros(2, 4, 8, 8), 20: torch.full((2, 6, 4, 4), 0.5)}
+    target = torch.full((2, 6, 8, 8), 0.2)
+    target[1] = 0.35
+    mask = torch.ones_like(target, dtype=torch.bool)
+    mask[:, :, 0] = False
+    pair = DegradedPair(inputs, target, mask, mask[:, :1, ::2, ::2])
+    expected = (0.3 / (0.3 + RELATIVE_FLOOR) + 0.15 / (0.15 + RELATIVE_FLOOR)) * 6 * 56
+    assert float(learner.loss(bicubic, pair)) == pytest.approx(expected, rel=1e-5)
 
 
 def validated(ranks, sample_item):

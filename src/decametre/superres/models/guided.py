@@ -1,12 +1,15 @@
 """The guided trunk: local regressions, weighted and refined by a residual trunk on the 20 m grid.
 
-Regressions (`regression.py`) learn from the image itself how coarse bands depend on finer bands,
-each with a different blur of the coarse bands. The inputs of the trunk are all bands on the 20 m
-grid, the predictions of the regressions, and the predictions' errors on the coarse grid. At each
-pixel, the trunk computes a weighted mean of the predictions and of bicubic interpolation, and adds
-the remaining detail. So no kernel has to be known, and few training data are enough. A trunk on the
-20 m grid costs a quarter of one at 10 m. Unlike a trunk on the 60 m grid, it has the same weights
-for all pixels inside a 60 m pixel.
+Regressions (`regression.py`) learn from the image itself how the 60 m bands follow the finer bands,
+each for a different kernel by which the 60 m bands may have been blurred. The trunk receives all
+bands on the 20 m grid, the prediction of each regression, and the error that remains when the
+prediction is degraded to 60 m. At each pixel it weights the predictions against one another and
+against bicubic interpolation, and adds details that all of them lack. So the network needs no known
+kernel, and little training data.
+
+Everything but the last step runs on the 20 m grid, at a quarter of the cost of the 10 m grid. The
+last step adds the details of the 10 m bands inside each 20 m pixel, with the slopes of the same
+weighted regressions, and the details of the trunk.
 """
 
 from __future__ import annotations
@@ -21,21 +24,58 @@ from torch import Tensor, nn
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.native import ResidualBlock
-from decametre.superres.models.regression import Fit, local_regressions
+from decametre.superres.models.regression import MIN_WEIGHT, Fit, box_sum, local_regressions
 
 TRUNK_GSD = 20
 """The grid of the trunk, in metres."""
 
+FOLD = TRUNK_GSD // FINEST_GSD
+"""Edge of a pixel of the trunk's grid in 10 m pixels."""
+
 DETAIL_GAIN = 4.0
-"""Additional factor on the detail and errors of regressions before the first convolution, since
-they are smaller than reflectance."""
+"""Factor on what regressions add and miss before the first convolution, in addition to the
+network's gain, because it is much smaller than reflectance."""
+
+
+ERROR_RADIUS = 4
+"""Radius of the window over which the errors of regressions are averaged, in coarse pixels."""
+
+ERROR_FLOOR = 1e-8
+"""Mean square error below which regressions count as equally good, in reflectance squared."""
+
+SELECTIVITY = 4.0
+"""Start of the factor by which excess errors reduce the logarithm of a regression's weight."""
+
+BICUBIC_EXCESS = 1.0
+"""What counts as the excess error of bicubic interpolation, which has none by construction."""
+
+
+def excess_errors(missed: Tensor, measured: Tensor) -> Tensor:
+    """How much worse each regression fits than the best one, averaged over a window.
+
+    A regression whose kernel is wrong misses the coarse bands by more; a window shows it more
+    reliably than one pixel.
+
+    Args:
+        missed: (batch, fits, bands, rows, columns), see `regression.FittedRegressions`.
+        measured: (batch, 1, rows, columns), the weights of the pixels.
+
+    Returns:
+        Natural logarithm of the ratio of root mean square errors, 0 for the best regression; the
+        shape of `missed`.
+    """
+    weight = measured.float().clamp(min=MIN_WEIGHT)
+    squares = (missed.square() * weight[:, None]).flatten(1, 2)
+    mean = box_sum(squares, ERROR_RADIUS) / box_sum(weight, ERROR_RADIUS)
+    logs = (mean.unflatten(1, missed.shape[1:3]) + ERROR_FLOOR).log() / 2
+    return logs - logs.amin(dim=1, keepdim=True)
 
 
 class GuidedTrunk(nn.Module):
-    """Super-resolution of the coarsest bands by local regressions and a trunk at 20 m.
+    """Super-resolution of the 60 m bands by local regressions and a trunk on the 20 m grid.
 
     Args:
-        bands_in: Number of bands for each GSD in metres; the coarsest are brought to 10 m.
+        bands_in: Number of bands for 10, 20 and 60 m; the 60 m bands are brought to 10 m.
         width: Channels of the trunk.
         blocks: Number of residual blocks.
         regressions: Arguments of `Fit` for each regression, at least one.
@@ -43,7 +83,7 @@ class GuidedTrunk(nn.Module):
             Lanaras et al. (2018).
 
     Raises:
-        ValueError: A size is invalid.
+        ValueError: A size is invalid, or `bands_in` has other grids.
     """
 
     alignment = 1
@@ -63,34 +103,41 @@ class GuidedTrunk(nn.Module):
                 f"width {width} must be positive, blocks {blocks} not negative, and regressions "
                 "not empty"
             )
+        if sorted(bands_in) != [FINEST_GSD, TRUNK_GSD, 60]:
+            raise ValueError(f"it brings 60 m bands to 10 m, and cannot use {sorted(bands_in)} m")
         self.fits = [Fit.of(**settings) for settings in regressions]
-        self.gsds = tuple(sorted(bands_in))
-        self.coarsest = self.gsds[-1]
+        self.coarsest = max(bands_in)
         self.blocks_count = blocks
         self.gain = float(gain)
-        bands, fine = bands_in[self.coarsest], (TRUNK_GSD // FINEST_GSD) ** 2
+        bands = bands_in[self.coarsest]
         proposals = len(self.fits) * bands
-        channels = sum(
-            count * (fine if gsd == FINEST_GSD else 1) for gsd, count in bands_in.items()
-        )
-        # After the bands: the regressions' detail and errors, and the measured share.
-        self.head = nn.Conv2d(channels + proposals * (fine + 1) + 1, width, 3, padding=1)
+        channels = bands_in[FINEST_GSD] * FOLD**2 + bands_in[TRUNK_GSD] + bands
+        # In addition: what regressions add, what they miss here and in a wide window, and where
+        # there are examples.
+        self.head = nn.Conv2d(channels + 3 * proposals + 1, width, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
-        # A weight for each proposal and for bicubic interpolation, and details.
-        self.tail = nn.Conv2d(width, proposals + bands + bands * fine, 3, padding=1)
+        # A weight for each proposal and for none of them, and details.
+        self.tail = nn.Conv2d(width, proposals + bands + bands * FOLD**2, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         assert self.tail.bias is not None
         nn.init.zeros_(self.tail.bias)
+        self.selectivity = nn.Parameter(torch.tensor(SELECTIVITY))
 
     @property
     def margin(self) -> int:
         """Receptive field in pixels of the coarsest grid.
 
-        Each convolution (two, and two per block) adds one 20 m pixel; the regressions add their
-        own reach.
+        Two convolutions and two in each block reach one pixel of 20 m each, and use regressions;
+        the window of their errors and the bicubic interpolation to 10 m (less than one pixel) add
+        theirs.
         """
         convolutions = (2 + 2 * self.blocks_count) * TRUNK_GSD
-        return -(-convolutions // self.coarsest) + max(fit.reach for fit in self.fits)
+        return (
+            -(-convolutions // self.coarsest)
+            + max(fit.reach for fit in self.fits)
+            + ERROR_RADIUS
+            + 1
+        )
 
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m.
@@ -102,42 +149,68 @@ class GuidedTrunk(nn.Module):
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
         """
-        coarse = reflectance[self.coarsest].float()
-        factor, fold = self.coarsest // FINEST_GSD, TRUNK_GSD // FINEST_GSD
+        ten_b4hw, twenty, coarse = (reflectance[gsd].float() for gsd in sorted(reflectance))
+        factor = self.coarsest // TRUNK_GSD
         if measured is None:
             measured = torch.ones_like(coarse[:, :1])
         start = bicubic(coarse, factor)
+        ten_pooled = F.avg_pool2d(ten_b4hw, FOLD)
+        pooled = {TRUNK_GSD: torch.cat([ten_pooled, twenty], dim=1), self.coarsest: coarse}
         with torch.autocast(coarse.device.type, enabled=False):
-            predicted, missed = local_regressions(reflectance, measured, self.fits)
-        added = predicted - start[:, None]
-        given = [
-            self._at_trunk_grid(reflectance[gsd].float(), gsd) * self.gain for gsd in self.gsds
-        ]
-        detail_gain = self.gain * DETAIL_GAIN
-        given += [
-            F.pixel_unshuffle(added.flatten(1, 2), fold) * detail_gain,
-            self._at_trunk_grid(missed.flatten(1, 2), self.coarsest) * detail_gain,
-            self._at_trunk_grid(measured.float(), self.coarsest),
-        ]
-        features = torch.cat(given, dim=1).contiguous(memory_format=torch.channels_last)
+            fitted = local_regressions(pooled, measured, self.fits)
+            excess = excess_errors(fitted.missed, measured)
+        added = fitted.predicted - start[:, None]
+        missed = bicubic(fitted.missed.flatten(1, 2), factor).unflatten(1, added.shape[1:3])
+        excess = F.interpolate(
+            excess.flatten(1, 2), scale_factor=factor, mode="bilinear", align_corners=False
+        )
+        ten_folded = F.pixel_unshuffle(ten_b4hw, FOLD)
+        features = self._features(
+            torch.cat([ten_folded, twenty, start], dim=1),
+            torch.cat([added, missed], dim=1).flatten(1, 2),
+            torch.cat([excess, bicubic(measured.float(), factor)], dim=1),
+        )
+        count, bands = added.shape[1:3]
+        weights, details = features.tensor_split([(count + 1) * bands], dim=1)
+        # Bicubic interpolation is the last proposal; it counts as much worse than the best.
+        excess = torch.cat([excess, torch.full_like(start, BICUBIC_EXCESS)], dim=1)
+        weights = (weights - self.selectivity * excess).unflatten(1, (count + 1, bands))
+        shares = weights.softmax(dim=1)[:, :count]
+        at_trunk_grid = start + (shares * (added + missed)).sum(dim=1)
+        # The slopes on the 10 m bands, weighted like the predictions.
+        slopes = fitted.coefficients[:, :, :, : ten_b4hw.shape[1]]
+        weighted = torch.zeros_like(ten_pooled)[:, None]
+        for index in range(count):  # in a loop, because they are large
+            fine = F.interpolate(
+                slopes[:, index].flatten(1, 2),
+                scale_factor=factor,
+                mode="bilinear",
+                align_corners=False,
+            )
+            weighted = torch.addcmul(
+                weighted, shares[:, index, :, None], fine.unflatten(1, (bands, -1))
+            )
+        inside = F.pixel_unshuffle(ten_b4hw - bicubic(ten_pooled, FOLD), FOLD)
+        injected = torch.einsum(
+            "nbgrc,ngfrc->nbfrc", weighted, inside.unflatten(1, (ten_b4hw.shape[1], -1))
+        )
+        details = details / self.gain + injected.flatten(1, 2)
+        return bicubic(at_trunk_grid, FOLD) + F.pixel_shuffle(details, FOLD)
+
+    def _features(self, bands: Tensor, proposed: Tensor, reliability: Tensor) -> Tensor:
+        """The trunk's output: weights of the proposals, then details divided by the gain.
+
+        Args:
+            bands: All bands on the 20 m grid, reflectance.
+            proposed: What regressions add to bicubic interpolation and what they miss, likewise.
+            reliability: The excess errors of the regressions, and the measured share, likewise.
+        """
+        features = torch.cat(
+            [bands * self.gain, proposed * (self.gain * DETAIL_GAIN), reliability], dim=1
+        ).contiguous(memory_format=torch.channels_last)
         # As in the native trunk, the first and last layers and the residual are float32.
-        with torch.autocast(coarse.device.type, enabled=False):
+        with torch.autocast(bands.device.type, enabled=False):
             features = self.head(features)
         features = self.trunk(features)
-        with torch.autocast(coarse.device.type, enabled=False):
-            features = self.tail(features.float())
-        count, bands = missed.shape[1:3]
-        weights, details = features.tensor_split([(count + 1) * bands], dim=1)
-        shares = weights.unflatten(1, (count + 1, bands)).softmax(dim=1)
-        result = start + F.pixel_shuffle(details, fold) / self.gain
-        for index in range(count):  # in a loop, because they are large at 10 m
-            share = shares[:, index].repeat_interleave(fold, dim=2).repeat_interleave(fold, dim=3)
-            proposal = added[:, index] + bicubic(missed[:, index], factor)
-            result = torch.addcmul(result, share, proposal)
-        return result
-
-    def _at_trunk_grid(self, image: Tensor, gsd: int) -> Tensor:
-        """An image on the trunk's grid; finer pixels become channels."""
-        if gsd < TRUNK_GSD:
-            return F.pixel_unshuffle(image, TRUNK_GSD // gsd)
-        return bicubic(image, gsd // TRUNK_GSD) if gsd > TRUNK_GSD else image
+        with torch.autocast(bands.device.type, enabled=False):
+            return self.tail(features.float())

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -82,10 +82,26 @@ class Fit:
         return self.radius + 4 + self.softened + 2 * kernel
 
 
+class FittedRegressions(NamedTuple):
+    """Local regressions of the coarsest bands on the finer ones.
+
+    Attributes:
+        coefficients: (batch, fits, bands, guides + 1, rows, columns) on the coarsest grid: the
+            slopes on the finer bands, in the order of their GSD, and the intercept in reflectance.
+        predicted: (batch, fits, bands, rows, columns) on the finest grid, reflectance.
+        missed: (batch, fits, bands, rows, columns) on the coarsest grid: the coarsest bands minus
+            the degraded prediction, reflectance.
+    """
+
+    coefficients: Tensor
+    predicted: Tensor
+    missed: Tensor
+
+
 def local_regressions(
     reflectance: Mapping[int, Tensor], measured: Tensor, fits: Sequence[Fit]
-) -> tuple[Tensor, Tensor]:
-    """The coarsest bands at 10 m, by regressions on the finer bands in windows.
+) -> FittedRegressions:
+    """The coarsest bands on the finest grid, by regressions on the finer bands in windows.
 
     Args:
         reflectance: For each GSD, (batch, bands, rows, columns) on that grid.
@@ -94,16 +110,14 @@ def local_regressions(
         fits: The regressions.
 
     Returns:
-        The predictions, (batch, fits, bands, rows, columns) on the 10 m grid; and the coarse bands
-        minus the degraded predictions, with the same axes on the coarsest grid. Both are float32
-        reflectance.
+        What the regressions predict, float32.
     """
-    coarsest = max(reflectance)
-    factor = coarsest // FINEST_GSD
+    coarsest, finest = max(reflectance), min(reflectance)
+    factor = coarsest // finest
     coarse = reflectance[coarsest].float()
     guide = torch.cat(
         [
-            bicubic(image.float(), gsd // FINEST_GSD) if gsd > FINEST_GSD else image.float()
+            bicubic(image.float(), gsd // finest) if gsd > finest else image.float()
             for gsd, image in sorted(reflectance.items())
             if gsd < coarsest
         ],
@@ -111,15 +125,18 @@ def local_regressions(
     )
     weight = measured.double().clamp(min=MIN_WEIGHT)
     moments: dict[tuple[int, float | None, bool], _Moments] = {}
-    predictions, misses = [], []
+    coefficients, predictions, misses = [], [], []
     for fit in fits:
         key = fit.radius, fit.gain, fit.softened
         if key not in moments:
             moments[key] = _Moments(_coarser(guide, fit.gain, factor), coarse, weight, fit)
-        predicted = _applied(moments[key].coefficients(fit.ridge), guide, factor)
+        coefficients.append(moments[key].coefficients(fit.ridge))
+        predicted = _applied(coefficients[-1], guide, factor)
         predictions.append(predicted)
         misses.append(coarse - _coarser(predicted, fit.gain, factor))
-    return torch.stack(predictions, dim=1), torch.stack(misses, dim=1)
+    return FittedRegressions(
+        *(torch.stack(of_fits, dim=1) for of_fits in (coefficients, predictions, misses))
+    )
 
 
 def _coarser(image: Tensor, gain: float | None, factor: int) -> Tensor:
@@ -154,9 +171,9 @@ class _Moments:
         place = torch.zeros(guides, guides, dtype=torch.long, device=guide.device)
         place[first, second] = place[second, first] = torch.arange(len(first), device=guide.device)
         one, other = torch.cat([torch.stack([first, second]), pairs.T], dim=1)
-        total = _box_sum(weight, fit.radius)
-        self.mean = _box_sum(examples * weight, fit.radius) / total
-        products = _box_sum(examples[:, one] * examples[:, other] * weight, fit.radius) / total
+        total = box_sum(weight, fit.radius)
+        self.mean = box_sum(examples * weight, fit.radius) / total
+        products = box_sum(examples[:, one] * examples[:, other] * weight, fit.radius) / total
         flat = (products - self.mean[:, one] * self.mean[:, other]).permute(0, 2, 3, 1)
         self.own = flat[..., place.flatten()].reshape(*flat.shape[:3], guides, guides)
         self.shared = flat[..., len(first) :].reshape(*flat.shape[:3], guides, -1)
@@ -182,7 +199,7 @@ def _applied(coefficients: Tensor, guide: Tensor, factor: int) -> Tensor:
     return torch.stack(bands, dim=1)
 
 
-def _box_sum(x_bchw: Tensor, radius: int) -> Tensor:
+def box_sum(x_bchw: Tensor, radius: int) -> Tensor:
     """Sums over squares of 2 radius + 1 pixels; pixels outside are 0."""
     edge = 2 * radius + 1
     rows = F.avg_pool2d(x_bchw, (edge, 1), stride=1, padding=(radius, 0), divisor_override=1)
@@ -217,5 +234,6 @@ class Regression(nn.Module):
         if measured is None:
             measured = torch.ones_like(coarse[:, :1])
         with torch.autocast(coarse.device.type, enabled=False):
-            predicted, missed = local_regressions(reflectance, measured, [self.fit])
-        return predicted[:, 0] + bicubic(missed[:, 0], self.coarsest // FINEST_GSD)
+            fitted = local_regressions(reflectance, measured, [self.fit])
+        missed = bicubic(fitted.missed[:, 0], self.coarsest // FINEST_GSD)
+        return fitted.predicted[:, 0] + missed

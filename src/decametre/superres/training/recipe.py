@@ -81,11 +81,13 @@ class SuperResolutionOptimization(OptimizationRecipe):
 
     Attributes:
         steps: Optimizer steps.
-        loss: `l1`, or `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a smooth minimum.
+        loss: `l1`; `charbonnier`: sqrt(e^2 + (1e-3)^2), which is L1 with a smooth minimum; or
+            `relative`: L1 divided by the mean error of bicubic interpolation in the same patch and
+            band, so that ground of low contrast counts as much as towns, as it does in the score.
     """
 
     steps: Integer = Field(gt=0)
-    loss: Literal["l1", "charbonnier"] = "l1"
+    loss: Literal["l1", "charbonnier", "relative"] = "l1"
 
 
 class SuperResolutionRecipe(Recipe):

@@ -55,6 +55,9 @@ PICTURE_EDGE = 120
 CHARBONNIER_EPSILON = 1e-3
 """The loss of errors below this reflectance is less than proportional."""
 
+RELATIVE_FLOOR = 1e-3
+"""Least error of bicubic interpolation that the relative loss divides by, in reflectance."""
+
 
 class SuperResolution:
     """Training of networks on degraded scenes.
@@ -195,6 +198,8 @@ class SuperResolution:
             costs = (errors.square() + CHARBONNIER_EPSILON**2).sqrt()
         else:
             costs = errors.abs()
+        if self.recipe.optimization.loss == "relative":
+            costs = costs / mean_bicubic_errors(batch)
         return (costs * batch.mask).sum()
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
@@ -257,6 +262,17 @@ class SuperResolution:
             ),
             network,
         )
+
+
+def mean_bicubic_errors(batch: DegradedPair) -> Tensor:
+    """Mean absolute error of bicubic interpolation of each patch and band, plus RELATIVE_FLOOR.
+
+    Returns:
+        (batch, bands, 1, 1), reflectance.
+    """
+    errors = (predict_bicubic(batch.inputs) - batch.target).abs() * batch.mask
+    counts = batch.mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    return errors.sum(dim=(2, 3), keepdim=True) / counts + RELATIVE_FLOOR
 
 
 def build_card(recipe: SuperResolutionRecipe) -> Card:
