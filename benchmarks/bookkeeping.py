@@ -1,7 +1,7 @@
-"""Measure the overhead of a fleet with very many products.
+"""What a fleet costs beside the work itself, over as many products as anyone will ever give it.
 
-Processing a product takes almost no time here, but the fleet is a real one. It is interrupted when
-nine of ten products are completed, resumed, and started once more when all are completed.
+The products are no work at all, and the fleet that does them is a real one. It is interrupted when
+nine of ten are done, started again, and started once more when all are.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ INTERRUPT_AT = 0.9
 """Share of the products after which the fleet is interrupted."""
 
 SHOWN = (0.1, 0.5, INTERRUPT_AT)
-"""Shares of the products at which the table shows the driver."""
+"""Shares at which the driver is looked at."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The state of the driver, whose process includes scheduler and client, at one moment.
+    """The driver at a moment: scheduler and client are in its process.
 
     Attributes:
-        done: Number of completed products.
-        seconds: Time since the first product was submitted.
-        processor_seconds: CPU time of the driver since then.
-        memory_mb: Resident memory in 1e6 bytes.
-        catalog_mb: 1e6 bytes written for the catalog since then; rewritten pages count again.
-        journal_mb: 1e6 bytes written for the journal since then.
+        done: Products.
+        seconds: Since the first product was handed out.
+        processor_seconds: Of the driver since then.
+        memory_mb: Resident, in 1e6 bytes.
+        catalog_mb: Written for the catalog since then, pages that were written again included.
+        journal_mb: Written for the journal since then.
     """
 
     done: int
@@ -59,13 +59,12 @@ class Start:
     """A start of the driver.
 
     Attributes:
-        done: Products that it completed.
-        done_before: Products that it found completed.
-        ready: Seconds until completed products were found, the catalog was repaired and workers
-            were connected.
-        begun: Seconds until its first product started; None if there was none.
-        seconds: Duration, including the start of Python and of the workers.
-        processor_seconds: CPU time of the driver and its workers.
+        done: Products that it did.
+        done_before: Products that it found done.
+        ready: Seconds until it knew what is done, the catalog was in order and workers were there.
+        begun: Seconds until its first product was begun; None if there was none.
+        seconds: From start to end, the start of Python and of the workers included.
+        processor_seconds: Of it and its workers.
     """
 
     done: int
@@ -78,16 +77,16 @@ class Start:
 
 @dataclass(frozen=True)
 class Report:
-    """The measurements.
+    """What was measured.
 
     Attributes:
-        products: Number of products.
-        cores: Cores of the machine.
-        samples: The driver during the first start.
-        between_ms: Milliseconds from the end of a product to the start of the next on the same
-            worker: the median and the 99th percentile.
-        starts: The interrupted start, the one that resumes, and the one with nothing left.
-        done_twice: Products that the journal records as completed more than once.
+        products: How many.
+        cores: Of the machine.
+        samples: While the first start did its part.
+        between_ms: What a worker waited from the end of a product to the start of the next: the
+            median, and what one in a hundred exceeds.
+        starts: Interrupted; gone on to the end; with nothing left to do.
+        done_twice: Products that the journal says were done more than once.
         linked: Items that the catalog links to at the end.
     """
 
@@ -100,11 +99,11 @@ class Report:
     linked: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON types."""
+        """For JSON."""
         return asdict(self)
 
     def table(self) -> str:
-        """The report as Markdown."""
+        """For the terminal, in Markdown."""
         first = self.samples[0]
         shown = [min(self.samples, key=lambda s: abs(s.done - x * self.products)) for x in SHOWN]
         head = f"{self.products:,} products, {WORKERS} workers of one thread, {self.cores} cores"
@@ -169,14 +168,14 @@ class Report:
 
 
 def run(count: int, folder: Path) -> Report:
-    """Run the benchmark.
+    """Measure.
 
     Args:
-        count: Number of products.
-        folder: Results are written here, about 30 kB for each product, and removed at the end.
+        count: Products.
+        folder: Where results are written, some 30 kB for each product on the disk; removed after.
 
     Raises:
-        DecametreError: A driver ended with an unexpected status.
+        DecametreError: A driver ended otherwise than it should.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bookkeeping-", dir=folder) as work:
@@ -200,12 +199,12 @@ def run(count: int, folder: Path) -> Report:
 
 @dataclass(frozen=True)
 class Clock:
-    """Time of a process that has ended.
+    """A process that has ended.
 
     Attributes:
-        began: Its start, in seconds since 1970.
-        seconds: Its duration.
-        processor_seconds: CPU time of the process and its children.
+        began: When, in seconds since 1970.
+        seconds: That it took.
+        processor_seconds: Of it and its children.
     """
 
     began: float
@@ -217,8 +216,8 @@ def driven(command: Sequence[str], expected: int = 0) -> Clock:
     """Run the driver.
 
     Args:
-        command: Its command line.
-        expected: The expected exit status.
+        command: Its words.
+        expected: Its exit status.
 
     Raises:
         DecametreError: The driver ended with another status.
@@ -232,13 +231,13 @@ def driven(command: Sequence[str], expected: int = 0) -> Clock:
 
 
 def _processor_seconds() -> float:
-    """CPU time of all child processes that have ended."""
+    """Of all children that have ended."""
     spent = os.times()
     return spent.children_user + spent.children_system
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Read the samples of the driver, relative to the first one."""
+    """What the driver wrote of itself, counted from the first line on."""
     raw = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     first = raw[0]
     return [
@@ -255,7 +254,7 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def _catalog_bytes(sample: dict[str, Any]) -> int:
-    """Bytes for the catalog: all that was written, except the journal."""
+    """What is written is catalog and journal, and a line of the log now and then."""
     return int(sample["written"] - sample["journal"])
 
 
@@ -266,7 +265,7 @@ def waits(events: Sequence[Event]) -> tuple[float, float]:
 
 
 def starts_of(events: Sequence[Event], clocks: Sequence[Clock]) -> list[Start]:
-    """Extract each start from the journal."""
+    """What the journal says of each start."""
     parts: list[list[Event]] = []
     for event in events:
         if event["event"] == "run":
@@ -289,6 +288,6 @@ def starts_of(events: Sequence[Event], clocks: Sequence[Clock]) -> list[Start]:
 
 
 def done_twice(events: Sequence[Event]) -> int:
-    """Number of products that were processed more than once."""
+    """Products that were made more than once."""
     made = Counter(e["name"] for e in events if e["event"] == "done" and not e["already"])
     return sum(number > 1 for number in made.values())

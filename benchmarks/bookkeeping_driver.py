@@ -1,6 +1,6 @@
-"""Run a fleet of two workers that does only bookkeeping, and measure this process.
+"""Drives a fleet of two workers that does nothing but the bookkeeping, and watches itself.
 
-Scheduler and client run in this process, which is started by
+Scheduler and client live in this process, which is started by
 `python -m benchmarks.bookkeeping_driver OUT COUNT SAMPLES [STOP_AT]`. It interrupts itself after
 STOP_AT products. Started again, it resumes.
 """
@@ -28,23 +28,23 @@ from decametre.fleet.worker_pools import local_pool
 WORKERS = 2
 
 MEMORY = 2_000_000_000
-"""Bytes that a worker may use; after importing torch it uses a quarter."""
+"""Bytes that a worker may take; one that has loaded torch takes a quarter."""
 
 SAMPLES = 10
-"""Number of samples over all products of the list."""
+"""Looks at the process while as many products as there are in the list are done."""
 
 INTERRUPTED = 130
-"""Exit status after an interruption, as in a shell."""
+"""Exit status, as a shell has it."""
 
 
 class Watch:
-    """Writes a sample of this process whenever a further share of the products is completed.
+    """Writes down what this process takes when a further share of the products is done.
 
     Args:
-        file: Receives one JSON object per line.
-        count: Number of products in the list.
-        journal: Path of the fleet's journal.
-        stop_at: Number of products after which the process interrupts itself.
+        file: Gets a JSON object a line.
+        count: Products of the list.
+        journal: The fleet's.
+        stop_at: Products after which the process interrupts itself.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Watch:
         self._next = 0
 
     def __call__(self, progress: RunProgress) -> None:
-        """Write a sample if it is due; called after every event."""
+        """After every event."""
         if progress.done < self._next:
             return
         self._next = (progress.done // self._step + 1) * self._step
@@ -80,7 +80,7 @@ def _memory() -> int:
 
 
 def _written() -> int:
-    """Bytes that this process has written to files so far; sockets do not count."""
+    """Bytes that this process has written to files until now; sockets do not count."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("wchar:"))
 
@@ -89,7 +89,7 @@ def main(words: Sequence[str]) -> None:
     """Process the products that are left in the folder OUT."""
     out, count, samples = Path(words[0]), int(words[1]), Path(words[2])
     stop_at = int(words[3]) if len(words) > 3 else None
-    logging.disable(logging.WARNING)  # an interrupted worker causes warnings in the next start
+    logging.disable(logging.WARNING)  # a worker that is ended leaves warnings to the next one
     plan = FleetConfig(
         work=Bookkeeping(),
         entries=list(entries(out.parent / "products", count)),
@@ -106,7 +106,7 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored after `&` in a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:

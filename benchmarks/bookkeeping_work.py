@@ -1,7 +1,7 @@
-"""The work of a fleet when only its bookkeeping is measured: results without pixels.
+"""What a fleet does when only its bookkeeping is measured: results without pixels.
 
-A result has the files of a sharpened tile. The image is empty; the item and the quality card have
-the form and size of real ones.
+A result has the files of a sharpened tile. The image is empty; the item and the quality card are of
+a real one's form and size.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from decametre.sentinel2.radiometry import Radiometry
 from decametre.superres.sharpening.sharpening_job import Stages
 
 PIXELS = 10980
-"""Rows and columns of the tiles that the items describe."""
+"""Rows and columns of the tiles that the items speak of."""
 
 ID = "@id@"
-"""Placeholder for a product's id in the texts."""
+"""Stands in the texts for a product's id."""
 
 LINK = '"@link@"'
-"""Placeholder for the link to its product in an item."""
+"""Stands in an item for the link to its product."""
 
 MODELS = {name: digit * 64 for name, digit in (("native_2x", "2"), ("native_6x", "6"))}
-"""Checksums of models."""
+"""Checksums."""
 
 CONSISTENCY = {
     name: {"rmse_dn": 12.345, "relative": 0.012345, "pixels": (PIXELS * 10 // band.gsd) ** 2}
@@ -44,16 +44,16 @@ CONSISTENCY = {
 
 @dataclass(frozen=True)
 class Bookkeeping:
-    """Writes results without pixels; a `fleet.jobs.Work`."""
+    """Writes what a fleet keeps book of; a `fleet.work.Work`."""
 
     verb = "sharpen"
     suffix = ".tif"
 
     def check(self) -> None:
-        """Accept: there are no options."""
+        """Nothing can be wrong."""
 
     def settings(self) -> dict[str, Any]:
-        """Settings like those of sharpening."""
+        """As many as sharpening has."""
         return {
             "models": MODELS,
             "bands": list(BAND_NAMES),
@@ -68,11 +68,11 @@ class Bookkeeping:
         }
 
     def memory(self, size: int | None) -> int:
-        """Memory of a product: almost nothing."""
+        """Next to nothing."""
         return 1_000_000
 
     def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
-        """Write one result."""
+        """Write one result, all or nothing."""
         item, card = _texts()
         link = {"rel": DERIVED_FROM, "href": source_href(source, output.parent)}
         files = {
@@ -88,11 +88,11 @@ class Bookkeeping:
 
 
 def entries(folder: Path, count: int) -> Iterator[ProductEntry]:
-    """Products that do not exist, with names as ESA gives them.
+    """Products that are nowhere, named as ESA names them.
 
     Args:
-        folder: The folder in their paths.
-        count: Number of products.
+        folder: Where they are said to be.
+        count: How many.
     """
     for number in range(count):
         name = f"S2B_MSIL1C_20250601T103629_N0511_R008_T33UUB_20250601T{number:06d}"
@@ -101,7 +101,7 @@ def entries(folder: Path, count: int) -> Iterator[ProductEntry]:
 
 @functools.cache
 def _texts() -> tuple[str, str]:
-    """Item and quality card of the product `ID`, created once: that is not bookkeeping."""
+    """Item and quality card of the product `ID`: to make them anew each time is no bookkeeping."""
     radiometry = dict.fromkeys(BAND_NAMES, Radiometry(offset=-0.1))
     product = Product(
         id=ID,

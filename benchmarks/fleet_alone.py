@@ -1,6 +1,6 @@
-"""Process a list of products one after the other in one process, as a worker does with each.
+"""One process that does a list of products one after the other, as a worker of a fleet does each.
 
-The reference for a fleet: `python -m benchmarks.fleet_alone LIST OUT PRECISION CORES`.
+What a fleet is compared with: `python -m benchmarks.fleet_alone LIST OUT PRECISION CORES`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from decametre.version import __version__
 def main(listing: str, out: str, precision: str, cores: str) -> None:
     """Sharpen all products of a list into folders in `out`, with one thread.
 
-    Prints the seconds from the start of the first product to the end of the last.
+    Prints the seconds from the beginning of the first product to the end of the last.
 
     Args:
         listing: See `read_listing`.
-        out: The output folder, which must not exist.
-        precision: Numeric precision of the networks.
+        out: The folder to make.
+        precision: Of the networks.
         cores: How many cores the process may use; its other threads read ahead.
     """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])

@@ -1,4 +1,4 @@
-"""Run a command as a separate process and measure its time and memory."""
+"""A command as a process of its own: how long it takes, and in how much memory."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 
 from decametre.errors import DecametreError
 
-_PAUSE = 0.02  # seconds between two checks of the process
-_LOOKING = 0.02  # share of a core for reading its memory, which takes milliseconds per GB
+_PAUSE = 0.02  # seconds between two looks at the process
+_LOOKING = 0.02  # of a core, at most, for its memory: a look takes milliseconds for a GB
 
 
 @dataclass(frozen=True)
 class ProcessUsage:
-    """Measurements of a process.
+    """What was seen of a process.
 
     Attributes:
-        seconds: Duration, including the start of Python.
-        processor_seconds: CPU time of the process and its children.
-        peak_memory_gb: Peak memory of the process and its children together in 1e9 bytes; shared
-            pages count once; 0 if there is no /proc.
+        seconds: From start to end, the start of Python included.
+        processor_seconds: Of it and its children, on whichever cores.
+        peak_memory_gb: Largest memory of it and its children together, shared pages counted once,
+            in 1e9 bytes; 0 without /proc.
         killed: Whether it was killed before its end.
-        output: Its standard output.
+        output: What it wrote to standard output.
     """
 
     seconds: float
@@ -41,12 +41,12 @@ def run_monitored(
     """Run a command.
 
     Args:
-        command: The command line. It may write a few lines to standard output.
-        enough: Called repeatedly with the seconds since the start; when it returns True, the
-            process is killed by SIGKILL.
+        command: Its words. It may write a few lines to standard output.
+        enough: Called again and again with the seconds since the start; from its first True on,
+            the process is killed by SIGKILL.
 
     Raises:
-        DecametreError: The command failed.
+        DecametreError: It failed.
     """
     begun, before = time.perf_counter(), _processor_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -54,7 +54,7 @@ def run_monitored(
     try:
         while process.poll() is None:
             if time.perf_counter() >= next_look:
-                spent = time.thread_time()  # wall time would include that of other processes
+                spent = time.thread_time()  # where others compute as well, a look only seems long
                 family = [process.pid, *_children(process.pid)]
                 peak = max(peak, sum(map(_memory, family)))
                 next_look = time.perf_counter() + (time.thread_time() - spent) / _LOOKING
@@ -74,7 +74,7 @@ def run_monitored(
 
 
 def _processor_seconds() -> float:
-    """CPU time of all child processes that have ended."""
+    """Of all child processes that have ended."""
     spent = os.times()
     return spent.children_user + spent.children_system
 
@@ -87,11 +87,11 @@ def _children(pid: int) -> list[int]:
 
 
 def _memory(pid: int) -> int:
-    """Resident memory of a process in bytes, with shared pages divided among their users."""
+    """A process's resident memory in bytes, what it shares divided among those who share it."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
                 return int(line.split()[1]) * 1024
-    except OSError:  # the process has ended
+    except OSError:  # it has ended
         pass
     return 0

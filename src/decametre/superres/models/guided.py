@@ -67,7 +67,7 @@ def excess_errors(missed: Tensor, measured: Tensor) -> Tensor:
     weight = measured.float().clamp(min=MIN_WEIGHT)
     squares = (missed.square() * weight[:, None]).flatten(1, 2)
     mean = box_sum(squares, ERROR_RADIUS) / box_sum(weight, ERROR_RADIUS)
-    logs = (mean.unflatten(1, missed.shape[1:3]) + ERROR_FLOOR).log() / 2
+    logs = (mean.reshape(missed.shape) + ERROR_FLOOR).log() / 2
     return logs - logs.amin(dim=1, keepdim=True)
 
 
@@ -160,7 +160,7 @@ class GuidedTrunk(nn.Module):
             fitted = local_regressions(pooled, measured, self.fits)
             excess = excess_errors(fitted.missed, measured)
         added = fitted.predicted - start[:, None]
-        missed = bicubic(fitted.missed.flatten(1, 2), factor).unflatten(1, added.shape[1:3])
+        missed = bicubic(fitted.missed.flatten(1, 2), factor).reshape(added.shape)
         excess = F.interpolate(
             excess.flatten(1, 2), scale_factor=factor, mode="bilinear", align_corners=False
         )
@@ -174,7 +174,7 @@ class GuidedTrunk(nn.Module):
         weights, details = features.tensor_split([(count + 1) * bands], dim=1)
         # Bicubic interpolation is the last proposal; it counts as much worse than the best.
         excess = torch.cat([excess, torch.full_like(start, BICUBIC_EXCESS)], dim=1)
-        weights = (weights - self.selectivity * excess).unflatten(1, (count + 1, bands))
+        weights = torch.unflatten(weights - self.selectivity * excess, 1, (count + 1, bands))
         shares = weights.softmax(dim=1)[:, :count]
         at_trunk_grid = start + (shares * (added + missed)).sum(dim=1)
         # The slopes on the 10 m bands, weighted like the predictions.
@@ -188,11 +188,11 @@ class GuidedTrunk(nn.Module):
                 align_corners=False,
             )
             weighted = torch.addcmul(
-                weighted, shares[:, index, :, None], fine.unflatten(1, (bands, -1))
+                weighted, shares[:, index, :, None], torch.unflatten(fine, 1, (bands, -1))
             )
         inside = F.pixel_unshuffle(ten_b4hw - bicubic(ten_pooled, FOLD), FOLD)
         injected = torch.einsum(
-            "nbgrc,ngfrc->nbfrc", weighted, inside.unflatten(1, (ten_b4hw.shape[1], -1))
+            "nbgrc,ngfrc->nbfrc", weighted, torch.unflatten(inside, 1, (ten_b4hw.shape[1], -1))
         )
         details = details / self.gain + injected.flatten(1, 2)
         return bicubic(at_trunk_grid, FOLD) + F.pixel_shuffle(details, FOLD)
