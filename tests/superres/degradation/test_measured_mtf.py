@@ -89,10 +89,13 @@ def test_gaps_do_not_bias_the_gain(native):
         assert after.gain == pytest.approx(before.gain, abs=0.03), name
 
 
-def test_too_little_ground_gives_no_result():
-    images = {10: torch.rand(4, 32, 32), 20: torch.rand(6, 16, 16)}
+@pytest.mark.parametrize(("edge", "cells"), [(16, 1), (3, 0)])
+def test_too_little_ground_gives_no_result(edge, cells):
+    images = {10: torch.rand(4, 2 * edge, 2 * edge), 20: torch.rand(6, edge, edge)}
     tiny = Scene("tiny", images, {gsd: torch.ones_like(x).bool() for gsd, x in images.items()})
-    assert measure_bands([tiny], bands_at(20))[0] == MeasuredMtf("B05", 0.365, None, None, None, 1)
+    assert measure_bands([tiny], bands_at(20))[0] == MeasuredMtf(
+        "B05", 0.365, None, None, None, cells
+    )
 
 
 def test_taps_have_the_stated_blur():

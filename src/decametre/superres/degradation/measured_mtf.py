@@ -165,6 +165,8 @@ def _residuals(scene: Scene, gsd: int, fine_gains: Sequence[float]) -> np.ndarra
     scale, cell = gsd // FINEST_GSD, CELL[gsd]
     fine, coarse = scene.reflectance[FINEST_GSD], scene.reflectance[gsd]
     rows, cols = (side // cell * cell for side in coarse.shape[1:])
+    if not rows or not cols:  # smaller than a square
+        return np.empty((len(GAINS), len(coarse), 0))
     measured = scene.valid[FINEST_GSD].all(dim=0, keepdim=True).float()[None]
     widest = gaussian_taps(variance_of(GAINS[0]) * scale**2, scale)[None]
     clean = degrade(measured, widest, scale)[0] > 1 - 1e-3
