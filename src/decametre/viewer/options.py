@@ -28,7 +28,7 @@ class ViewOptions(Options):
         Text(
             metavar="RED,GREEN,BLUE",
             parse=lambda text: text.split(","),
-            default="true colour",
+            default="B8A,B11,B12, or true colour without BEFORE",
             repeatable=False,
         ),
     ] = ()
