@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 from pathlib import Path
 from threading import Thread
-from types import TracebackType
 from typing import Self
 
 from decametre.viewer.fleet_folder import CATALOG, FleetFolder
@@ -54,12 +53,7 @@ class Viewer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from rasterio.warp import transform_geom
@@ -53,11 +52,6 @@ class PatchFeatures:
             self._file.write(json.dumps(feature, ensure_ascii=False))
             self.count += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.write("\n]}\n")
         self._file.close()
