@@ -303,6 +303,7 @@ def test_fleet_ends_with_its_scheduler_and_resumes_elsewhere(pool, work, tmp_pat
 
     def kill(progress):
         if progress.done == 2:
+            wait_until(lambda: marks_of(work.marks, "P2", "begun"))
             process.kill()
 
     with scheduler_process() as (process, address), event_loop() as loop:
@@ -311,6 +312,7 @@ def test_fleet_ends_with_its_scheduler_and_resumes_elsewhere(pool, work, tmp_pat
             with pytest.raises(FleetError, match=f"scheduler at {address}: the scheduler is gone"):
                 run(plan, lambda left: scheduler_pool(address, left), kill)
             open_gate(work.marks)  # the third product is completed, but no one records that
+            wait_until(lambda: marks_of(work.marks, "P2", "ended"))
     assert list(read_events(out))[-1]["status"] == "lost"
     client_log.removeHandler(caplog.handler)
     assert client_log.name not in {record.name for record in caplog.records}

@@ -263,7 +263,7 @@ def test_copies_are_removed_after_a_failure(products, out, tmp_path):
     safe, file = copied(products[0], tmp_path)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     result = run_task(request(out, safe, scratch=str(scratch)))
-    assert (result.failed, result.fields["stage"]) == (True, "read")
+    assert (result.failed, result.fields["stage"]) == (True, "stage_in")
     assert list(scratch.iterdir()) == []
     assert list(out.iterdir()) == []
     result = run_task(request(out, products[0], scratch=str(tmp_path / "gone")))

@@ -84,7 +84,7 @@ def test_invalid_tiles_are_errors(tmp_path, path):
     refused(tmp_path / "none.tif", "no such file")
     copy = tmp_path / "copy.tif"
     copy.write_bytes(path.read_bytes())
-    refused(copy, r"no copy\.json beside it, so it is no finished result")
+    refused(copy, r"no complete result of `decametre sharpen`, because copy\.json is missing")
     item = json.loads(path.with_suffix(".json").read_text())
     quality = item["properties"].pop("decametre:quality")
     copy.with_suffix(".json").write_text(json.dumps(item))
