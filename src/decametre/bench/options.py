@@ -64,7 +64,7 @@ class TileBenchOptions(CacheOptions):
 
 
 class SharpenBenchOptions(TileBenchOptions):
-    """How sharpening is measured."""
+    """Options of `bench sharpen`."""
 
     tile: Annotated[int, Field(ge=60)] = DEFAULT_TILE
     """Edge of the square that is computed at a time, in 10 m pixels."""

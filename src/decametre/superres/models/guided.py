@@ -116,7 +116,7 @@ class GuidedTrunk(nn.Module):
         # there are examples.
         self.head = nn.Conv2d(channels + 3 * proposals + 1, width, 3, padding=1)
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
-        # A weight for each proposal and for none of them, and details.
+        # A weight for each proposal and for bicubic interpolation, and details.
         self.tail = nn.Conv2d(width, proposals + bands + bands * FOLD**2, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         assert self.tail.bias is not None

@@ -56,7 +56,7 @@ CHARBONNIER_EPSILON = 1e-3
 """The loss of errors below this reflectance is less than proportional."""
 
 RELATIVE_FLOOR = 1e-3
-"""Least error of bicubic interpolation that the relative loss divides by, in reflectance."""
+"""Added to the error of bicubic interpolation in the relative loss, in reflectance."""
 
 
 class SuperResolution:
@@ -199,7 +199,7 @@ class SuperResolution:
         else:
             costs = errors.abs()
         if self.recipe.optimization.loss == "relative":
-            costs = costs / mean_bicubic_errors(batch)
+            costs = costs / (mean_bicubic_errors(batch) + RELATIVE_FLOOR)
         return (costs * batch.mask).sum()
 
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
@@ -265,14 +265,14 @@ class SuperResolution:
 
 
 def mean_bicubic_errors(batch: DegradedPair) -> Tensor:
-    """Mean absolute error of bicubic interpolation of each patch and band, plus RELATIVE_FLOOR.
+    """Mean absolute error of bicubic interpolation for each patch and band.
 
     Returns:
         (batch, bands, 1, 1), reflectance.
     """
     errors = (predict_bicubic(batch.inputs) - batch.target).abs() * batch.mask
     counts = batch.mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-    return errors.sum(dim=(2, 3), keepdim=True) / counts + RELATIVE_FLOOR
+    return errors.sum(dim=(2, 3), keepdim=True) / counts
 
 
 def build_card(recipe: SuperResolutionRecipe) -> Card:
