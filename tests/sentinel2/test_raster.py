@@ -1,7 +1,9 @@
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
+import rasterio
 
 from decametre.errors import GridError, NotAProductError
 from decametre.sentinel2.bands import ALL_BANDS
@@ -110,3 +112,26 @@ def test_grids_that_do_not_fit_are_refused(name, change, words):
 def test_no_band_no_product():
     with pytest.raises(NotAProductError, match="no Sentinel-2 band"):
         common_grid("x", {})
+
+
+def test_a_band_may_have_pixels_in_memory(sample):
+    """Readers do not depend on where the pixels come from."""
+
+    @dataclasses.dataclass
+    class InMemory:
+        pixels: np.ndarray
+        block_rows: int = 7
+
+        def read(self, window):
+            return self.pixels[window.slices]
+
+    with rasterio.open(sample.bands["B05"].path) as file:
+        image = InMemory(file.read(1))
+    band = dataclasses.replace(sample.bands["B05"], path="array B05", image=image)
+    product = dataclasses.replace(sample, bands={**sample.bands, "B05": band})
+    window = Window(60, 30, 120, 90)
+    with BandReader(product, ["B05"]) as memory, BandReader(sample, ["B05"]) as files:
+        expected = files.read("B05", window)
+        np.testing.assert_array_equal(memory.read("B05", window), expected)
+        strips = StripReader(memory, sample.grid.window)
+        np.testing.assert_array_equal(strips.read("B05", window), expected)

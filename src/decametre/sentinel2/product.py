@@ -8,12 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from decametre.errors import MissingBandError
 from decametre.sentinel2.bands import Band
-from decametre.sentinel2.grid import Grid
+from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.radiometry import Radiometry
+
+
+class BandImage(Protocol):
+    """The pixels of one band on its native grid."""
+
+    @property
+    def block_rows(self) -> int:
+        """Rows that are decoded at a time."""
+
+    def read(self, window: Window) -> np.ndarray:
+        """The DN in a window in native pixels, (rows, columns)."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +35,18 @@ class BandFile:
 
     Attributes:
         band: The band.
-        path: GDAL's name of the file: a path, or `/vsizip/...`, `/vsicurl/...`, `/vsis3/...`.
+        path: GDAL's name of the file: a path, or `/vsizip/...`, `/vsicurl/...`, `/vsis3/...`. If
+            there is an `image`, its name for messages.
         radiometry: Scale, offset, nodata and saturated value of its DN.
         checksum: Checksum of the file in the product's manifest, such as `md5:5d41...`, or None.
+        image: The pixels, if GDAL does not read them from `path`.
     """
 
     band: Band
     path: str
     radiometry: Radiometry
     checksum: str | None = None
+    image: BandImage | None = None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from decametre.sentinel2.gdal_settings import (
 )
 from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.integrity import check_file
-from decametre.sentinel2.product import Product
+from decametre.sentinel2.product import BandFile, BandImage, Product
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +155,56 @@ class WindowReader(Protocol):
         """See `BandReader.read_all`."""
 
 
+class FileImage:
+    """The pixels of a band file; a context manager.
+
+    Args:
+        file: The file.
+
+    Raises:
+        CorruptDataError: GDAL cannot open it.
+    """
+
+    def __init__(self, file: BandFile) -> None:
+        self._file = file
+        try:
+            self._dataset = rasterio.open(file.path, driver=driver_of(file.path))
+        except RasterioError as error:
+            raise CorruptDataError(
+                f"band {file.band.name}: cannot open {file.path} ({error})"
+            ) from error
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of the file's blocks (JPEG 2000 tiles)."""
+        return int(self._dataset.block_shapes[0][0])
+
+    def read(self, window: Window) -> np.ndarray:
+        """The DN in a window in native pixels.
+
+        Raises:
+            CorruptDataError: The file is damaged.
+        """
+        at = rasterio.windows.Window(window.col, window.row, window.width, window.height)
+        name, path = self._file.band.name, self._file.path
+        try:
+            check_file(path, self._file.checksum)
+            return self._dataset.read(1, window=at)
+        except CorruptDataError as error:
+            raise CorruptDataError(f"band {name}: {error}") from error
+        except RasterioError as error:
+            raise CorruptDataError(
+                f"band {name}: cannot read {path} at pixels {window} "
+                f"({error.__cause__ or error}); the file is truncated or damaged, download it again"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._dataset.close()
+
+
 class BandReader:
     """Reads windows of several bands of a product in parallel; a context manager.
 
@@ -174,7 +224,7 @@ class BandReader:
     ) -> None:
         self._files = {file.band.name: file for file in product.band_files(names)}
         self._stack = ExitStack()
-        self._datasets: dict[str, rasterio.DatasetReader] = {}
+        self._images: dict[str, BandImage] = {}
         self._options = {**GDAL_OPTIONS, "GDAL_CACHEMAX": cache}
         # GDAL's settings apply to one thread, so every thread of the pool sets them.
         self._pool = ThreadPoolExecutor(
@@ -184,13 +234,12 @@ class BandReader:
 
     def __enter__(self) -> Self:
         self._stack.enter_context(rasterio.Env(**self._options))
-        for name, file in self._files.items():
-            try:
-                dataset = rasterio.open(file.path, driver=driver_of(file.path))
-                self._datasets[name] = self._stack.enter_context(dataset)
-            except RasterioError as error:
-                self._stack.close()
-                raise CorruptDataError(f"band {name}: cannot open {file.path} ({error})") from error
+        try:
+            for name, file in self._files.items():
+                self._images[name] = file.image or self._stack.enter_context(FileImage(file))
+        except CorruptDataError:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -223,22 +272,11 @@ class BandReader:
 
     def read_native(self, name: str, window: Window) -> np.ndarray:
         """Like `read`, with a window in native pixels of the band."""
-        at = rasterio.windows.Window(window.col, window.row, window.width, window.height)
-        file = self._files[name]
-        try:
-            check_file(file.path, file.checksum)
-            return self._datasets[name].read(1, window=at)
-        except CorruptDataError as error:
-            raise CorruptDataError(f"band {name}: {error}") from error
-        except RasterioError as error:
-            raise CorruptDataError(
-                f"band {name}: cannot read {file.path} at pixels {window} "
-                f"({error.__cause__ or error}); the file is truncated or damaged, download it again"
-            ) from error
+        return self._images[name].read(window)
 
     def block_rows(self, name: str) -> int:
-        """Rows of a band's blocks (JPEG 2000 tiles), in native pixels."""
-        return int(self._datasets[name].block_shapes[0][0])
+        """Rows of a band's blocks, in native pixels."""
+        return self._images[name].block_rows
 
 
 class StripReader:
