@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from typing import Literal
 
@@ -33,6 +34,8 @@ from decametre.sentinel2.product import Product as Product
 from decametre.superres.degradation.measured_mtf import MeasuredMtf
 from decametre.superres.evaluation.options import EvaluateOptions as EvaluateOptions
 from decametre.superres.evaluation.results import Evaluation
+from decametre.superres.export.options import ExportOptions as ExportOptions
+from decametre.superres.models.registry import Model
 from decametre.superres.sharpening.options import SharpenOptions as SharpenOptions
 from decametre.superres.sharpening.sharpening_job import Result
 from decametre.version import __version__ as __version__
@@ -96,6 +99,20 @@ def train(
     options: TrainOptions | None = ...,
     progress: Progress = ...,
 ) -> TrainingResult: ...
+def load_model(
+    name: PathLike,
+) -> Model: ...
+def export_model(
+    name: PathLike,
+    output: PathLike,
+    *,
+    format: Literal['onnx'] = ...,
+    precision: Literal['float32', 'float16'] = ...,
+    form: Literal['grids', 'deepness', 'evoland'] = ...,
+    offset: int = ...,
+    overwrite: bool = ...,
+    options: ExportOptions | None = ...,
+) -> list[Path]: ...
 def extract_patches(
     products: PathLike | Sequence[PathLike],
     output: PathLike,

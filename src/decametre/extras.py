@@ -13,10 +13,13 @@ MODULES = {
     "train": ("psutil", "tensorboard", "timm"),
     "landcover": ("geopandas", "h5py", "lmdb", "pyarrow", "tensorboard", "timm"),
     "fleet": ("dask", "dask_jobqueue", "distributed", "h5py", "jinja2", "pystac_client", "timm"),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
 }
 """Modules that every extra installs."""
 
 REQUIRED_BY = {
+    "export": "onnx",
+    "export_model": "onnx",
     "train": "train",
     "scaling": "train",
     "balance": "train",

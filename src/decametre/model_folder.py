@@ -29,6 +29,7 @@ WEIGHTS_NAME = "weights.safetensors"
 STAC_EXTENSIONS = [
     "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
 ]
 LICENSE = "Apache-2.0"
 ATTRIBUTION = "contains modified Copernicus Sentinel data"
@@ -100,6 +101,8 @@ class ModelCard:
             "roles": ["mlm:model", "mlm:weights"],
             "mlm:artifact_type": "safetensors.torch.save_file",
             "file:checksum": f"{SHA256}{self.checksum}",
+            # MLM requires a definition of the bands that inputs name.
+            "eo:bands": [{"name": name} for names in self.bands_in.values() for name in names],
         }
         return {
             "type": "Feature",

@@ -61,7 +61,8 @@ OPTION_NAMES = {
     "fleet plan": (
         "--measured --seconds --threads --gpus --input-gb --output-gb --utilisation --json"
     ),
-    "models": "--json",
+    "models show": "--json",
+    "models export": "--format --precision --form --offset --overwrite",
     "env": "--json",
     "bench sharpen": "--cache --size --tile --json",
     "bench train": "--train --validation --set --device --precision --steps --json",

@@ -44,6 +44,7 @@ def run_without_extras(code: str, *arguments: str) -> subprocess.CompletedProces
         (["landcover", "predict", "--help"], "landcover"),
         (["train", "native_2x"], "train"),
         (["bench", "balance", "native_2x"], "train"),
+        (["models", "export", "native_2x", "out"], "onnx"),
     ],
 )
 def test_a_verb_without_its_extra_is_one_line_with_the_remedy(arguments, extra):

@@ -93,3 +93,10 @@ def test_invalid_sizes_are_errors():
     with pytest.raises(ValueError, match=r"30 x 32 pixels, .*window of 16"):
         check_whole_windows(torch.zeros(1, 1, 30, 32), 16)
     check_whole_windows(torch.zeros(1, 1, 48, 16), 16)
+
+
+def test_an_exported_layer_computes_all_rows_of_windows_together(monkeypatch):
+    layer, image = attention(), torch.randn(2, 8, 12, 8)
+    expected = layer(image)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    torch.testing.assert_close(layer(image), expected)

@@ -6,6 +6,7 @@ from decametre.errors import ModelError
 from decametre.model_folder import item_text
 from decametre.superres.models.card import Card
 from decametre.superres.models.registry import BANDS_FOR_SCALE, WEIGHTS_FOLDER
+from tests.support.stac_schemas import errors_of
 
 CARD = Card(
     name="mine_2x",
@@ -38,6 +39,20 @@ def test_it_is_a_stac_item_of_the_mlm_extension():
     assert item["properties"]["mlm:input"][0]["input"]["shape"] == [-1, 4, -1, -1]
     assert item["assets"]["weights"]["file:checksum"] == "1220" + "ab" * 32
     assert "Copernicus" in item["properties"]["attribution"]
+
+
+@pytest.mark.parametrize("name", ["native_2x", "native_6x", "native_mtf_2x"])
+def test_shipped_cards_are_valid_stac_mlm(name):
+    item = json.loads((WEIGHTS_FOLDER / name / "card.json").read_text())
+    assert errors_of(item) == []
+    assert Card.read(WEIGHTS_FOLDER / name).to_stac() == item
+
+
+def test_an_invalid_card_is_seen():
+    item = json.loads(json.dumps(CARD.to_stac()))
+    del item["assets"]["weights"]["mlm:artifact_type"]
+    assert len(errors_of(item)) == 1
+    assert errors_of(CARD.to_stac() | {"geometry": "here"})
 
 
 @pytest.mark.parametrize(

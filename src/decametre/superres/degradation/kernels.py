@@ -175,10 +175,18 @@ def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
     """
     left, right, above, below = beyond
     rows, cols = (
-        torch.from_numpy(np.pad(np.arange(size), sides, mode="symmetric")).to(x_bchw.device)
-        for size, sides in zip(x_bchw.shape[-2:], ((above, below), (left, right)), strict=True)
+        _mirrored_indices(size, before, after, x_bchw.device)
+        for size, before, after in zip(
+            x_bchw.shape[-2:], (above, left), (below, right), strict=True
+        )
     )
     return x_bchw.index_select(2, rows).index_select(3, cols)
+
+
+def _mirrored_indices(size: int, before: int, after: int, device: torch.device) -> Tensor:
+    """Indices of a line of pixels that is reflected at its ends, as often as needed."""
+    position = torch.arange(-before, size + after, device=device) % (2 * size)
+    return torch.minimum(position, 2 * size - 1 - position)
 
 
 def crop_mirrored(x_bhw: Tensor, row: int, col: int, rows: int, cols: int) -> Tensor:

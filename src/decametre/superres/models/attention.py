@@ -75,6 +75,13 @@ class WindowAttention(nn.Module):
 
     def forward(self, x_bchw: Tensor) -> Tensor:
         """(batch, width, rows, columns) to the same; rows and columns are multiples of `window`."""
+        if torch.compiler.is_compiling():  # an exported graph holds for any number of rows
+            batch, _, rows, _ = x_bchw.shape
+            windows = torch.unflatten(x_bchw, 2, (rows // self.window, self.window))
+            windows = windows.transpose(1, 2).flatten(0, 1)
+            windows = windows + self.gamma * self._attend(windows)
+            images = torch.unflatten(windows, 0, (batch, rows // self.window))
+            return images.transpose(1, 2).flatten(2, 3)
         # One row of windows at a time, because the arrays are as large as their images.
         strips = x_bchw.chunk(x_bchw.shape[2] // self.window, dim=2)
         return torch.cat([x + self.gamma * self._attend(x) for x in strips], dim=2)

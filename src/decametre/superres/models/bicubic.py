@@ -12,7 +12,14 @@ from decametre.sentinel2.bands import FINEST_GSD
 
 def bicubic(x_bchw: Tensor, factor: int) -> Tensor:
     """Interpolate to a grid `factor` times finer; pixel areas coincide, edge pixels repeat."""
-    return F.interpolate(x_bchw, scale_factor=factor, mode="bicubic", align_corners=False)
+    return enlarge(x_bchw, factor, "bicubic")
+
+
+def enlarge(x_bchw: Tensor, factor: int, mode: str) -> Tensor:
+    """Interpolate as `bicubic` does, with another mode of `F.interpolate`."""
+    # `scale_factor` would make the size a rounded float, which exports to ONNX cannot simplify.
+    size = [edge * factor for edge in x_bchw.shape[-2:]]
+    return F.interpolate(x_bchw, size=size, mode=mode, align_corners=False)
 
 
 class Bicubic(nn.Module):

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decametre.sentinel2.bands import FINEST_GSD
+from decametre.superres.models.bicubic import enlarge
 
 RESIDUAL_SCALING = 0.1
 
@@ -78,9 +79,7 @@ class DSen2(nn.Module):
     def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
         """Bring the coarsest bands to 10 m; shapes as in `NativeTrunk.forward`."""
         fine = {
-            gsd: F.interpolate(
-                reflectance[gsd].float(), scale_factor=gsd // FINEST_GSD, mode="bilinear"
-            )
+            gsd: enlarge(reflectance[gsd].float(), gsd // FINEST_GSD, "bilinear")
             for gsd in self.gsds
         }
         features = F.relu(self.head(torch.cat([fine[gsd] for gsd in self.gsds], dim=1) * self.gain))

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from decametre.sentinel2.bands import FINEST_GSD
-from decametre.superres.models.bicubic import bicubic
+from decametre.superres.models.bicubic import bicubic, enlarge
 from decametre.superres.models.native import ResidualBlock
 from decametre.superres.models.regression import MIN_WEIGHT, Fit, box_sum, local_regressions
 
@@ -161,9 +161,7 @@ class GuidedTrunk(nn.Module):
             excess = excess_errors(fitted.missed, measured)
         added = fitted.predicted - start[:, None]
         missed = bicubic(fitted.missed.flatten(1, 2), factor).reshape(added.shape)
-        excess = F.interpolate(
-            excess.flatten(1, 2), scale_factor=factor, mode="bilinear", align_corners=False
-        )
+        excess = enlarge(excess.flatten(1, 2), factor, "bilinear")
         ten_folded = F.pixel_unshuffle(ten_b4hw, FOLD)
         features = self._features(
             torch.cat([ten_folded, twenty, start], dim=1),
@@ -181,12 +179,7 @@ class GuidedTrunk(nn.Module):
         slopes = fitted.coefficients[:, :, :, : ten_b4hw.shape[1]]
         weighted = torch.zeros_like(ten_pooled)[:, None]
         for index in range(count):  # in a loop, because they are large
-            fine = F.interpolate(
-                slopes[:, index].flatten(1, 2),
-                scale_factor=factor,
-                mode="bilinear",
-                align_corners=False,
-            )
+            fine = enlarge(slopes[:, index].flatten(1, 2), factor, "bilinear")
             weighted = torch.addcmul(
                 weighted, shares[:, index, :, None], torch.unflatten(fine, 1, (bands, -1))
             )

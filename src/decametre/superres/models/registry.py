@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -66,9 +65,13 @@ UNTRAINED: dict[str, tuple[str, dict[str, Any], int]] = {
 """Models without weights: architecture, its configuration, and scale."""
 
 
-@dataclass(frozen=True)
-class Model:
-    """A network with its card."""
+class Model(NamedTuple):
+    """A network with its card.
+
+    Attributes:
+        card: What the network reads and makes, and how it was trained.
+        network: In evaluation mode; see `native.NativeTrunk.forward` for inputs and outputs.
+    """
 
     card: Card
     network: nn.Module

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.superres.degradation.kernels import blurred_square_taps, degrade, mirrored
-from decametre.superres.models.bicubic import bicubic
+from decametre.superres.models.bicubic import bicubic, enlarge
 
 RIDGE_FLOOR = 1e-8
 """Added to the ridge, in reflectance squared, so that flat ground gets no detail."""
@@ -180,9 +180,9 @@ class _Moments:
 
     def coefficients(self, ridge: float) -> Tensor:
         """Slopes and intercepts, (batch, coarse bands, finer bands + 1, rows, columns), float32."""
-        ridged = self.own.clone()
-        diagonal = ridged.diagonal(dim1=-2, dim2=-1)
-        diagonal += (ridge * diagonal.mean(dim=-1) + RIDGE_FLOOR)[..., None]
+        diagonal = self.own.diagonal(dim1=-2, dim2=-1)
+        added = ridge * diagonal.mean(dim=-1, keepdim=True) + RIDGE_FLOOR
+        ridged = self.own + torch.diag_embed(added.expand_as(diagonal))
         solved, _ = torch.linalg.solve_ex(ridged, self.shared)
         slopes = solved.permute(0, 4, 3, 1, 2)
         mean_guide, mean_coarse = self.mean.tensor_split([self.guides], dim=1)
@@ -194,7 +194,7 @@ def _applied(coefficients: Tensor, guide: Tensor, factor: int) -> Tensor:
     """The prediction at 10 m: coefficients change linearly from one coarse pixel to the next."""
     bands = []
     for of_band in coefficients.unbind(dim=1):  # in a loop, because they are large at 10 m
-        fine = F.interpolate(of_band, scale_factor=factor, mode="bilinear", align_corners=False)
+        fine = enlarge(of_band, factor, "bilinear")
         bands.append((fine[:, :-1] * guide).sum(dim=1) + fine[:, -1])
     return torch.stack(bands, dim=1)
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.superres.models.attention import WindowAttention, check_whole_windows
+from decametre.superres.models.bicubic import enlarge
 from decametre.superres.models.dsen2 import DSen2Block, conv3x3
 
 MEANS = {
@@ -115,8 +116,7 @@ class ResidualSelfAttention(nn.Module):
         """
         check_whole_windows(reflectance[self.coarsest], self.window)
         fine = [
-            F.interpolate(reflectance[gsd].float(), scale_factor=gsd // FINEST_GSD, mode="bilinear")
-            for gsd in self.gsds
+            enlarge(reflectance[gsd].float(), gsd // FINEST_GSD, "bilinear") for gsd in self.gsds
         ]
         means = self.means.split_with_sizes([image.shape[1] for image in fine])
         fused = [

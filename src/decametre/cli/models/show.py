@@ -1,4 +1,4 @@
-"""`decametre models`: the shipped models and their cards."""
+"""`decametre models show`: the shipped models and their cards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOTE = (
 @click.command()
 @click.argument("name", required=False)
 @json_option
-def models(name: str | None, as_json: bool) -> None:
+def show(name: str | None, as_json: bool) -> None:
     """List the shipped models, one family of models, or show the card of the model NAME.
 
     A family is a set of models, one for each scale, that `--model FAMILY` uses together.
