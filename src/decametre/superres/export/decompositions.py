@@ -73,7 +73,16 @@ def mean_of_shifts(
     return total / (divisor_override or edges[0] * edges[1])
 
 
+def solve_ex(
+    matrix: Tensor, right: Tensor, *, left: bool = True, check_errors: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.solve_ex` by `solve_by_elimination`."""
+    solution, _, _, info = solve_by_elimination(matrix, right, left=left, check_errors=check_errors)
+    return solution, info
+
+
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.linalg_solve_ex.default: solve_ex,
     torch.ops.aten._linalg_solve_ex.default: solve_by_elimination,
     torch.ops.aten.avg_pool2d.default: mean_of_shifts,
 }
