@@ -38,6 +38,7 @@ from decametre.recipes.reading import read_recipe
 from decametre.training.observer import StepTimes
 
 SMALL = {
+    "network.architecture": "native",
     "network.config": {"width": 8, "blocks": 1},
     "data.patch": 8,
     "optimization.batch": 4,

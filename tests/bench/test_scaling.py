@@ -124,7 +124,12 @@ def test_batches_are_multiples_of_micro_batches_and_large_enough_for_all_ranks()
 
 
 def scaling(sample_item, out, *more):
-    small = {"network.config": "{width: 8, blocks: 1}", "data.patch": 8, "optimization.batch": 4}
+    small = {
+        "network.architecture": "native",
+        "network.config": "{width: 8, blocks: 1}",
+        "data.patch": 8,
+        "optimization.batch": 4,
+    }
     words = ["scaling", "native_2x", "--train", sample_item, "--validation", sample_item]
     words += ["--precision", "float32", "--device", "cpu", "--steps", "2", "--repeat", "1"]
     words += [word for key, value in small.items() for word in ("--set", f"{key}={value}")]

@@ -4,6 +4,7 @@ from decametre.recipes.reading import read_recipe
 
 def test_all_three_are_measured(sample_item):
     settings = {
+        "network.architecture": "native",
         "network.config": {"width": 8, "blocks": 1},
         "data.patch": 8,
         "optimization.batch": 2,

@@ -19,6 +19,8 @@ def test_train_writes_a_model_and_reports_its_score(sample_item, tmp_path):
         "--set",
         "optimization.batch=2",
         "--set",
+        "network.architecture=native",
+        "--set",
         "network.config={width: 8, blocks: 1}",
     )
     assert done.returncode == 0, done.stderr

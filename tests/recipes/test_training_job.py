@@ -14,6 +14,7 @@ STEPS, VALIDATE_EVERY, EVENT_STEP = 24, 6, 16
 """Something happens after step 16, when the checkpoints of steps 6 and 12 exist."""
 
 SETTINGS = {
+    "network.architecture": "native",
     "network.config": "{width: 16, blocks: 1}",
     "data.patch": 8,
     "optimization.steps": STEPS,

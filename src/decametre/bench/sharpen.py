@@ -34,6 +34,7 @@ from decametre.superres.models.card import Card
 from decametre.superres.models.dsen2 import DSen2
 from decametre.superres.models.registry import BANDS_FOR_SCALE, Model, build, models_for
 from decametre.superres.pixels.stack import read_stack
+from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.image_writer import CogWriter
 from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener
 
@@ -123,7 +124,8 @@ def run(source: str, cache: Path, size: int = FULL_SIZE, tile: int = DEFAULT_TIL
     product = open_product(str(full_size_product(source, cache, size)))
     device = choose_devices("auto")[0]
     precision = choose_precision("auto", device)
-    sharpener = Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, precision)
+    models, _ = adapt_models(models_for(BAND_NAMES), product)
+    sharpener = Sharpener(models, BAND_NAMES, device, precision)
     cores = split(product.grid.window, tile, sharpener.step)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         log.info("the complete product, as a separate process")
@@ -262,9 +264,10 @@ def compare(
 ) -> tuple[float, float, float, float]:
     """Median seconds on one window: shipped networks, in float32, DSen2's size at 2x and 6x."""
     core = Window(0, 0, PEER_EDGE, PEER_EDGE)
+    models, _ = adapt_models(models_for(BAND_NAMES), product)
     networks = [
-        Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, precision),
-        Sharpener(models_for(BAND_NAMES), BAND_NAMES, device, torch.float32),
+        Sharpener(models, BAND_NAMES, device, precision),
+        Sharpener(models, BAND_NAMES, device, torch.float32),
         *(Sharpener([peer(scale)], BAND_NAMES, device, torch.float32) for scale in (2, 6)),
     ]
     inputs = networks[0].inputs

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from decametre.superres.degradation.degraded_scene import degrade_scene, stack_pairs
+from decametre.superres.degradation.training_kernels import TrainingKernels
 from decametre.superres.degradation.training_patches import TrainingPatches, mixture
 from decametre.superres.models.registry import BANDS_FOR_SCALE
 from decametre.superres.pixels.scenes import Scene
@@ -34,8 +35,8 @@ def random_scene(scale, rows, cols):
 
 
 def patches_of(scenes, size=10, gain=0.0, seed=0, kernels=("dsen2",), scale=2, **options):
-    bands_in = BANDS_FOR_SCALE[scale]
-    return TrainingPatches(scenes, bands_in, kernels, (0.1, 0.65), size, gain, seed, **options)
+    choice = TrainingKernels(kernels, BANDS_FOR_SCALE[scale], (0.1, 0.65))
+    return TrainingPatches(scenes, choice, size, gain, seed, **options)
 
 
 def batch(scenes, count, gain=0.0, seed=0):

@@ -13,6 +13,7 @@ from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.radiometry import NODATA, SATURATED, Radiometry
 from decametre.superres.models.card import Card
 from decametre.superres.models.registry import BANDS_FOR_SCALE, build, models_for, save_model
+from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.sharpener import Sharpener
 
@@ -50,7 +51,7 @@ def sharpen_all(
     product, tile, *, models=(), consistent=False, bands=BAND_NAMES, devices=1, bicubic=()
 ):
     """A complete product, cut into tiles: DN and reflectance of each band, and residual sums."""
-    models = models_for(bands, models)
+    models, _ = adapt_models(models_for(bands, models), product)
     sharpeners = [Sharpener(models, bands, CPU, torch.float32, consistent) for _ in range(devices)]
     for sharpener in sharpeners:
         sharpener.bicubic_bands = frozenset(bicubic)
@@ -331,7 +332,7 @@ def test_a_consistent_result_reproduces_the_input(scene, small, small_whole):
 
 def test_bfloat16_is_close_to_float32(sample, tmp_path):
     product = crop(sample, tmp_path, Window(60, 120, 60, 60))
-    models = models_for(BAND_NAMES)
+    models, _ = adapt_models(models_for(BAND_NAMES), product)
     pieces = [
         next(sharpen_windows(product, product.grid.window, [sharpener], UNTILED))
         for sharpener in (

@@ -27,6 +27,7 @@ from decametre.training.ranks import SINGLE_PROCESS
 from tests.training.team import together
 
 TINY = {
+    "network.architecture": "native",
     "network.config": {"width": 16, "blocks": 1},
     "data.patch": 12,
     "optimization.steps": 100,
@@ -375,5 +376,7 @@ def test_a_folder_that_cannot_be_created_is_reported_at_once(tmp_path):
 
 def test_the_card_before_training_describes_the_network():
     config = {"width": 8, "blocks": 6}
-    card = build_card(read_recipe("native_2x", {"network.config": config}))
+    card = build_card(
+        read_recipe("s2x", {"network.architecture": "native", "network.config": config})
+    )
     assert (card.margin, card.alignment, card.scale) == (14, 1, 2)

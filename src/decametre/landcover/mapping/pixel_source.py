@@ -23,9 +23,10 @@ from decametre.landcover.models.card import LandCoverCard
 from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.product import Product
 from decametre.superres.models.registry import Model, models_for
+from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.pipeline import read_ahead
 from decametre.superres.sharpening.sharpened_tile import SharpenedTile
-from decametre.superres.sharpening.sharpener import Sharpener
+from decametre.superres.sharpening.sharpener import Sharpener, inputs_of
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,9 @@ def source_of(
         return _source(product, card, rows, tile.model)
     check_scale(product, card.bands)
     models = sharpening_models(card, sharpen_with)
-    sharpener = Sharpener(models, card.bands, device, choose_precision(precision, device))
-    product.band_files(sharpener.inputs)
+    product.band_files(inputs_of(models, card.bands))
+    adapted, _ = adapt_models(models, product)
+    sharpener = Sharpener(adapted, card.bands, device, choose_precision(precision, device))
     # Sharpening has its own threads.
     rows = sharpened_rows(product, sharpener, patches)
     return _source(product, card, rows, ", ".join(sorted(map(_identifier, models))))

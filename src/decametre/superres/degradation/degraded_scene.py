@@ -7,7 +7,7 @@ coarsest bands to the grid on which they were measured. Scores are those of 40 -
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,28 +34,30 @@ class DegradedPair:
             at this pixel were computed from measurements.
         measured: (batch, 1, rows, columns) on the grid of the coarsest inputs, 0 to 1: the share of
             the inputs that was computed from measurements; 0 where a coarsest band was not.
+        gains: (batch, bands of the coarsest GSD), for networks that adapt to blur in training, see
+            `measured_kernels`; None for other networks.
     """
 
     inputs: Mapping[int, Tensor]
     target: Tensor
     mask: Tensor
     measured: Tensor
+    gains: Tensor | None = None
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> DegradedPair:
+        """The pair with a function applied to each tensor."""
+        inputs = {gsd: function(image) for gsd, image in self.inputs.items()}
+        gains = None if self.gains is None else function(self.gains)
+        fields = map(function, (self.target, self.mask, self.measured))
+        return DegradedPair(inputs, *fields, gains)
 
     def to(self, device: torch.device) -> DegradedPair:
         """The pair on a device; copied asynchronously from pinned memory."""
-
-        def moved(x_bchw: Tensor) -> Tensor:
-            return x_bchw.to(device, non_blocking=True)
-
-        inputs = {gsd: moved(image) for gsd, image in self.inputs.items()}
-        return DegradedPair(inputs, moved(self.target), moved(self.mask), moved(self.measured))
+        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> DegradedPair:
         """The pair in page-locked memory, for asynchronous copies to a GPU."""
-        inputs = {gsd: image.pin_memory() for gsd, image in self.inputs.items()}
-        return DegradedPair(
-            inputs, self.target.pin_memory(), self.mask.pin_memory(), self.measured.pin_memory()
-        )
+        return self.map(Tensor.pin_memory)
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,13 @@ def degrade_with_taps(
 
 def stack_pairs(pairs: list[DegradedPair]) -> DegradedPair:
     """Join pairs of equal size to a batch, in channels-last memory."""
+    gains = [p.gains for p in pairs if p.gains is not None]
     return DegradedPair(
         {gsd: channels_last([p.inputs[gsd] for p in pairs]) for gsd in pairs[0].inputs},
         channels_last([p.target for p in pairs]),
         channels_last([p.mask for p in pairs]),
         torch.cat([p.measured for p in pairs]),
+        torch.cat(gains) if gains else None,
     )
 
 

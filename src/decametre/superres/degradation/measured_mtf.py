@@ -32,7 +32,7 @@ from torch import Tensor
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD, bands_at
 from decametre.sentinel2.product import Product
 from decametre.superres.degradation.kernels import degrade
-from decametre.superres.pixels.scenes import Scene, load_scene, spread_windows
+from decametre.superres.pixels.scenes import Scene, load_scene, middle_of, spread_windows
 
 GAINS = (
     0.03,
@@ -77,6 +77,16 @@ MAX_UNDERESTIMATE = {"B11": 1.45, "B12": 1.45}
 
 WINDOW_EDGE, MAX_WINDOWS = 1200, 6
 """Windows of a product that are read: their edge in 10 m pixels, and their largest number."""
+
+PRIOR_SPREAD = 0.15
+"""Standard deviation of the prior distribution of gains in `measured_gains`."""
+
+INDEPENDENT_SHARE = 0.1
+"""Share of the pixels of a square that count as independent, next to the prior distribution. With
+all pixels, noise would have more weight than the prior."""
+
+MIDDLE_EDGE = 504
+"""Edge of the part of a scene in which gains are measured, in pixels of the finest grid."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +168,46 @@ def measure_bands(
         low, high = max(0.0, gain - half), min(1.0, MAX_UNDERESTIMATE.get(name, 1.0) * gain + half)
         found.append(MeasuredMtf(name, nominal, gain, low, high, cells))
     return found
+
+
+def measured_gains(
+    scenes: Sequence[Scene], gsd: int, typical: Sequence[float]
+) -> tuple[Tensor, int]:
+    """The most probable gains of the bands of one GSD.
+
+    Each gain has a normal prior distribution around its typical value, which decides where there
+    is nothing to measure, such as on open water.
+
+    Where too few squares were measured, such as in scenes with many missing rows, filled pixels
+    are used as well, which lowers the gains by up to 0.05.
+
+    Args:
+        scenes: Parts of a product, with the 10 m bands and bands of this GSD. Only the middle of
+            each is used, see `MIDDLE_EDGE`.
+        gsd: 20 or 60.
+        typical: The typical gain of each band.
+
+    Returns:
+        (bands of this GSD), float32, and the number of squares of ground.
+    """
+    fine_gains = [ALL_BANDS[name].mtf for name in bands_at(FINEST_GSD)]
+    scenes = [middle_of(scene, MIDDLE_EDGE) for scene in scenes]
+    logs = np.empty((len(GAINS), len(typical), 0))
+    for parts in (scenes, [_as_measured(scene) for scene in scenes]) if scenes else ():
+        logs = np.concatenate([_residuals(scene, gsd, fine_gains) for scene in parts], axis=2)
+        logs = logs[:, :, np.isfinite(logs).all(axis=(0, 1))]
+        if logs.shape[2] >= MIN_CELLS:
+            break
+    deviations = np.array(GAINS)[:, None] - np.array(typical)
+    pixels = INDEPENDENT_SHARE * CELL[gsd] ** 2
+    costs = pixels / 2 * logs.sum(axis=2) + (deviations / PRIOR_SPREAD) ** 2 / 2
+    return torch.tensor([_best_gain(of_band) for of_band in costs.T]), logs.shape[2]
+
+
+def _as_measured(scene: Scene) -> Scene:
+    """The scene with its filled pixels marked as measured."""
+    valid = {gsd: torch.ones_like(mask) for gsd, mask in scene.valid.items()}
+    return Scene(scene.name, scene.reflectance, valid)
 
 
 def _residuals(scene: Scene, gsd: int, fine_gains: Sequence[float]) -> np.ndarray:

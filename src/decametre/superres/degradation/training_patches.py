@@ -12,16 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from decametre.options import DRAWN
-from decametre.sentinel2.bands import FINEST_GSD
 from decametre.superres.degradation.degraded_scene import MIN_MEASURED, DegradedPair, DegradedScene
 from decametre.superres.degradation.kernels import (
     crop_mirrored,
     degrade,
-    kernel_taps,
     radius_of,
-    random_taps,
 )
+from decametre.superres.degradation.training_kernels import TrainingKernels
 from decametre.superres.pixels.scenes import Scene
 
 MAX_OVERHANG = 2
@@ -46,10 +43,8 @@ class TrainingPatches(Dataset[DegradedPair]):
 
     Args:
         scenes: Scenes on native grids.
-        bands_in: Band names for each GSD, in the scenes' order; the coarsest are the target.
-        kernels: Degradation kernels, which alternate: names for `kernel_taps`, or `drawn` for
-            random ones.
-        gains: See `random_taps`.
+        kernels: Degradation kernels of the patches, with the bands of the scenes in their order;
+            the coarsest are the target.
         size: Edge of a patch in pixels of the coarsest degraded grid (40 m or 360 m).
         gain: Reflectance is multiplied by exp(u), u uniform in [-gain, gain].
         seed: Seed of the random numbers.
@@ -60,26 +55,17 @@ class TrainingPatches(Dataset[DegradedPair]):
     def __init__(
         self,
         scenes: Sequence[Scene],
-        bands_in: Mapping[int, tuple[str, ...]],
-        kernels: Sequence[str],
-        gains: tuple[float, float],
+        kernels: TrainingKernels,
         size: int,
         gain: float,
         seed: int,
         mixing: float = 0.0,
         min_measured: float = MIN_MEASURED,
     ) -> None:
-        self.scenes, self.bands_in, self.gains = scenes, bands_in, gains
+        self.scenes, self.kernels, self.bands_in = scenes, kernels, kernels.bands_in
         self.size, self.gain, self.seed, self.mixing = size, gain, seed, mixing
         self.min_measured = min_measured
-        self.coarsest = max(bands_in)
-        self.scale = self.coarsest // FINEST_GSD
-        self.kernels = [
-            None
-            if kernel == DRAWN
-            else {gsd: kernel_taps(kernel, names, self.scale) for gsd, names in bands_in.items()}
-            for kernel in kernels
-        ]
+        self.coarsest, self.scale = max(self.bands_in), kernels.scale
         weights = np.array([self._weight(scene) for scene in scenes])
         self.probabilities = weights / weights.sum()
 
@@ -94,10 +80,8 @@ class TrainingPatches(Dataset[DegradedPair]):
         random = np.random.default_rng((self.seed, index))
         scene = self.scenes[random.choice(len(self.scenes), p=self.probabilities)]
         row, col = (self._place(side, random) for side in scene.valid[self.coarsest].shape[1:])
-        taps = self.kernels[index % len(self.kernels)]
-        if taps is None:
-            taps = random_taps(self.bands_in, self.scale, self.gains, random)
-        pair = self._degraded(scene, row, col, taps)
+        kernel = self.kernels.choose(index, random)
+        pair = self._degraded(scene, row, col, kernel.taps)
         turns, flip = int(random.integers(4)), bool(random.integers(2))
         gain = float(np.exp(random.uniform(-self.gain, self.gain)))
 
@@ -110,6 +94,7 @@ class TrainingPatches(Dataset[DegradedPair]):
             varied(pair.target) * gain,
             varied(pair.mask),
             varied(pair.measured),
+            None if kernel.gains is None else kernel.gains[None],
         )
         return mixed(drawn, self.mixing, random) if self.mixing else drawn
 
@@ -172,6 +157,7 @@ def mixed(pair: DegradedPair, most: float, random: np.random.Generator) -> Degra
         mix(pair.target, max(pair.inputs)),
         pair.mask.all(dim=1, keepdim=True).expand_as(pair.mask),
         pair.measured,
+        pair.gains,
     )
 
 

@@ -26,6 +26,7 @@ from decametre.sentinel2.tiling import split
 from decametre.superres.evaluation.compared_models import Method
 from decametre.superres.evaluation.comparison import SceneWindow
 from decametre.superres.evaluation.results import FullScaleScores
+from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.consistency import ResidualSums
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.sharpener import Sharpener
@@ -156,7 +157,8 @@ def _score_method(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Consistency residual and detail correlation of one method, by band."""
     card = method.model.card
-    sharpener = Sharpener([method.model], (*FINE_BANDS, *bands), device, torch.float32)
+    models, _ = adapt_models([method.model], part.product)
+    sharpener = Sharpener(models, (*FINE_BANDS, *bands), device, torch.float32)
     sums, moments = (
         ResidualSums.zeros(card.bands_out),
         {band: RunningCorrelation() for band in bands},

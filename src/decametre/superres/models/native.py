@@ -8,7 +8,7 @@ bicubic interpolation of the coarse bands.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -121,6 +121,12 @@ class NativeTrunk(nn.Module):
         Raises:
             ValueError: The images are not a multiple of the attention windows.
         """
+        return self._sharpened(reflectance, self.trunk)
+
+    def _sharpened(
+        self, reflectance: Mapping[int, Tensor], trunk: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """See `forward`; `trunk` maps the features of the first layer to those of the last."""
         coarse = reflectance[self.coarsest]
         check_whole_windows(coarse, self.alignment)
         folded = [F.pixel_unshuffle(reflectance[g], self.coarsest // g) for g in self.gsds]
@@ -128,7 +134,7 @@ class NativeTrunk(nn.Module):
         # to bfloat16 would cost several DN.
         with torch.autocast(coarse.device.type, enabled=False):
             features = self.head(torch.cat(folded, dim=1) * self.gain)
-        features = self.trunk(features)
+        features = trunk(features)
         with torch.autocast(coarse.device.type, enabled=False):
             features = self.tail(features)
         detail = F.pixel_shuffle(features, self.factor).float() / self.gain

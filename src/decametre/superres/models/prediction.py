@@ -12,6 +12,7 @@ from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.tiling import split
 from decametre.superres.degradation.kernels import mirrored
+from decametre.superres.models.adaptive import adapted_to_image
 from decametre.superres.models.bicubic import Bicubic
 
 TILE = 1380
@@ -31,7 +32,7 @@ def predict(
 
     The image is mirrored at its edges, by at least the margin. Tiles start at multiples of
     `alignment`, counted from the image's first pixel, and their size is a multiple of it, so the
-    result does not depend on `tile`.
+    result does not depend on `tile`. A network that adapts to blur adapts to that of the image.
 
     Args:
         network: The network. Tiles are moved to the device of its weights.
@@ -46,6 +47,7 @@ def predict(
         (batch, bands of the coarsest GSD, rows, columns) on the finest grid, float32, on the
         inputs' device.
     """
+    network = adapted_to_image(network, inputs)
     coarse = inputs[max(inputs)]
     scale = max(inputs) // FINEST_GSD
     batch, bands, rows, cols = coarse.shape

@@ -18,6 +18,7 @@ from decametre import model_folder
 from decametre.errors import ModelError, UnknownNameError
 from decametre.model_folder import CARD_NAME, load_weights
 from decametre.sentinel2.bands import FINEST_GSD, bands_at
+from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.bicubic import Bicubic
 from decametre.superres.models.card import Card
 from decametre.superres.models.dsen2 import DSen2
@@ -31,6 +32,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "bicubic": Bicubic,
     "regression": Regression,
     "native": NativeTrunk,
+    "adaptive": AdaptiveTrunk,
     "guided": GuidedTrunk,
     "dsen2": DSen2,
     "rsa": ResidualSelfAttention,
@@ -131,6 +133,11 @@ def build(card: Card) -> nn.Module:
             f"architecture {card.architecture} ({error})"
         ) from error
     if card.projection:
+        if isinstance(network, AdaptiveTrunk):
+            raise ModelError(
+                f"model {card.name}: architecture {card.architecture} has no projection; set it to "
+                "null"
+            )
         return Projected(network, card.projection, card.bands_out, card.scale)
     return network
 

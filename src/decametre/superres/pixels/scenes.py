@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.raster import BandReader
@@ -37,6 +38,25 @@ class Scene:
     name: str
     reflectance: Mapping[int, Tensor]
     valid: Mapping[int, Tensor]
+
+
+def middle_of(scene: Scene, edge: int) -> Scene:
+    """The middle of a scene.
+
+    Args:
+        scene: The scene.
+        edge: Largest edge in 10 m pixels, a multiple of the coarsest pixels.
+    """
+    step = max(scene.valid) // FINEST_GSD
+    rows, cols = (side * step for side in scene.valid[max(scene.valid)].shape[1:])
+    height, width = min(edge, rows), min(edge, cols)
+    top, left = ((rows - height) // 2 // step * step, (cols - width) // 2 // step * step)
+    window = Window(left, top, width, height)
+
+    def cropped(images: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        return {gsd: x[:, *window.coarsened(gsd // FINEST_GSD).slices] for gsd, x in images.items()}
+
+    return Scene(scene.name, cropped(scene.reflectance), cropped(scene.valid))
 
 
 def load_scene(product: Product, bands: Sequence[str], window: Window | None = None) -> Scene:

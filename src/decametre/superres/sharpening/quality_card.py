@@ -13,6 +13,7 @@ from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.superres.models.card import Card
+from decametre.superres.sharpening.adaptation import Gains
 from decametre.superres.sharpening.consistency import KERNEL, STEPS, ResidualSums
 from decametre.superres.sharpening.image_writer import BandStatistics
 from decametre.superres.sharpening.options import SharpenOptions
@@ -32,12 +33,14 @@ class Measurements:
         outliers: Number of outliers of each model's bands, by model; see `count_outliers`.
         statistics: Statistics of each output band.
         check: The self-check; None if it was skipped.
+        gains: See `adaptation.adapt_models`.
     """
 
     residuals: Mapping[str, ResidualSums]
     outliers: Mapping[str, Tensor]
     statistics: Mapping[str, BandStatistics]
     check: SelfCheck | None
+    gains: Gains
 
 
 def quality_card(
@@ -111,6 +114,10 @@ def quality_card(
                 "parameters": card.parameters,
                 "attribution": card.attribution,
                 "projection": card.projection,
+                "adapted_to_nyquist_gains": {
+                    name: round(gain, 3)
+                    for name, gain in measurements.gains.get(card.name, {}).items()
+                },
                 "scores_at_degraded_scale": {
                     key: value for key, value in card.scores.items() if key != "scenes"
                 },

@@ -25,7 +25,7 @@ from decametre.superres.degradation.kernels import mtf_taps
 from decametre.superres.degradation.measured_mtf import CELL, measure_bands
 from decametre.superres.models.prediction import predict, predict_bicubic
 from decametre.superres.models.registry import Model
-from decametre.superres.pixels.scenes import Scene, load_scene
+from decametre.superres.pixels.scenes import Scene, load_scene, middle_of
 from decametre.superres.pixels.stack import by_gsd
 from decametre.superres.sharpening.sample_windows import sample_windows
 from decametre.superres.sharpening.sharpener import inputs_of
@@ -229,25 +229,6 @@ def product_gains(
                     gains[found.band] = (found.low + found.high) / 2
                     measured.add(found.band)
     return gains, frozenset(measured)
-
-
-def middle_of(scene: Scene, edge: int) -> Scene:
-    """The middle of a scene.
-
-    Args:
-        scene: The scene.
-        edge: Largest edge in 10 m pixels, a multiple of the coarsest pixels.
-    """
-    step = max(scene.valid) // FINEST_GSD
-    rows, cols = (side * step for side in scene.valid[max(scene.valid)].shape[1:])
-    height, width = min(edge, rows), min(edge, cols)
-    top, left = ((rows - height) // 2 // step * step, (cols - width) // 2 // step * step)
-    window = Window(left, top, width, height)
-
-    def cropped(images: Mapping[int, Tensor]) -> dict[int, Tensor]:
-        return {gsd: x[:, *window.coarsened(gsd // FINEST_GSD).slices] for gsd, x in images.items()}
-
-    return Scene(scene.name, cropped(scene.reflectance), cropped(scene.valid))
 
 
 def select_bands(

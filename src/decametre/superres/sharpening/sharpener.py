@@ -14,6 +14,7 @@ from decametre.device import autocast
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.radiometry import Radiometry
+from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.card import Card
 from decametre.superres.models.registry import Model
@@ -52,7 +53,7 @@ class Sharpener:
     depend on the tiling.
 
     Args:
-        models: From `registry.models_for`.
+        models: From `registry.models_for`, adapted to the product by `adaptation.adapt_models`.
         bands: Bands of the output.
         device: Device of the networks.
         precision: `torch.float32`, or `torch.bfloat16` for autocast.
@@ -73,6 +74,7 @@ class Sharpener:
         precision: torch.dtype,
         consistent: bool = False,
     ) -> None:
+        assert not any(isinstance(m.network, AdaptiveTrunk) for m in models), "adapt models first"
         self.bands = tuple(bands)
         self.device, self.precision = device, precision
         self.steps = STEPS if consistent else 0

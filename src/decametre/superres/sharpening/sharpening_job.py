@@ -25,6 +25,7 @@ from decametre.sentinel2.raster import BandReader
 from decametre.sentinel2.tiling import split
 from decametre.superres.models.registry import Model
 from decametre.superres.sharpening import quicklook as picture
+from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.consistency import ResidualSums
 from decametre.superres.sharpening.image_writer import BandStatistics, CogWriter, bytes_needed
 from decametre.superres.sharpening.options import DTYPES, SharpenOptions
@@ -32,7 +33,7 @@ from decametre.superres.sharpening.output_files import SharpenedFiles
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.quality_card import Measurements, quality_card
 from decametre.superres.sharpening.self_check import SelfCheck, check_product
-from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener
+from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener, inputs_of
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
@@ -120,19 +121,21 @@ class SharpenedProduct:
     Raises:
         DeviceError: There is no such device.
         MissingBandError: The product lacks a band that a model needs.
+        CorruptDataError: A file cannot be decoded.
     """
 
     def __init__(
         self, product: Product, window: Window, models: Sequence[Model], options: SharpenOptions
     ) -> None:
-        self.product, self.window, self.models, self.options = product, window, models, options
+        self.product, self.window, self.options = product, window, options
         self.devices = choose_devices(options.device)
         self.precision = choose_precision(options.precision, self.devices[0])
+        product.band_files(inputs_of(models, options.bands))
+        self.models, self.gains = adapt_models(models, product)
         self.sharpeners = [
-            Sharpener(models, options.bands, device, self.precision, options.consistent)
+            Sharpener(self.models, options.bands, device, self.precision, options.consistent)
             for device in self.devices
         ]
-        product.band_files(self.sharpeners[0].inputs)
         self.grid = product.grid.crop(window)
         self.radiometry = {name: product.bands[name].radiometry for name in options.bands}
         self.dtype = DTYPES[options.encoding]
@@ -227,7 +230,7 @@ class SharpenedProduct:
             self.window,
             self.options,
             [model.card for model in self.models],
-            Measurements(self.residuals, self.outliers, self.statistics, self.check),
+            Measurements(self.residuals, self.outliers, self.statistics, self.check, self.gains),
             device=", ".join(str(device) for device in self.devices),
             precision=precision_name(self.precision),
         )

@@ -21,8 +21,13 @@ from decametre.model_folder import ATTRIBUTION
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.product import Product
 from decametre.superres.degradation.degraded_scene import DegradedPair, degrade_scene, stack_pairs
+from decametre.superres.degradation.training_kernels import (
+    MeasuredTrainingKernels,
+    TrainingKernels,
+)
 from decametre.superres.degradation.training_patches import TrainingPatches
 from decametre.superres.evaluation.degraded import SceneScore, mean_ratio, score
+from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.card import Card
 from decametre.superres.models.prediction import predict, predict_bicubic
 from decametre.superres.models.registry import (
@@ -110,11 +115,21 @@ class SuperResolution:
             raise TrainingError(
                 "no product under data.train has a measured pixel; give other products"
             )
+        ground = [scene for _, scene in scenes]
+        if isinstance(model.network, AdaptiveTrunk):
+            kernels: TrainingKernels = MeasuredTrainingKernels(
+                data.kernels,
+                bands_in,
+                data.nyquist_gains,
+                model.network.typical_gains,
+                ground,
+                recipe.seed,
+            )
+        else:
+            kernels = TrainingKernels(data.kernels, bands_in, data.nyquist_gains)
         self.patches = TrainingPatches(
-            [scene for _, scene in scenes],
-            bands_in,
-            data.kernels,
-            data.nyquist_gains,
+            ground,
+            kernels,
             data.patch,
             data.gain,
             recipe.seed,
@@ -191,8 +206,10 @@ class SuperResolution:
     def loss(self, network: nn.Module, batch: DegradedPair) -> Tensor:
         """Sum of the losses over the mask."""
         batch = batch.to(self.device)
+        # Only networks that adapt to blur have gains.
+        gains = () if batch.gains is None else (batch.gains,)
         with autocast(self.device, self.precision):
-            predicted = network(batch.inputs, batch.measured)
+            predicted = network(batch.inputs, batch.measured, *gains)
         errors = predicted.float() - batch.target
         if self.recipe.optimization.loss == "charbonnier":
             costs = (errors.square() + CHARBONNIER_EPSILON**2).sqrt()
