@@ -11,7 +11,7 @@ from decametre.superres.pixels.scenes import load_scene
 from decametre.superres.sharpening.sample_windows import sample_windows
 
 Gains = Mapping[str, Mapping[str, float]]
-"""For the name of each model that adapts, the measured gain of each band at its Nyquist frequency."""
+"""For each model that adapts, by name: the measured gain of each band at its Nyquist frequency."""
 
 
 def adapt_models(models: Sequence[Model], product: Product) -> tuple[list[Model], Gains]:
