@@ -22,6 +22,8 @@ from decametre.landcover.extraction.options import PlanPatchesOptions as PlanPat
 from decametre.landcover.extraction.work_distribution import Distribution
 from decametre.landcover.mapping.mapping_job import LandCoverMap
 from decametre.landcover.mapping.options import PredictOptions as PredictOptions
+from decametre.landcover.models.card import LandCoverCard
+from decametre.landcover.options import ImportModelOptions as ImportModelOptions
 from decametre.landcover.patches.options import MergeOptions as MergeOptions
 from decametre.landcover.patches.store import PatchStore as PatchStore
 from decametre.options import PathLike
@@ -113,6 +115,14 @@ def export_model(
     overwrite: bool = ...,
     options: ExportOptions | None = ...,
 ) -> list[Path]: ...
+def import_model(
+    folder: PathLike,
+    output: PathLike,
+    *,
+    release: str | None = ...,
+    overwrite: bool = ...,
+    options: ImportModelOptions | None = ...,
+) -> LandCoverCard: ...
 def extract_patches(
     products: PathLike | Sequence[PathLike],
     output: PathLike,
@@ -186,6 +196,7 @@ def evaluate_land_cover(
     split: Literal['train', 'validation', 'test', 'all'] = ...,
     thresholds: Literal['card', 'fixed', 'global', 'per_class'] = ...,
     tune_on: PathLike | None = ...,
+    calibrate: bool = ...,
     keep_thresholds: bool = ...,
     device: str = ...,
     out: PathLike | None = ...,

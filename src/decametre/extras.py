@@ -27,6 +27,8 @@ REQUIRED_BY = {
     "patches": "landcover",
     "evaluate_land_cover": "landcover",
     "extract_patches": "landcover",
+    "import": "landcover",
+    "import_model": "landcover",
     "import_patches": "landcover",
     "label_product": "landcover",
     "merge_patches": "landcover",

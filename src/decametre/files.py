@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from decametre.errors import BusyError, InvalidPathError, OutputError
 
+if sys.platform == "win32":
+    import msvcrt
+
+    def take_lock(file: IO[Any], *, shared: bool = False) -> None:
+        """Lock the first byte of a file; raises BlockingIOError if another process holds it."""
+        file.seek(0)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(*error.args) from error
+
+else:
+    import fcntl
+
+    def take_lock(file: IO[Any], *, shared: bool = False) -> None:
+        """Lock a file; raises BlockingIOError if another process holds an exclusive lock."""
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
 LOCK_POLL_INTERVAL = 0.05
 """Seconds between attempts to take a lock that another process holds."""
+
+
+def examples_folder() -> Path:
+    """The example files: inside an installed package, or in the repository.
+
+    Raises:
+        InvalidPathError: This installation has none.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "examples", package.parents[1] / "examples"):
+        if folder.is_dir():
+            return folder
+    raise InvalidPathError(f"{package / 'examples'}: no example files in this installation")
 
 
 def check_parent(path: Path, *, writable: bool = False) -> None:
@@ -79,9 +111,10 @@ def check_space(output: Path, needed: int) -> None:
 def locked(lock_file: Path, output: Path, timeout: float = 0.0) -> Iterator[IO[str]]:
     """Hold an exclusive lock on a file, which is created if needed and stays there afterwards.
 
-    This is flock(2) rather than the package filelock. The kernel releases the lock when the last
-    process that holds the file descriptor ends, even after SIGKILL. A child process keeps the lock
-    if it inherits the descriptor (`pass_fds`). filelock cannot pass the lock on to a child, and
+    This is flock(2), and `msvcrt.locking` on Windows, rather than the package filelock. The kernel
+    releases the lock when the last process that holds the file descriptor ends, even after SIGKILL.
+    A child process keeps the lock if it inherits the descriptor (`pass_fds`, not on Windows).
+    filelock cannot pass the lock on to a child, and
     where a file system has no flock it falls back to a marker file that survives a killed process.
 
     Args:
@@ -105,7 +138,7 @@ def locked(lock_file: Path, output: Path, timeout: float = 0.0) -> Iterator[IO[s
         deadline = time.monotonic() + timeout
         while True:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                take_lock(file)
                 if not os.fstat(file.fileno()).st_nlink:
                     # The run that held it removed the file, and the next run locks another one.
                     raise BusyError(f"{output}: another run is writing it; wait for it")
@@ -135,7 +168,7 @@ def is_locked(lock_file: Path) -> bool:
     with lock_file.open("rb") as file:
         try:
             # A shared lock, since NFS grants no exclusive one on a file open for reading.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            take_lock(file, shared=True)
         except BlockingIOError:
             return True
     return False

@@ -38,6 +38,9 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 Norm = Literal["merged", "synchronised", "group", "frozen"]
 """Normalization layers of land-cover networks, see `decametre.training.batch_norm`."""
 
+Resampling = Literal["bilinear", "nearest"]
+"""How land-cover networks bring coarser bands to 10 m."""
+
 DEFAULT_TILE = 1380
 """Edge of the square computed at a time, in 10 m pixels; margins add 20 to 40 % to its pixels."""
 

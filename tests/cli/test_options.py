@@ -34,7 +34,8 @@ OPTION_NAMES = {
     "patches merge": "--consolidate --overwrite",
     "patches info": "--json",
     "landcover evaluate": (
-        "--model --split --thresholds --tune-on --keep-thresholds --device --out --overwrite --json"
+        "--model --split --thresholds --tune-on --calibrate --keep-thresholds --device --out "
+        "--overwrite --json"
     ),
     "landcover predict": (
         "--window --bbox --model --stride --offset --sharpen-with --least-data --encoding "
@@ -63,6 +64,7 @@ OPTION_NAMES = {
     ),
     "models show": "--json",
     "models export": "--format --precision --form --offset --overwrite",
+    "models import": "--release --overwrite",
     "env": "--json",
     "bench sharpen": "--cache --size --tile --json",
     "bench train": "--train --validation --set --device --precision --steps --json",

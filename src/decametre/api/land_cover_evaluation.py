@@ -47,6 +47,7 @@ def evaluate_land_cover(
         split=options.split,
         thresholds=options.thresholds,
         tune_on=options.tune_on or Path(store),
+        calibrate=options.calibrate,
         keep_thresholds=options.keep_thresholds,
         out=options.out,
         overwrite=options.overwrite,

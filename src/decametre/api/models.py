@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decametre.api.keywords import takes
+from decametre.landcover.options import ImportModelOptions
 from decametre.options import PathLike
 from decametre.superres.export.options import ExportOptions
 
 if TYPE_CHECKING:
+    from decametre.landcover.models.card import LandCoverCard
     from decametre.superres.models.registry import Model
 
 
@@ -63,3 +65,30 @@ def export_model(name: PathLike, output: PathLike, options: ExportOptions) -> li
     check_output(folder, model.card.name, overwrite=options.overwrite)
     form = form_of(model, options.form, options.offset)
     return write_files(folder, exported_files(form, options.precision))
+
+
+@takes(ImportModelOptions)
+def import_model(folder: PathLike, output: PathLike, options: ImportModelOptions) -> LandCoverCard:
+    """Convert a published BigEarthNet v2 network to a model folder for land cover.
+
+    Args:
+        folder: A folder of BIFOLD-BigEarthNetv2-0 with config.json and model.safetensors.
+        output: The model folder, which is created.
+
+    Returns:
+        The card of the model.
+
+    Raises:
+        ModelError: A file is missing or damaged, or the network has other classes or bands.
+        OutputError: The folder holds a model already, or cannot be created.
+    """
+    from decametre.errors import OutputError
+    from decametre.files import check_parent
+    from decametre.landcover.models.configilm import import_published
+    from decametre.model_folder import CARD_NAME
+
+    target = Path(output)
+    check_parent(target, writable=True)
+    if (target / CARD_NAME).exists() and not options.overwrite:
+        raise OutputError(f"{target} holds a model already; use --overwrite to replace it")
+    return import_published(Path(folder), target, options.release)

@@ -21,9 +21,12 @@ from decametre.cli.lazy import LazyGroup
 from decametre.errors import DecametreError
 from decametre.version import __version__
 
+NO_SPACE = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""A full disk, or a full quota, which Windows does not have."""
+
 VERBS = (
     *("info", "sharpen", "train", "evaluate", "patches", "landcover", "fleet"),
-    *("view", "models", "env", "bench"),
+    *("view", "models", "examples", "env", "bench"),
 )
 """Each verb is a module of this package with a command of the same name."""
 
@@ -52,11 +55,14 @@ def main(command: click.Command = cli) -> None:
     Args:
         command: The command that handles the arguments of the process.
     """
-    signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # nohup ignores it
-        signal.signal(signal.SIGHUP, _terminate)
+    signals = [signal.SIGTERM]
+    if sys.platform != "win32":
+        signals.append(signal.SIGHUP)
+    for number in signals:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, _terminate)
     status = run(command)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in signals:
         signal.signal(number, signal.SIG_IGN)  # only the exit remains
     sys.exit(status)
 
@@ -78,7 +84,7 @@ def run(command: click.Command) -> int:
     except BrokenPipeError:
         return 0
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
             return _report_error(f"cannot write: {error.strerror}; free some space")
         logging.getLogger("decametre").exception(
             "this is an error of decametre; please report it with the output of `decametre env`"

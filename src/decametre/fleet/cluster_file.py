@@ -280,7 +280,9 @@ def read_cluster_file(path: Path) -> ClusterFile:
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except FileNotFoundError as error:
-        raise FleetError(f"{path}: no such file; examples/fleet has templates") from error
+        raise FleetError(
+            f"{path}: no such file; `decametre examples OUT` copies templates"
+        ) from error
     except _RepeatedKeyError as error:
         raise FleetError(f"{path}, {error}") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

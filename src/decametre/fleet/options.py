@@ -70,7 +70,7 @@ class FleetOptions(Options):
     """Workers on this machine."""
     cluster: Annotated[FilePath | None, Text(metavar="FILE.yaml")] = None
     """Run the workers in jobs of SLURM, PBS or another batch system, as described in this file;
-    see examples/fleet."""
+    `decametre examples` has templates."""
     scheduler: Annotated[str | None, Text(metavar="tcp://HOST:PORT")] = None
     """Use the workers of a dask scheduler that is running already."""
     redo: bool = False

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from decametre.options import LocatedPaths, Text
+from decametre.options import LocatedPaths, Options, Overwrite, Text
 
 Stride = Annotated[
     int,
@@ -36,3 +36,12 @@ Exclude = Annotated[
         "published with BigEarthNet."
     ),
 ]
+
+
+class ImportModelOptions(Options):
+    """How a published network is imported."""
+
+    release: Annotated[str | None, Text(metavar="X.Y.Z", default="from the folder's name")] = None
+    """Release of the published network, such as 0.2.0, on which the order of its bands depends. By
+    default it is read from the name of the folder or its README.md."""
+    overwrite: Overwrite = False

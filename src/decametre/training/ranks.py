@@ -90,8 +90,15 @@ def find_host_resources(device: str) -> HostResources:
     return HostResources(
         socket.gethostname(),
         tuple(Gpu(gpu.index, str(torch.cuda.get_device_properties(gpu).uuid)) for gpu in gpus),
-        tuple(sorted(os.sched_getaffinity(0))),
+        cores_of_process(),
     )
+
+
+def cores_of_process() -> tuple[int, ...]:
+    """Numbers of the CPU cores that this process may use; macOS and Windows do not restrict it."""
+    if hasattr(os, "sched_getaffinity"):
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
 
 
 def assign_gpu(resources: Sequence[HostResources], rank: int) -> int | None:

@@ -14,9 +14,11 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-"""Signals that request a stop. SLURM sends SIGUSR1 before the time limit if the job requests it
-(`--signal=USR1@120`)."""
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
+"""Signals that request a stop; Windows has no SIGUSR1. SLURM sends SIGUSR1 before the time limit if
+the job requests it (`--signal=USR1@120`)."""
 
 HANG_TIMEOUT = 15.0
 """Seconds after SIGINT or SIGTERM in which the main thread runs no Python code before

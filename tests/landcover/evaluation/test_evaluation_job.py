@@ -211,3 +211,23 @@ def test_an_evaluation_folder_is_complete_or_absent(path, model, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         api.evaluate_land_cover(path, model, out=tmp_path / "again", progress=stop)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["again", "out"]
+
+
+def test_a_temperature_is_tuned_on_validation_and_kept_on_request(folder, path):
+    model = tiny_model(folder / "hot")
+    before = api.evaluate_land_cover(path, model)
+    calibrated = api.evaluate_land_cover(path, model, calibrate=True)
+    assert load_land_cover(model).card.temperature == 1.0
+    # The order of scores remains, and with it average precision.
+    pairs = [
+        (each.score.averages["macro"].average_precision, each.score.averages["micro"].f1)
+        for found in (before, calibrated)
+        for each in found.models
+    ]
+    assert pairs[0][0] == pytest.approx(pairs[1][0], abs=1e-3)
+    api.evaluate_land_cover(path, model, calibrate=True, keep_thresholds=True)
+    kept = load_land_cover(model)
+    assert kept.card.temperature == kept.network.temperature > 1.0
+    again = api.evaluate_land_cover(path, model, calibrate=True, keep_thresholds=True)
+    assert load_land_cover(model).card.temperature == pytest.approx(kept.card.temperature, rel=1e-2)
+    assert again.models

@@ -13,15 +13,15 @@ CONFIGS = {
     "attention": ("native", {"width": 8, "blocks": 2, "attention": 4, "heads": 2, "bias": False}),
     "dsen2": ("dsen2", {"width": 8, "blocks": 1}),
     "rsa": ("rsa", {"width": 8, "blocks": 2, "key_width": 4, "window": 4}),
-    "regression": ("regression", {"radius": 2, "ridge": 1e-2}),
+    "regression": ("regression", {"radius": 4, "ridge": 1e-2}),
     "guided": (
         "guided",
         {
             "width": 8,
             "blocks": 1,
             "regressions": [
-                {"radius": 2, "ridge": 1e-3},
-                {"radius": 3, "ridge": 1e-2, "gain": 0.3, "softened": True},
+                {"radius": 4, "ridge": 1e-2},
+                {"radius": 5, "ridge": 1e-2, "gain": 0.3, "softened": True},
             ],
         },
     ),

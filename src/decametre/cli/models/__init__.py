@@ -9,6 +9,7 @@ from decametre.cli.lazy import LazyGroup
 MEMBERS = {
     "show": "decametre.cli.models.show.show",
     "export": "decametre.cli.models.export.export",
+    "import": "decametre.cli.models.import_model.import_model",
 }
 
 

@@ -19,6 +19,12 @@ from decametre.landcover.evaluation.results import (
     LandCoverEvaluation,
     score_classifier,
 )
+from decametre.landcover.metrics.calibration import (
+    calibrated,
+    calibration_error,
+    log_loss,
+    temperature_of,
+)
 from decametre.landcover.metrics.scores import Predictions, merge_predictions
 from decametre.landcover.metrics.thresholds import (
     FIXED,
@@ -60,8 +66,9 @@ class Request:
         labels: What tables call each, all different.
         split: One of `SPLITS`, or `ALL`.
         thresholds: `CARD`, or one of `multilabel_thresholds.RULES`.
-        tune_on: The store whose validation split thresholds are tuned on.
-        keep_thresholds: Write them into the models' cards.
+        tune_on: The store whose validation split thresholds and temperature are tuned on.
+        calibrate: Tune a temperature.
+        keep_thresholds: Write both into the models' cards.
         out: The folder to make, or None.
         overwrite: Replace an earlier evaluation there.
         command: That makes it again.
@@ -73,6 +80,7 @@ class Request:
     split: str
     thresholds: str
     tune_on: Path
+    calibrate: bool
     keep_thresholds: bool
     out: Path | None
     overwrite: bool
@@ -108,18 +116,20 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
     if rule not in (CARD, *RULES):
         raise UnknownNameError("rule for thresholds", rule, (CARD, *RULES))
     tune = rule not in (CARD, FIXED)
-    if request.keep_thresholds and not tune:
+    use_validation = tune or request.calibrate
+    if request.keep_thresholds and not use_validation:
         raise EvaluationError(
-            "only tuned thresholds are kept in a card; give --thresholds global or per_class"
+            "only tuned thresholds are kept in a card; give --thresholds global or per_class, or "
+            "--calibrate"
         )
     store = PatchStore(request.store)
     indices = indices_of(store, request.split)
-    tuned_on = PatchStore(request.tune_on) if tune else store
-    tuning = indices_of(tuned_on, "validation") if tune else np.empty(0, np.int64)
+    tuned_on = PatchStore(request.tune_on) if use_validation else store
+    tuning = indices_of(tuned_on, "validation") if use_validation else np.empty(0, np.int64)
     check_disjoint(store, indices, tuned_on, tuning)
     models = [load_land_cover(folder) for folder in request.models]
     for path, model in zip(request.models, models, strict=True):
-        for given in (store, tuned_on) if tune else (store,):
+        for given in (store, tuned_on) if use_validation else (store,):
             check_fits(path, model.card, given)
     staged: AbstractContextManager[ResultFolder | None] = nullcontext()
     if ranks.is_first and request.out is not None:
@@ -131,8 +141,12 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
         scores: list[ClassifierScores] = []
         for label, model in zip(request.labels, models, strict=True):
             chosen = fixed(len(model.card.classes)) if rule == FIXED else thresholds_of(model.card)
-            if tune:
-                chosen = tuned(classified(model, tuned_on, tuning, ranks, counter), rule)
+            if use_validation:
+                validation = classified(model, tuned_on, tuning, ranks, counter)
+                if request.calibrate:
+                    validation = calibrate(label, model, validation)
+                if tune:
+                    chosen = tuned(validation, rule)
             predictions = classified(model, store, indices, ranks, counter)
             if ranks.is_first:
                 name, checksum = model.card.name, model.card.checksum
@@ -150,11 +164,30 @@ def _evaluate(request: Request, ranks: Ranks, progress: Progress) -> LandCoverEv
             if folder:
                 write_evaluation(evaluation, folder)
     if ranks.is_first and request.keep_thresholds:
-        for path, one in zip(request.models, scores, strict=True):
-            store_thresholds(path, record(one.thresholds, store.class_names))
+        for path, model, one in zip(request.models, models, scores, strict=True):
+            temperature = model.network.temperature if request.calibrate else None
+            store_thresholds(path, record(one.thresholds, store.class_names), temperature)
             log.info("%s: its card holds the thresholds", path)
     found: LandCoverEvaluation = ranks.broadcast(evaluation)
     return found
+
+
+def calibrate(label: str, model: LandCoverModel, validation: Predictions) -> Predictions:
+    """Set the network's temperature, and return the predictions with it."""
+    factor = temperature_of(validation)
+    after = calibrated(validation, factor)
+    model.network.temperature *= factor
+    log.info(
+        "%s: temperature %.3f; on the validation split, log loss %.4f -> %.4f, calibration error "
+        "%.4f -> %.4f",
+        label,
+        model.network.temperature,
+        log_loss(validation),
+        log_loss(after),
+        calibration_error(validation),
+        calibration_error(after),
+    )
+    return after
 
 
 def classified(

@@ -9,7 +9,6 @@ worker here ends when it reports to a parent that is gone.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import queue
@@ -30,6 +29,9 @@ from decametre.landcover.patches.store_writer import PatchWriter
 from decametre.progress import Progress
 from decametre.sentinel2.opening import open_product
 from decametre.superres.sharpening.sharpened_tile import open_sharpened
+
+if sys.platform != "win32":
+    import fcntl
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +80,7 @@ def write_shards(plan: ExtractionPlan, workers: int, progress: Progress) -> None
     """
     report = _ProgressSum(plan, progress)
     workers = min(workers, len(plan.counts))
-    if workers == 1:
+    if workers == 1 or sys.platform == "win32":  # Windows does not pass locks on to processes
         for shard in range(len(plan.counts)):
             write_shard(plan, shard, report)
         return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 from torch import nn
@@ -23,7 +24,7 @@ from decametre.model_folder import (
     save_model,
     write_item,
 )
-from decametre.options import Norm
+from decametre.options import Norm, Resampling
 from decametre.sentinel2.bands import BAND_NAMES
 
 
@@ -42,19 +43,25 @@ class LandCoverCard(ModelCard):
         classes: Class names, in the order of the network's outputs.
         thresholds: Probability from which on each class is predicted, and how it was chosen, as
             recorded by `metrics.thresholds.record`; if empty, 0.5 for all classes.
+        resampling: How the network brings coarser bands to 10 m.
+        temperature: The network divides its logits by it, see `metrics.calibration`.
     """
 
     TASK = "scene-classification"
     PROPERTIES = (
         *("config", "norm", "bands_in", "sharpened", "nomenclature", "thresholds"),
+        *("resampling", "temperature"),
         *("training", "scores"),
     )
+    ADDED_LATER: ClassVar[frozenset[str]] = frozenset({"resampling", "temperature"})
 
     norm: Norm
     sharpened: bool
     nomenclature: str
     classes: tuple[str, ...]
     thresholds: Mapping[str, Any] = field(default_factory=dict)
+    resampling: Resampling = "bilinear"
+    temperature: float = Field(default=1.0, gt=0)
 
     @model_validator(mode="after")
     def _check_bands(self) -> Self:
@@ -87,14 +94,18 @@ class LandCoverCard(ModelCard):
                 "data_type": "float32",
             },
             "classification:classes": [
-                {"value": value, "name": name} for value, name in enumerate(self.classes)
+                # STAC allows no spaces in names.
+                {"value": value, "name": re.sub(r"[^\w-]+", "_", name), "description": name}
+                for value, name in enumerate(self.classes)
             ],
         }
 
     @classmethod
     def read_output(cls, output: Mapping[str, Any]) -> dict[str, Any]:
         """Fields of the card that are stored in its MLM output."""
-        return {"classes": [each["name"] for each in output["classification:classes"]]}
+        # Older cards have the class itself as its name.
+        classes = output["classification:classes"]
+        return {"classes": [each.get("description", each["name"]) for each in classes]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +123,13 @@ def build_land_cover(card: LandCoverCard) -> LandCoverNetwork:
         ModelError: The network cannot be built.
     """
     return LandCoverNetwork(
-        card.architecture, card.bands_in, len(card.classes), card.config, card.norm
+        card.architecture,
+        card.bands_in,
+        len(card.classes),
+        card.config,
+        card.norm,
+        card.resampling,
+        card.temperature,
     )
 
 
@@ -144,16 +161,21 @@ def save_land_cover(folder: Path, card: LandCoverCard, network: nn.Module) -> La
     return save_model(folder, dataclasses.replace(card, parameters=parameters), network)
 
 
-def store_thresholds(folder: Path, thresholds: Mapping[str, Any]) -> None:
-    """Replace the thresholds in a model's card; the weights remain.
+def store_thresholds(
+    folder: Path, thresholds: Mapping[str, Any], temperature: float | None = None
+) -> None:
+    """Replace the thresholds in a model's card, and its temperature; the weights remain.
 
     Args:
         folder: The model folder.
         thresholds: See `LandCoverCard.thresholds`.
+        temperature: See `LandCoverCard.temperature`; None to keep it.
 
     Raises:
         ModelError: The card cannot be read or written.
     """
     item = read_item(folder / CARD_NAME, LandCoverCard.TASK)
     item["properties"]["decametre:thresholds"] = dict(thresholds)
+    if temperature is not None:
+        item["properties"]["decametre:temperature"] = temperature
     write_item(folder, item)

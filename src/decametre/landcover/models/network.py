@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from decametre.errors import ModelError
-from decametre.options import Norm
+from decametre.options import Norm, Resampling
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.training.batch_norm import replace_norms
 
@@ -21,10 +21,12 @@ class LandCoverNetwork(nn.Module):
     Args:
         backbone: Name of a network in timm.
         bands_in: Band names for each GSD in metres, in the order of the images' channels. Bands
-            coarser than 10 m are up-sampled bilinearly.
+            coarser than 10 m are up-sampled.
         classes: Number of classes.
         config: Arguments of `timm.create_model`.
         norm: See `with_norm`.
+        resampling: How bands coarser than 10 m are up-sampled: `bilinear` or `nearest`.
+        temperature: Logits are divided by it, see `metrics.calibration`.
 
     Attributes:
         features: Number of features per patch, the input of the last layer, to which dropout
@@ -46,10 +48,13 @@ class LandCoverNetwork(nn.Module):
         classes: int,
         config: Mapping[str, Any] | None = None,
         norm: Norm = "merged",
+        resampling: Resampling = "bilinear",
+        temperature: float = 1.0,
     ) -> None:
         super().__init__()
         from timm import create_model  # imports torchvision, which takes seconds
 
+        self.resampling, self.temperature = resampling, temperature
         self.bands_in = {gsd: tuple(names) for gsd, names in bands_in.items()}
         given = [name for names in self.bands_in.values() for name in names]
         # Channels are ordered by wavelength, across grids.
@@ -79,12 +84,15 @@ class LandCoverNetwork(nn.Module):
         """
         edge = max(image.shape[-1] * gsd for gsd, image in images.items()) // FINEST_GSD
         fine = [
-            image
-            if image.shape[-1] == edge
-            else F.interpolate(image, size=(edge, edge), mode="bilinear", align_corners=False)
+            image if image.shape[-1] == edge else self._fine(image, edge)
             for image in (images[gsd] for gsd in self.bands_in)
         ]
         x = torch.cat(fine, dim=1)[:, self.order]
         x = (x - self.mean[:, None, None]) / self.deviation[:, None, None]
         features = self.body(x.contiguous(memory_format=torch.channels_last))
-        return self.head(features if kept is None else features * kept)
+        return self.head(features if kept is None else features * kept) / self.temperature
+
+    def _fine(self, image: Tensor, edge: int) -> Tensor:
+        if self.resampling == "nearest":
+            return F.interpolate(image, size=(edge, edge), mode="nearest")
+        return F.interpolate(image, size=(edge, edge), mode="bilinear", align_corners=False)

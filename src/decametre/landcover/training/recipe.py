@@ -36,6 +36,9 @@ class LandCoverNetwork(Section):
             statistics of the global batch. `group`: group norm (Wu & He 2018) instead. `frozen`:
             statistics, weights and biases do not change.
         dropout: Fraction of the features that are dropped before the last layer.
+        pretrained: Weights with which the backbone starts: a file of torchvision, timm or torchgeo,
+            or the name of weights that timm downloads, such as `resnet50.a1_in1k`. The first
+            convolution is adapted to the bands.
     """
 
     backbone: str
@@ -44,6 +47,7 @@ class LandCoverNetwork(Section):
     upsampling: Literal["bilinear", "super-resolution"] = "bilinear"
     norm: Norm = "merged"
     dropout: Fraction = 0.5
+    pretrained: str | None = None
 
     @field_validator("bands")
     @classmethod

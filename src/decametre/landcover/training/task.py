@@ -24,6 +24,7 @@ from decametre.landcover.models.card import (
     save_land_cover,
 )
 from decametre.landcover.models.classifier import BATCH, predict_patches, shard_for_rank
+from decametre.landcover.models.pretrained import Loaded, load_pretrained
 from decametre.landcover.patches.images import Images, bands_of, chosen_images
 from decametre.landcover.patches.store import PatchStore
 from decametre.landcover.training.loss import FOCAL_PARAMETERS, class_weights, loss_sum
@@ -90,8 +91,16 @@ class LandCover:
             classes=self.store.class_names,
         )
         torch.manual_seed(recipe.seed)
+        if init is not None and settings.pretrained is not None:
+            raise TrainingError(
+                "both --init and network.pretrained state with which weights to start; give one"
+            )
+        pretrained: Loaded | None = None
         if init is None:
             network = build_land_cover(self.card)
+            if settings.pretrained is not None:
+                pretrained = load_pretrained(network, settings.pretrained)
+                log.info("%s", pretrained.text)
             mean, deviation = band_statistics(self.store, places, self.images)
             network.mean.copy_(mean[network.order])
             network.deviation.copy_(deviation[network.order])
@@ -99,6 +108,7 @@ class LandCover:
         else:
             model = load_initial_model(init, self.card)
             network, self.init = model.network, model.card
+            network.temperature = self.card.temperature
         self.network = network.train().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.samples = LandCoverSamples(
             self.store,
@@ -124,6 +134,7 @@ class LandCover:
         self.extra_inputs = {
             "precision": precision_name(precision),
             "init": init_provenance(self.init),
+            "pretrained": pretrained and {"name": pretrained.source, "sha256": pretrained.checksum},
             # Names instead of paths, which differ between machines.
             "train": _describe_part(self.store, places),
             "validation": _describe_part(self.held_out, self.held_places),
@@ -296,7 +307,7 @@ def load_initial_model(folder: str, card: LandCoverCard) -> LandCoverModel:
         folder,
         model.card,
         card,
-        ("architecture", "config", "norm", "bands_in", "sharpened", "classes"),
+        ("architecture", "config", "norm", "bands_in", "sharpened", "classes", "resampling"),
     )
     return model
 

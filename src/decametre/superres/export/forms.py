@@ -66,7 +66,8 @@ class Form(nn.Module, ABC):
             (batch, channels, self.fixed or rows * size, self.fixed or columns * size)
             for channels, size in zip(self.channels(), self.sizes, strict=True)
         ]
-        return tuple(self.scaled(torch.rand(shape, generator=random)) for shape in shapes)
+        images = [0.05 + 0.4 * torch.rand(shape, generator=random) for shape in shapes]
+        return tuple(self.scaled(image) for image in images)
 
     def scaled(self, reflectance: Tensor) -> Tensor:
         """Reflectance in the unit of the inputs."""
