@@ -12,7 +12,8 @@ CODE = """
 import errno, importlib, os, signal, sys, types
 # Packages of others choose by `sys.platform` when they are imported.
 import click, h5py, lmdb, matplotlib.pyplot, numpy, pandas, pyarrow, pydantic, rasterio
-import rich.logging, safetensors.torch, scipy.ndimage, scipy.optimize, tensorboard, timm, torch, torchmetrics
+import rich.logging, safetensors.torch, scipy.ndimage, scipy.optimize, tensorboard, timm, torch
+import torchmetrics
 import geopandas, jsonschema, psutil, pystac, requests, yaml, http.server, multiprocessing, asyncio
 import torch.utils.tensorboard, torch.utils.flop_counter, torch.nn.parallel, torch.distributed
 import torchmetrics.functional.image, matplotlib.figure, rasterio.vrt, rasterio.shutil, subprocess

@@ -185,8 +185,10 @@ def mirrored(x_bchw: Tensor, beyond: Sequence[int]) -> Tensor:
 
 def _mirrored_indices(size: int, before: int, after: int, device: torch.device) -> Tensor:
     """Indices of a line of pixels that is reflected at its ends, as often as needed."""
-    position = torch.arange(-before, size + after, device=device) % (2 * size)
-    return torch.minimum(position, 2 * size - 1 - position)
+    position = torch.arange(-before, size + after, device=device)
+    period = position.new_full((), 2 * size)  # a tensor, since ONNX divides by no symbolic number
+    position = position % period
+    return torch.minimum(position, period - 1 - position)
 
 
 def crop_mirrored(x_bhw: Tensor, row: int, col: int, rows: int, cols: int) -> Tensor:
