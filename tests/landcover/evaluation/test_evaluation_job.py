@@ -228,6 +228,3 @@ def test_a_temperature_is_tuned_on_validation_and_kept_on_request(folder, path):
     api.evaluate_land_cover(path, model, calibrate=True, keep_thresholds=True)
     kept = load_land_cover(model)
     assert kept.card.temperature == kept.network.temperature > 1.0
-    again = api.evaluate_land_cover(path, model, calibrate=True, keep_thresholds=True)
-    assert load_land_cover(model).card.temperature == pytest.approx(kept.card.temperature, rel=1e-2)
-    assert again.models

@@ -222,7 +222,7 @@ class DeepnessTile(_Stacked):
     def forward(self, *images: Tensor) -> tuple[Tensor, ...]:
         """Reflectance of every sharpened band, (batch, 1, rows, columns)."""
         [stack] = images
-        return self.sharpened(stack).split(1, dim=1)
+        return tuple(self.sharpened(stack).chunk(len(self.outputs), dim=1))
 
     def described(self, properties: dict[str, Any]) -> dict[str, Any]:
         """See `Form.described`."""
