@@ -22,7 +22,13 @@ def without_torch_export(monkeypatch):
 
 @pytest.mark.parametrize(
     ("form", "kind", "scale"),
-    [("grids", "guided", 6), ("deepness", "native", 6), ("evoland", "native", 2)],
+    [
+        ("grids", "guided", 6),
+        ("grids", "adaptive", 2),
+        ("evoland", "adaptive", 2),
+        ("deepness", "native", 6),
+        ("evoland", "native", 2),
+    ],
 )
 def test_the_card_is_valid_stac_mlm(without_torch_export, form, kind, scale):
     files = exported_files(form_of(tiny_model(kind, scale), form), "float32")
@@ -66,6 +72,7 @@ ARCHITECTURES = [
     ("native", 2, None),
     ("native", 2, "mtf"),
     ("native", 6, None),
+    ("adaptive", 2, None),
     ("attention", 2, None),
     ("dsen2", 2, None),
     ("dsen2", 6, None),

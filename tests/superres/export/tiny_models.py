@@ -10,6 +10,10 @@ from decametre.superres.models.registry import BANDS_FOR_SCALE, Model, build
 CONFIGS = {
     "bicubic": ("bicubic", {}),
     "native": ("native", {"width": 8, "blocks": 1}),
+    "adaptive": (
+        "adaptive",
+        {"width": 8, "blocks": 1, "hidden": 4, "typical_gains": [0.3] * 6},
+    ),
     "attention": ("native", {"width": 8, "blocks": 2, "attention": 4, "heads": 2, "bias": False}),
     "dsen2": ("dsen2", {"width": 8, "blocks": 1}),
     "rsa": ("rsa", {"width": 8, "blocks": 2, "key_width": 4, "window": 4}),

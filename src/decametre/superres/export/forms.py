@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from decametre.errors import ModelError
 from decametre.model_folder import image_batch
 from decametre.sentinel2.bands import FINEST_GSD
+from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.registry import Model
 
 DN_PER_REFLECTANCE = 10000.0
@@ -42,7 +43,8 @@ class Form(nn.Module, ABC):
     Attributes:
         inputs: Names of the inputs.
         outputs: Names of the outputs.
-        sizes: Rows and columns of every input in units of the smallest valid size.
+        sizes: Rows and columns of every input in units of the smallest valid size; 0 for an input
+            with one number for each band of a batch.
         fixed: Rows and columns of the inputs if they are fixed, None for any multiple of the unit.
     """
 
@@ -63,7 +65,9 @@ class Form(nn.Module, ABC):
         """Random inputs, with rows and columns in units of the smallest valid size."""
         random = torch.Generator().manual_seed(seed)
         shapes = [
-            (batch, channels, self.fixed or rows * size, self.fixed or columns * size)
+            (batch, channels, self.fixed or rows * size, self.fixed or columns * size)[
+                : 4 if size else 2
+            ]
             for channels, size in zip(self.channels(), self.sizes, strict=True)
         ]
         images = [0.05 + 0.4 * torch.rand(shape, generator=random) for shape in shapes]
@@ -89,28 +93,31 @@ class Form(nn.Module, ABC):
 class Grids(Form):
     """One input for each native grid, in reflectance; any size.
 
-    Further arguments of a network's `forward` are inputs if they are images on the coarsest grid;
-    others keep their defaults.
+    Further arguments of a network's `forward` that `FURTHER` describes are inputs, too.
     """
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
         card = self.card
         taken = inspect.signature(model.network.forward).parameters
-        self.further = tuple(name for name in COARSE_IMAGES if name in taken)
         self.gsds = tuple(sorted(card.bands_in))
-        self.inputs = (*(f"reflectance_{gsd}m" for gsd in self.gsds), *self.further)
+        self.further = tuple(name for name in FURTHER if name in taken)
         self.outputs = ("sharpened_10m",)
-        self.sizes = tuple(
-            card.alignment * card.coarsest // gsd for gsd in (*self.gsds, *self._coarse())
-        )
+        self._name_inputs()
 
-    def _coarse(self) -> tuple[int, ...]:
-        return (self.card.coarsest,) * len(self.further)
+    def _name_inputs(self) -> None:
+        unit = self.card.alignment
+        self.inputs = (*(f"reflectance_{gsd}m" for gsd in self.gsds), *self.further)
+        self.sizes = (
+            *(unit * self.card.coarsest // gsd for gsd in self.gsds),
+            *(unit if name in IMAGES else 0 for name in self.further),
+        )
 
     def channels(self) -> tuple[int, ...]:
         """Channels of every input."""
-        return (*(len(self.card.bands_in[gsd]) for gsd in self.gsds), *([1] * len(self.further)))
+        of_grids = (len(self.card.bands_in[gsd]) for gsd in self.gsds)
+        bands = len(self.card.bands_out)
+        return (*of_grids, *(1 if name in IMAGES else bands for name in self.further))
 
     def forward(self, *images: Tensor) -> Tensor:
         """(batch, bands, rows, columns) of the coarsest bands at 10 m, reflectance."""
@@ -121,8 +128,18 @@ class Grids(Form):
 
     def described(self, properties: dict[str, Any]) -> dict[str, Any]:
         """As the card of the model, with the further inputs and the names of the file."""
+        numbers = {
+            "shape": [-1, len(self.card.bands_out)],
+            "dim_order": ["batch", "bands"],
+            "data_type": "float32",
+        }
         further = [
-            {"name": name, "bands": [], "input": image_batch(1), "description": COARSE_IMAGES[name]}
+            {
+                "name": name,
+                "bands": [] if name in IMAGES else list(self.card.bands_out),
+                "input": image_batch(1) if name in IMAGES else numbers,
+                "description": FURTHER[name],
+            }
             for name in self.further
         ]
         [output] = properties["mlm:output"]
@@ -134,15 +151,19 @@ class Grids(Form):
     def without(self, unused: set[str]) -> None:
         """Drop inputs that do not change the result."""
         self.further = tuple(name for name in self.further if name not in unused)
-        self.inputs = tuple(name for name in self.inputs if name not in unused)
-        self.sizes = self.sizes[: len(self.inputs)]
+        self._name_inputs()
 
 
-COARSE_IMAGES = {
+FURTHER = {
     "measured": "share of each pixel of the coarsest grid that was measured, 0 to 1; 1 everywhere "
     "for an image without gaps",
+    "gains": "gain of each sharpened band at the Nyquist frequency of its own grid, which "
+    "`decametre info --mtf` measures",
 }
-"""Arguments of `forward` that are images of one channel on the coarsest grid, with descriptions."""
+"""Arguments of `forward` besides the bands, with descriptions."""
+
+IMAGES = {"measured"}
+"""Those that are images of one channel on the coarsest grid; others have a number for each band."""
 
 
 class _Stacked(Form):
@@ -159,6 +180,8 @@ class _Stacked(Form):
                 "--form grids"
             )
         self.sizes = (self.card.scale,)
+        if isinstance(model.network, AdaptiveTrunk):  # these programs pass no gains
+            self.network = model.network.adapted(torch.tensor(model.network.typical_gains))
 
     def channels(self) -> tuple[int, ...]:
         """Channels of the input."""

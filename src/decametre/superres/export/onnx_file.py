@@ -106,7 +106,8 @@ def _traced(network: nn.Module, form: Form) -> ExportedProgram:
     rows, columns = (Dim(name, min=2, max=LARGEST) for name in ("rows", "columns"))
     shapes: list[dict[int, Any]] = []
     for size in form.sizes:
-        sides = {} if form.fixed else {2: _times(size, rows), 3: _times(size, columns)}
+        free = size and not form.fixed
+        sides = {2: _times(size, rows), 3: _times(size, columns)} if free else {}
         shapes.append({0: batch, **sides})
     return torch.export.export(
         network,
