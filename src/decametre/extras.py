@@ -12,6 +12,8 @@ from decametre.errors import MissingExtraError
 MODULES = {
     "train": ("psutil", "tensorboard", "timm"),
     "landcover": ("geopandas", "h5py", "lmdb", "pyarrow", "tensorboard", "timm"),
+    "zarr": ("aiohttp", "zarr"),
+    "remote": ("adlfs", "aiohttp", "gcsfs", "s3fs", "zarr"),
     "fleet": ("dask", "dask_jobqueue", "distributed", "h5py", "jinja2", "pystac_client", "timm"),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
 }
@@ -35,6 +37,8 @@ REQUIRED_BY = {
     "plan_patches": "landcover",
     "predict_land_cover": "landcover",
     "PatchStore": "landcover",
+    "(Zarr products)": "zarr",
+    "(Zarr products in object storage)": "remote",
     "fleet": "fleet",
     "fleet_extract": "fleet",
     "fleet_predict": "fleet",

@@ -161,7 +161,8 @@ class Sharpen(_RasterWork):
         return _models(self.options.bands, self.options.model)
 
     def _bands(self, product: Product) -> Iterable[str]:
-        return inputs_of(self._load_models(), self.options.bands)
+        inputs = inputs_of(self._load_models(), self.options.bands)
+        return [name for name in inputs if name in product.bands]
 
     def _write(self, product: Product, output: Path, stages: Stages) -> ProductSummary:
         window = product.grid.window

@@ -62,13 +62,13 @@ def check_input_safe(product: Product, output: Path) -> None:
     """Check that the output does not overwrite the input.
 
     Raises:
-        OutputError: The output is one of the product's files or lies inside its SAFE folder.
+        OutputError: The output is one of the product's files or lies in its SAFE or Zarr folder.
     """
     if "://" in product.source:
         return
     source, target = Path(product.source).resolve(), output.resolve()
     for folder in (source, *source.parents):
-        inside = folder.suffix == ".SAFE" or (folder == source and source.is_dir())
+        inside = folder.suffix in (".SAFE", ".zarr") or (folder == source and source.is_dir())
         if inside and folder in target.parents:
             raise OutputError(f"{output} lies inside the input {folder}; write it elsewhere")
     inputs = {Path(file.path).resolve() for file in product.bands.values()}

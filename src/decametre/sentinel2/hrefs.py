@@ -19,6 +19,11 @@ def is_web(href: str) -> bool:
     return href.lower().startswith(("http://", "https://"))
 
 
+def is_remote(href: str) -> bool:
+    """Whether an href is a URL of a server or of object storage, not a path or a file:// URL."""
+    return "://" in href and not href.startswith(_FILE)
+
+
 def local_path(href: str) -> str:
     """The path in a file:// URL; other text is unchanged."""
     return unquote(urlsplit(href).path) if href.startswith(_FILE) else href

@@ -20,7 +20,8 @@ from decametre.sentinel2.product import Product
 def copy_bands(product: Product, bands: Iterable[str], folder: Path) -> Product:
     """Copy the files of some bands into a folder.
 
-    Results are the same as from the originals, including the source in their metadata.
+    Results are the same as from the originals, including the source in their metadata. Bands that
+    GDAL does not read, as those of a Zarr product, are not copied.
 
     Args:
         product: The product; its files may be remote.
@@ -37,6 +38,9 @@ def copy_bands(product: Product, bands: Iterable[str], folder: Path) -> Product:
     """
     copies = {}
     for file in product.band_files(bands):
+        if file.image is not None:
+            copies[file.band.name] = file
+            continue
         suffix = ".jp2" if driver_of(file.path) == "JP2OpenJPEG" else ".tif"
         copy = folder / f"{file.band.name}{suffix}"
         try:

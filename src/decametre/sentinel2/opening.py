@@ -9,13 +9,19 @@ from pathlib import Path
 
 from decametre.errors import NotAProductError
 from decametre.files import check_path
-from decametre.sentinel2.hrefs import is_web, local_path
+from decametre.sentinel2.band_folder import is_band_folder, open_band_folder
+from decametre.sentinel2.eopf import open_eopf
+from decametre.sentinel2.hrefs import is_remote, is_web, local_path
 from decametre.sentinel2.options import parse_offset
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.safe import open_safe
 from decametre.sentinel2.stac import open_stac
+from decametre.sentinel2.zarr_store import is_zarr, zarr_root
 
-ACCEPTED = "a SAFE folder, a SAFE .zip, its MTD_MSI*.xml, or a STAC item"
+ACCEPTED = (
+    "a SAFE folder, a SAFE .zip, its MTD_MSI*.xml, an EOPF .zarr, a STAC item, or a folder of band "
+    "files such as X_B02.tif"
+)
 
 
 def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -> Product:
@@ -23,8 +29,9 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
 
     Args:
         source: A SAFE folder, a SAFE .zip, the path of its MTD_MSI*.xml, or the folder of one of
-            its granules; or a STAC item: its path, its http(s):// or file:// URL, or a folder
-            that contains an `item.json`.
+            its granules; an EOPF Zarr folder, zip or URL; a folder with one image file for each
+            band; or a STAC item: its path, its http(s):// or file:// URL, or a folder that
+            contains an `item.json`.
         offset: `auto` (as stated in the metadata), `none`, or a number of DN such as -1000.
 
     Raises:
@@ -35,18 +42,24 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
         RadiometryError: The offset, or a scale or offset in the metadata, is not usable.
     """
     text, offset_dn = os.fspath(source), parse_offset(offset)
+    if is_remote(text) and (root := zarr_root(text)):
+        return open_eopf(root, offset_dn)
     if is_web(text):
         return open_stac(text, offset_dn)
     text = local_path(text)
-    if "://" in text:
+    if is_remote(text):
         raise NotAProductError(f"{text}: only file, http and https URLs can be opened")
     path = Path(text)
     check_path(path)
     if not path.exists():
         raise NotAProductError(f"{text}: no such file or folder{_near(path)}")
+    if is_zarr(path):
+        return open_eopf(text, offset_dn)
     if path.is_dir():
         if not is_safe(path) and (path / "item.json").is_file():
             return open_stac(str(path / "item.json"), offset_dn)
+        if not is_safe(path) and is_band_folder(path):
+            return open_band_folder(text, offset_dn)
         if not is_safe(path):
             raise NotAProductError(
                 f"{text}: not a Sentinel-2 product; give {_inside(path) or ACCEPTED}"
@@ -56,6 +69,8 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
         return open_stac(text, offset_dn)
     if path.suffix.lower() == ".zip" or _is_metadata(path.name) or zipfile.is_zipfile(path):
         return open_safe(text, offset_dn)
+    if is_band_folder(path):
+        return open_band_folder(text, offset_dn)
     unpack = "unpack it, and " if path.suffix.lower() in (".tar", ".tgz", ".gz") else ""
     raise NotAProductError(f"{text}: not a Sentinel-2 product; {unpack}give {ACCEPTED}")
 

@@ -41,22 +41,23 @@ class BandGrid:
     height: int
 
 
-def read_grid(name: str, path: str) -> BandGrid:
+def read_grid(name: str, path: str, dtype: str = "uint16") -> BandGrid:
     """Open a band file and read its grid; no pixels are read.
 
     Args:
         name: Name of the band, for messages.
         path: GDAL's name of the file.
+        dtype: Data type that the pixels must have.
 
     Raises:
         CorruptDataError: GDAL cannot open the file, or it does not contain DN.
     """
     try:
         with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path, driver=driver_of(path)) as dataset:
-            if dataset.dtypes != ("uint16",):
+            if dataset.dtypes != (dtype,):
                 raise CorruptDataError(
                     f"band {name}: {path} contains {dataset.count} x {dataset.dtypes[0]}, expected "
-                    "one band of uint16 DN as published by ESA"
+                    f"one band of {dtype} DN as published"
                 )
             return BandGrid(
                 crs=_crs_text(dataset.crs) if dataset.crs else None,
@@ -70,7 +71,12 @@ def read_grid(name: str, path: str) -> BandGrid:
         ) from error
 
 
-def _stated(source: str, crs: str | None) -> str:
+def stated_crs_text(source: str, crs: str | None) -> str:
+    """A CRS in metadata as a grid has it: `EPSG:32631`, or WKT.
+
+    Raises:
+        GridError: It is unknown.
+    """
     try:
         return _crs_text(CRS.from_user_input(crs))
     except CRSError as error:
@@ -119,7 +125,7 @@ def common_grid(source: str, grids: Mapping[str, BandGrid], stated_crs: str | No
     if without_crs:
         files = ", ".join(without_crs)
         log.warning("the files of %s have no CRS; %s is used, as stated", files, stated_crs)
-    crs = {name: grid.crs or _stated(source, stated_crs) for name, grid in grids.items()}
+    crs = {name: grid.crs or stated_crs_text(source, stated_crs) for name, grid in grids.items()}
     first = grids[names[0]]
     factor = ALL_BANDS[names[0]].gsd // FINEST_GSD
     grid = Grid(

@@ -10,6 +10,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from decametre.errors import CorruptDataError, GridError, MissingBandError
+from decametre.sentinel2.eopf import read_eopf_scene_classification
 from decametre.sentinel2.gdal_settings import GDAL_OPTIONS, driver_of
 from decametre.sentinel2.hrefs import gdal_path, resolve_href
 from decametre.sentinel2.integrity import check_file
@@ -38,6 +39,8 @@ def read_scene_classification(product: Product) -> np.ndarray:
         CorruptDataError: It cannot be decoded.
         GridError: It is not on the product's grid.
     """
+    if (classes := read_eopf_scene_classification(product)) is not None:
+        return classes
     path = _path(product)
     if path is None:
         raise MissingBandError(

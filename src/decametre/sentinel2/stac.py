@@ -7,6 +7,7 @@ Catalogs differ in the names of bands and in how they state the radiometric offs
 | Earth Search v1 | `blue`, `nir08` | `earthsearch:boa_offset_applied`, or `raster:bands` |
 | Planetary Computer | `B02`, `B8A` | not stated; follows from `s2:processing_baseline` |
 | Copernicus Data Space | `B02_10m`, `B8A_20m` | `raster:offset` of the asset |
+| EOPF sample service | `product`, `B02_10m`: nodes of one Zarr hierarchy | in its arrays |
 | scenes of decametre | `B02`, `B8A` | `raster:offset` of the asset's band |
 
 The code does not depend on the catalog: it searches for all names, and takes the first offset in
@@ -15,6 +16,7 @@ the order of `resolve_offsets`. `Product.offset_reason` records the source of th
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -27,6 +29,7 @@ import pystac
 from decametre.errors import CorruptDataError, MissingBandError, NotAProductError, RadiometryError
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.documents import read_document
+from decametre.sentinel2.eopf import open_eopf
 from decametre.sentinel2.hrefs import gdal_path, resolve_href
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.raster import BandGrid, common_grid, read_grid
@@ -42,6 +45,7 @@ from decametre.sentinel2.stac_metadata import (
     radiometry_of,
     resolve_offsets,
 )
+from decametre.sentinel2.zarr_store import zarr_root
 
 NO_ACCESS = re.compile(
     r"HTTP response code|CURL error|AWS|does not exist|denied|signature", re.IGNORECASE
@@ -73,6 +77,8 @@ def open_stac(source: str, offset: float | None = None) -> Product:
         raise RadiometryError(f"the offset is {offset}, expected a number of DN such as -1000")
     item = read_item(source)
     check_platform(source, item.properties)
+    if root := _zarr_root(source, item):
+        return dataclasses.replace(open_eopf(root, offset, item.id), source=source)
     keys = band_assets(item.assets)
     if not keys:
         raise NotAProductError(
@@ -164,6 +170,12 @@ def _hrefs(source: str, asset: pystac.Asset) -> list[str]:
     others = alternates.values() if isinstance(alternates, dict) else ()
     hrefs = [asset.href, *(other.get("href") for other in others if isinstance(other, dict))]
     return [resolve_href(source, href) for href in hrefs if href]
+
+
+def _zarr_root(source: str, item: pystac.Item) -> str | None:
+    """The Zarr hierarchy that holds the bands, if the item's assets are its groups or arrays."""
+    hrefs = [href for asset in item.assets.values() for href in _hrefs(source, asset)]
+    return next(filter(None, map(zarr_root, hrefs)), None)
 
 
 def probe(

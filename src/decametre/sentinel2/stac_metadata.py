@@ -34,7 +34,12 @@ EARTH_SEARCH_NAMES = {
 """Earth Search's name for each band. `nir08` is B8A, and `nir` is B08."""
 
 OFFSET_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-BASELINE = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
+BASELINE = (
+    "s2:processing_baseline",
+    "sentinel:processing_baseline",
+    "eopf:baseline",
+    "processing:version",
+)
 OFFSET_SINCE = "04.00"
 """The first processing baseline whose products carry an offset."""
 
@@ -58,19 +63,49 @@ CARRIED = re.compile(
 
 @dataclass(frozen=True)
 class DeclaredRadiometry:
-    """Scale, offset and nodata in an item's metadata of a band; None if not stated.
+    """Scale, offset and nodata in the metadata of a band; None if not stated.
 
     Attributes:
-        asset: Key of the asset, for messages.
+        place: Where they are stated, such as `asset B02`, for messages.
         scale: Reflectance per DN.
         offset: In reflectance.
         nodata: DN of a pixel without data.
+        names: Names of scale and offset in the metadata, for messages.
     """
 
-    asset: str
+    place: str
     scale: float | None
     offset: float | None
     nodata: float | None
+    names: tuple[str, str] = ("raster:scale", "raster:offset")
+
+    @classmethod
+    def checked(
+        cls,
+        place: str,
+        scale: Any,
+        offset: Any,
+        nodata: Any,
+        names: tuple[str, str] = ("raster:scale", "raster:offset"),
+    ) -> DeclaredRadiometry:
+        """Check values as they stand in the metadata.
+
+        Raises:
+            RadiometryError: The scale is not plausible, or the offset is not a number.
+        """
+        for name, value in zip(names, (scale, offset), strict=True):
+            number = isinstance(value, int | float) and math.isfinite(value)
+            if value is not None and not number:
+                raise RadiometryError(f"{place}: {name} is {value!r}, expected a number")
+        if scale is not None and not SCALES[0] <= scale <= SCALES[1]:
+            raise RadiometryError(
+                f"{place}: {names[0]} is {scale:g}, expected reflectance per DN such as 0.0001; "
+                "correct the metadata"
+            )
+        # Possibly the text "nan", which does not apply to integers.
+        whole = isinstance(nodata, int | float) and math.isfinite(nodata)
+        usable = whole and 0 <= nodata <= SATURATED
+        return cls(place, scale, offset, nodata if usable else None, names)
 
 
 def asset_names(band: Band) -> tuple[str, ...]:
@@ -113,19 +148,12 @@ def declared_radiometry(key: str, asset: pystac.Asset) -> DeclaredRadiometry:
         values = (place.get(spelling) for place in places for spelling in spellings)
         return next((value for value in values if value is not None), None)
 
-    scale, offset = find("raster:scale", "scale"), find("raster:offset", "offset")
-    for what, value in (("scale", scale), ("offset", offset)):
-        number = isinstance(value, int | float) and math.isfinite(value)
-        if value is not None and not number:
-            raise RadiometryError(f"asset {key}: raster:{what} is {value!r}, expected a number")
-    if scale is not None and not SCALES[0] <= scale <= SCALES[1]:
-        raise RadiometryError(
-            f"asset {key}: raster:scale is {scale:g}, expected reflectance per DN such as 0.0001; "
-            "correct the item"
-        )
-    nodata = find("nodata")  # possibly the text "nan", which does not apply to integers
-    whole = isinstance(nodata, int | float) and math.isfinite(nodata) and 0 <= nodata <= SATURATED
-    return DeclaredRadiometry(key, scale, offset, nodata if whole else None)
+    return DeclaredRadiometry.checked(
+        f"asset {key}",
+        find("raster:scale", "scale"),
+        find("raster:offset", "offset"),
+        find("nodata"),
+    )
 
 
 def _first(bands: Any) -> Mapping[str, Any]:
@@ -203,14 +231,14 @@ def _declared_offsets(
     for band in declared.values():
         if abs(band.offset or 0) >= 1:
             raise RadiometryError(
-                f"asset {band.asset}: raster:offset is {band.offset:g}, expected reflectance such "
-                "as -0.1; correct the item, or give the offset in DN with --offset"
+                f"{band.place}: {band.names[1]} is {band.offset:g}, expected reflectance such "
+                "as -0.1; correct the metadata, or give the offset in DN with --offset"
             )
+    first = next(band for band in declared.values() if band.offset is not None)
     if len(set(offsets.values())) > 1:
         each = ", ".join(f"{name} {value:g}" for name, value in offsets.items())
-        return offsets, f"raster:offset by band: {each}"
-    first = next(band for band in declared.values() if band.offset is not None)
-    reason = f"raster:offset {first.offset:g} of asset {first.asset}"
+        return offsets, f"{first.names[1]} by band: {each}"
+    reason = f"{first.names[1]} {first.offset:g} of {first.place}"
     return offsets, f"{reason}, although {rule}" if first.offset and rule else reason
 
 

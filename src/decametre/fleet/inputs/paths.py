@@ -13,7 +13,7 @@ from decametre.fleet.inputs.naming import ListedProduct
 from decametre.sentinel2.hrefs import is_web, local_path
 from decametre.sentinel2.opening import is_safe
 
-FORMAT_SUFFIXES = (".zip", ".safe", ".json", ".geojson")
+FORMAT_SUFFIXES = (".zip", ".safe", ".zarr", ".json", ".geojson")
 """Suffixes of files and folders that are not part of the product name."""
 
 FOLDERS_WITHOUT_BANDS = frozenset(

@@ -4,7 +4,7 @@
 |---|---|
 | text file | one path or URL per line; blank lines and comments (from `#`) are skipped |
 | `.csv` | one per row, in a column `product`, `source`, `path`, `href` or `url`; optional `name` |
-| folder | the SAFE folders, SAFE zips, folders with an `item.json` and STAC items in it |
+| folder | the SAFE and Zarr folders, zips, folders with an `item.json` and STAC items in it |
 | STAC ItemCollection, catalog, collection | their items; a path or a URL |
 | a product | this product |
 
@@ -32,6 +32,7 @@ from decametre.fleet.inputs.static_catalog import catalog_items
 from decametre.sentinel2.documents import read_document, server_session
 from decametre.sentinel2.hrefs import is_web
 from decametre.sentinel2.opening import is_safe
+from decametre.sentinel2.zarr_store import is_zarr
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def _products_of(source: str) -> Iterator[ListedProduct]:
     if not _exists(source):
         raise FleetError(f"{source}: no such file or folder; give a list of products")
     if path.is_dir():
-        is_product = is_safe(path) or (path / ITEM).is_file()
+        is_product = is_safe(path) or is_zarr(path) or (path / ITEM).is_file()
         return iter([listed_product(source)]) if is_product else _in_folder(path)
     match path.suffix.lower():
         case ".json" | ".geojson":
@@ -174,11 +175,13 @@ def _in_folder(folder: Path) -> Iterator[ListedProduct]:
     for path in paths:
         suffix = path.suffix.lower()
         folders = path.with_suffix(""), path.with_suffix(".SAFE")
-        unpacked = suffix == ".zip" and any(each.is_dir() and is_safe(each) for each in folders)
+        unpacked = suffix == ".zip" and any(
+            each.is_dir() and (is_safe(each) or is_zarr(each)) for each in folders
+        )
         if unpacked or path.name.startswith("."):
             continue
         if path.is_dir():
-            is_product = is_safe(path) or (path / ITEM).is_file()
+            is_product = is_safe(path) or is_zarr(path) or (path / ITEM).is_file()
             found = listed_product(str(path)) if is_product else None
         elif suffix == ".zip":
             found = listed_product(str(path))

@@ -6,7 +6,7 @@ A new architecture needs one line in `NETWORKS`, and a new model a folder under 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from decametre import model_folder
 from decametre.errors import ModelError, UnknownNameError
 from decametre.model_folder import CARD_NAME, load_weights
-from decametre.sentinel2.bands import FINEST_GSD, bands_at
+from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD, bands_at
 from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.bicubic import Bicubic
 from decametre.superres.models.card import Card
@@ -79,10 +79,20 @@ class Model(NamedTuple):
     network: nn.Module
 
 
-def untrained_card(name: str) -> Card:
-    """The card of a model without weights."""
+def untrained_card(name: str, available: Collection[str] = BAND_NAMES) -> Card:
+    """The card of a model without weights.
+
+    Args:
+        name: The model.
+        available: The bands that it may use; at least one of them is sharpened by the model.
+    """
     architecture, config, scale = UNTRAINED[name]
-    card = Card(name, architecture, config, BANDS_FOR_SCALE[scale], margin=0, attribution="")
+    by_gsd = {
+        gsd: tuple(band for band in bands if band in available)
+        for gsd, bands in BANDS_FOR_SCALE[scale].items()
+    }
+    bands_in = {gsd: bands for gsd, bands in by_gsd.items() if bands}
+    card = Card(name, architecture, config, bands_in, margin=0, attribution="")
     network = build(card)
     return dataclasses.replace(card, margin=int(network.margin), alignment=int(network.alignment))  # type: ignore[arg-type]
 
@@ -176,6 +186,12 @@ def load_folder(folder: Path) -> Model:
     return Model(card, network.eval())
 
 
+def untrained_model(name: str, available: Collection[str] = BAND_NAMES) -> Model:
+    """A model without weights for the available bands; see `untrained_card`."""
+    card = untrained_card(name, available)
+    return Model(card, build(card).eval())
+
+
 def load_model(name: str) -> Model:
     """Load one model by name, or from a folder.
 
@@ -185,8 +201,7 @@ def load_model(name: str) -> Model:
         ModelError: See `load_folder`.
     """
     if name in UNTRAINED:
-        card = untrained_card(name)
-        return Model(card, build(card).eval())
+        return untrained_model(name)
     # A path such as ./native_2x is the user's folder, even if a shipped model has the name.
     if name == Path(name).name and (WEIGHTS_FOLDER / name / CARD_NAME).is_file():
         return load_folder(WEIGHTS_FOLDER / name)

@@ -26,6 +26,7 @@ from decametre.sentinel2.tiling import split
 from decametre.superres.models.registry import Model
 from decametre.superres.sharpening import quicklook as picture
 from decametre.superres.sharpening.adaptation import adapt_models
+from decametre.superres.sharpening.available_bands import available_bands, usable_models
 from decametre.superres.sharpening.consistency import ResidualSums
 from decametre.superres.sharpening.image_writer import BandStatistics, CogWriter, bytes_needed
 from decametre.superres.sharpening.options import DTYPES, SharpenOptions
@@ -127,7 +128,11 @@ class SharpenedProduct:
     def __init__(
         self, product: Product, window: Window, models: Sequence[Model], options: SharpenOptions
     ) -> None:
-        self.product, self.window, self.options = product, window, options
+        self.product, self.window = product, window
+        self.requested = settings_of(models, product.user_offset_dn, options)
+        bands = available_bands(product, options.bands)
+        self.options = options = options.replaced(bands=bands)
+        models = usable_models(product, models, bands)
         self.devices = choose_devices(options.device)
         self.precision = choose_precision(options.precision, self.devices[0])
         product.band_files(inputs_of(models, options.bands))
@@ -240,7 +245,6 @@ class SharpenedProduct:
     ) -> dict[str, Any]:
         """The STAC item."""
         complete = self.window == self.product.grid.window
-        settings = settings_of(self.models, self.product.user_offset_dn, self.options)
         return sharpened_item(
             self.product,
             self.grid,
@@ -248,7 +252,7 @@ class SharpenedProduct:
             self.radiometry,
             {name: statistics.tags for name, statistics in self.statistics.items()},
             quality,
-            settings | {"window": None if complete else quality["window"]},
+            self.requested | {"window": None if complete else quality["window"]},
             assets,
             self.dtype,
         ).to_dict(include_self_link=False)
