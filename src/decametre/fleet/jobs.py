@@ -161,13 +161,14 @@ class Sharpen(_RasterWork):
         return _models(self.options.bands, self.options.model)
 
     def _bands(self, product: Product) -> Iterable[str]:
-        inputs = inputs_of(self._load_models(), self.options.bands)
-        return [name for name in inputs if name in product.bands]
+        return inputs_of(self._load_models(), self.options.bands)
 
     def _write(self, product: Product, output: Path, stages: Stages) -> ProductSummary:
         window = product.grid.window
         options = self.options.replaced(overwrite=True)
         models = self._load_models()
+        # A fleet lists a product that lacks a band as failed: all of its results have equal bands.
+        product.band_files(self._bands(product))
         result = sharpening_job.run(product, output, models, window, options, stages=stages)
         consistency = {
             name: band["consistency"]

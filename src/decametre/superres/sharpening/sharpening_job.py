@@ -121,7 +121,7 @@ class SharpenedProduct:
 
     Raises:
         DeviceError: There is no such device.
-        MissingBandError: The product lacks a band that a model needs.
+        MissingBandError: The product lacks a band that is requested by name.
         CorruptDataError: A file cannot be decoded.
     """
 
@@ -129,7 +129,6 @@ class SharpenedProduct:
         self, product: Product, window: Window, models: Sequence[Model], options: SharpenOptions
     ) -> None:
         self.product, self.window = product, window
-        self.requested = settings_of(models, product.user_offset_dn, options)
         bands = available_bands(product, options.bands)
         self.options = options = options.replaced(bands=bands)
         models = usable_models(product, models, bands)
@@ -245,6 +244,7 @@ class SharpenedProduct:
     ) -> dict[str, Any]:
         """The STAC item."""
         complete = self.window == self.product.grid.window
+        settings = settings_of(self.models, self.product.user_offset_dn, self.options)
         return sharpened_item(
             self.product,
             self.grid,
@@ -252,7 +252,7 @@ class SharpenedProduct:
             self.radiometry,
             {name: statistics.tags for name, statistics in self.statistics.items()},
             quality,
-            self.requested | {"window": None if complete else quality["window"]},
+            settings | {"window": None if complete else quality["window"]},
             assets,
             self.dtype,
         ).to_dict(include_self_link=False)
