@@ -40,6 +40,7 @@ def test_only_planetary_computer_is_asked_for_signatures():
         ("/vsizip//a.zip/B02.jp2", "/vsizip//a.zip/B02.jp2"),
         ("s3://eodata/a/B02.jp2", "/vsis3/eodata/a/B02.jp2"),
         ("gs://gcp-public/a/B02.jp2", "/vsigs/gcp-public/a/B02.jp2"),
+        ("az://container/a/B02.jp2", "/vsiaz/container/a/B02.jp2"),
         ("https://h/a/B02.tif?x=1", "/vsicurl/https://h/a/B02.tif?x=1"),
         ("HTTP://h/B02.tif", "/vsicurl/HTTP://h/B02.tif"),
     ],

@@ -16,8 +16,8 @@ def open(source: PathLike, options: OpenOptions) -> Product:
     """Open a Sentinel-2 product; no pixel is read.
 
     Args:
-        source: A SAFE folder, a SAFE .zip, the path of its MTD_MSI*.xml, or a STAC item (path or
-            URL).
+        source: A SAFE folder, a SAFE .zip, the path of its MTD_MSI*.xml, an EOPF Zarr folder, zip
+            or URL, a folder with one file for each band, or a STAC item (path or URL).
 
     Raises:
         NotAProductError: It is none of these.

@@ -10,7 +10,7 @@ SIGNED_HOSTS = frozenset({"sentinel2l2a01.blob.core.windows.net"})
 """Servers of the Planetary Computer. They require signed URLs, which GDAL can request."""
 
 _FILE = "file://"
-_CLOUDS = {"s3": "/vsis3/", "gs": "/vsigs/"}
+_CLOUDS = {"s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|/vsi")
 
 
