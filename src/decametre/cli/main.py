@@ -59,7 +59,8 @@ def main(command: click.Command = cli) -> None:
     if sys.platform != "win32":
         signals.append(signal.SIGHUP)
     for number in signals:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+        # nohup ignores SIGHUP
+        if number == signal.SIGTERM or signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _terminate)
     status = run(command)
     for number in signals:
