@@ -1,7 +1,7 @@
-"""What a fleet costs beside the work itself, over as many products as anyone will ever give it.
+"""The overhead of a fleet, with 100,000 products.
 
-The products are no work at all, and the fleet that does them is a real one. It is interrupted when
-nine of ten are done, started again, and started once more when all are.
+The fleet is a real one, but its products need no computation. It is interrupted when nine of ten
+products are completed, started again, and started once more when all are completed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from benchmarks.bookkeeping_driver import INTERRUPTED, WORKERS
 from benchmarks.fleet import gaps
+from benchmarks.process_monitor import children_cpu_seconds
 from decametre.errors import DecametreError
 from decametre.fleet.catalog import Catalog
 from decametre.fleet.events import Event, read_events
@@ -30,25 +31,25 @@ INTERRUPT_AT = 0.9
 """Share of the products after which the fleet is interrupted."""
 
 SHOWN = (0.1, 0.5, INTERRUPT_AT)
-"""Shares at which the driver is looked at."""
+"""Shares of completed products for which the table has a column."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The driver at a moment: scheduler and client are in its process.
+    """Resources of the driver process, which contains scheduler and client, at one moment.
 
     Attributes:
-        done: Products.
-        seconds: Since the first product was handed out.
-        processor_seconds: Of the driver since then.
-        memory_mb: Resident, in 1e6 bytes.
-        catalog_mb: Written for the catalog since then, pages that were written again included.
-        journal_mb: Written for the journal since then.
+        done: Number of completed products.
+        seconds: Time since the first product was submitted.
+        cpu_seconds: CPU time of the driver since then.
+        memory_mb: Resident memory in 1e6 bytes.
+        catalog_mb: Amount written to the catalog since then, rewritten pages included.
+        journal_mb: Amount written to the journal since then.
     """
 
     done: int
     seconds: float
-    processor_seconds: float
+    cpu_seconds: float
     memory_mb: float
     catalog_mb: float
     journal_mb: float
@@ -56,15 +57,16 @@ class Sample:
 
 @dataclass(frozen=True)
 class Start:
-    """A start of the driver.
+    """One run of the driver.
 
     Attributes:
-        done: Products that it did.
-        done_before: Products that it found done.
-        ready: Seconds until it knew what is done, the catalog was in order and workers were there.
-        begun: Seconds until its first product was begun; None if there was none.
+        done: Number of products that it completed.
+        done_before: Number of products that were completed before.
+        ready: Seconds until completed products were found, the catalog was complete and workers had
+            connected.
+        begun: Seconds until its first product was started; None if there was none.
         seconds: From start to end, the start of Python and of the workers included.
-        processor_seconds: Of it and its workers.
+        cpu_seconds: CPU time of the driver and its workers.
     """
 
     done: int
@@ -72,22 +74,22 @@ class Start:
     ready: float
     begun: float | None
     seconds: float
-    processor_seconds: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured.
+    """The results of the benchmark.
 
     Attributes:
-        products: How many.
-        cores: Of the machine.
-        samples: While the first start did its part.
-        between_ms: What a worker waited from the end of a product to the start of the next: the
-            median, and what one in a hundred exceeds.
-        starts: Interrupted; gone on to the end; with nothing left to do.
-        done_twice: Products that the journal says were done more than once.
-        linked: Items that the catalog links to at the end.
+        products: Number of products.
+        cores: CPU cores of the machine.
+        samples: Resources of the driver during the first run.
+        between_ms: Idle time of a worker between two products: median and 99th percentile.
+        starts: The interrupted run, the one that completes the products, and one with nothing to
+            do.
+        done_twice: Number of products that were completed more than once, from the journal.
+        linked: Number of items that the catalog links to at the end.
     """
 
     products: int
@@ -99,11 +101,11 @@ class Report:
     linked: int
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The results as JSON."""
         return asdict(self)
 
     def table(self) -> str:
-        """For the terminal, in Markdown."""
+        """The results as Markdown."""
         first = self.samples[0]
         shown = [min(self.samples, key=lambda s: abs(s.done - x * self.products)) for x in SHOWN]
         head = f"{self.products:,} products, {WORKERS} workers of one thread, {self.cores} cores"
@@ -116,28 +118,28 @@ class Report:
             ),
             ("written for the catalog", *(f"{sample.catalog_mb:.0f} MB" for sample in shown)),
             (
-                "of that, a product",
+                "catalog, per product",
                 *(f"{1000 * sample.catalog_mb / sample.done:.1f} kB" for sample in shown),
             ),
             ("written for the journal", *(f"{sample.journal_mb:.1f} MB" for sample in shown)),
             (
-                "products a second until then",
+                "products per second until then",
                 *(f"{sample.done / sample.seconds:.1f}" for sample in shown),
             ),
             (
-                "processor time of the driver, a product",
-                *(f"{1000 * sample.processor_seconds / sample.done:.1f} ms" for sample in shown),
+                "CPU time of the driver, per product",
+                *(f"{1000 * sample.cpu_seconds / sample.done:.1f} ms" for sample in shown),
             ),
         ]
         starts = [
             (
-                "start",
-                "found done",
-                "did",
+                "run",
+                "completed before",
+                "completed",
                 "workers ready after",
-                "first product begun after",
+                "first product started after",
                 "ended after",
-                "processor time",
+                "CPU time",
             ),
             ("---",) * 7,
             *(
@@ -148,43 +150,43 @@ class Report:
                     f"{start.ready:.1f} s",
                     "-" if start.begun is None else f"{start.begun:.1f} s",
                     f"{start.seconds:.1f} s",
-                    f"{start.processor_seconds:.0f} s",
+                    f"{start.cpu_seconds:.0f} s",
                 )
                 for name, start in zip(
-                    ("interrupted", "gone on", "nothing left"), self.starts, strict=True
+                    ("interrupted", "resumed", "nothing to do"), self.starts, strict=True
                 )
             ),
         ]
-        whole = shown[-1]
+        last = shown[-1]
         median, late = self.between_ms
-        said = [
+        lines = [
             f"From a product's end to the next one's start: {median:.0f} ms (median), "
             f"{late:.0f} ms in one of a hundred.",
-            f"Time of the whole / product: {1000 * whole.seconds / whole.done:.1f} ms.",
-            f"Done twice: {self.done_twice}; linked in the catalog: {self.linked:,}.",
+            f"Total time / product: {1000 * last.seconds / last.done:.1f} ms.",
+            f"Completed twice: {self.done_twice}; linked in the catalog: {self.linked:,}.",
         ]
         tables = ["\n".join(f"| {' | '.join(row)} |" for row in part) for part in (rows, starts)]
-        return "\n\n".join([*tables, "\n".join(said)])
+        return "\n\n".join([*tables, "\n".join(lines)])
 
 
 def run(count: int, folder: Path) -> Report:
-    """Measure.
+    """Run the benchmark.
 
     Args:
-        count: Products.
-        folder: Where results are written, some 30 kB for each product on the disk; removed after.
+        count: Number of products.
+        folder: Folder for the results, about 30 kB per product; they are removed at the end.
 
     Raises:
-        DecametreError: A driver ended otherwise than it should.
+        DecametreError: A driver ended with an unexpected status.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bookkeeping-", dir=folder) as work:
         out, samples = Path(work) / "out", Path(work) / "samples.jsonl"
         command = [sys.executable, "-m", "benchmarks.bookkeeping_driver"]
         command += [str(out), str(count), str(samples)]
-        clocks = [driven([*command, str(round(INTERRUPT_AT * count))], INTERRUPTED)]
+        clocks = [run_driver([*command, str(round(INTERRUPT_AT * count))], INTERRUPTED)]
         taken = read_samples(samples)
-        clocks += [driven(command), driven(command)]
+        clocks += [run_driver(command), run_driver(command)]
         events = list(read_events(out))
         return Report(
             products=count,
@@ -198,53 +200,47 @@ def run(count: int, folder: Path) -> Report:
 
 
 @dataclass(frozen=True)
-class Clock:
-    """A process that has ended.
+class ProcessTimes:
+    """Times of a process that has ended.
 
     Attributes:
-        began: When, in seconds since 1970.
-        seconds: That it took.
-        processor_seconds: Of it and its children.
+        began: Time of its start in seconds since 1970.
+        seconds: Its duration.
+        cpu_seconds: CPU time of it and its children.
     """
 
     began: float
     seconds: float
-    processor_seconds: float
+    cpu_seconds: float
 
 
-def driven(command: Sequence[str], expected: int = 0) -> Clock:
+def run_driver(command: Sequence[str], expected: int = 0) -> ProcessTimes:
     """Run the driver.
 
     Args:
         command: Its words.
-        expected: Its exit status.
+        expected: The exit status that it should have.
 
     Raises:
         DecametreError: The driver ended with another status.
     """
-    began, before = time.time(), _processor_seconds()
+    began, before = time.time(), children_cpu_seconds()
     run = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if run.returncode != expected:
         last = run.stderr.strip().rsplit("\n", 1)[-1]
         raise DecametreError(f"{' '.join(command)} ended with status {run.returncode}: {last}")
-    return Clock(began, time.time() - began, _processor_seconds() - before)
-
-
-def _processor_seconds() -> float:
-    """Of all children that have ended."""
-    spent = os.times()
-    return spent.children_user + spent.children_system
+    return ProcessTimes(began, time.time() - began, children_cpu_seconds() - before)
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """What the driver wrote of itself, counted from the first line on."""
+    """The samples that the driver wrote, relative to the first one."""
     raw = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     first = raw[0]
     return [
         Sample(
             done=each["done"],
             seconds=each["time"] - first["time"],
-            processor_seconds=each["processor_seconds"] - first["processor_seconds"],
+            cpu_seconds=each["cpu_seconds"] - first["cpu_seconds"],
             memory_mb=each["memory"] / 1e6,
             catalog_mb=(_catalog_bytes(each) - _catalog_bytes(first)) / 1e6,
             journal_mb=(each["journal"] - first["journal"]) / 1e6,
@@ -254,7 +250,7 @@ def read_samples(path: Path) -> list[Sample]:
 
 
 def _catalog_bytes(sample: dict[str, Any]) -> int:
-    """What is written is catalog and journal, and a line of the log now and then."""
+    """Everything that was written, except the journal; log lines are few."""
     return int(sample["written"] - sample["journal"])
 
 
@@ -264,8 +260,8 @@ def waits(events: Sequence[Event]) -> tuple[float, float]:
     return float(np.median(found)), float(np.percentile(found, 99))
 
 
-def starts_of(events: Sequence[Event], clocks: Sequence[Clock]) -> list[Start]:
-    """What the journal says of each start."""
+def starts_of(events: Sequence[Event], clocks: Sequence[ProcessTimes]) -> list[Start]:
+    """The runs of the driver, from the journal."""
     parts: list[list[Event]] = []
     for event in events:
         if event["event"] == "run":
@@ -281,13 +277,13 @@ def starts_of(events: Sequence[Event], clocks: Sequence[Clock]) -> list[Start]:
                 ready=part[0]["time"] - clock.began,
                 begun=min(event["start"] for event in done) - clock.began if done else None,
                 seconds=clock.seconds,
-                processor_seconds=clock.processor_seconds,
+                cpu_seconds=clock.cpu_seconds,
             )
         )
     return found
 
 
 def done_twice(events: Sequence[Event]) -> int:
-    """Products that were made more than once."""
-    made = Counter(e["name"] for e in events if e["event"] == "done" and not e["already"])
-    return sum(number > 1 for number in made.values())
+    """Number of products that were completed more than once."""
+    completed = Counter(e["name"] for e in events if e["event"] == "done" and not e["already"])
+    return sum(number > 1 for number in completed.values())

@@ -1,4 +1,4 @@
-"""Drives a fleet of two workers that does nothing but the bookkeeping, and watches itself.
+"""The driver of a fleet whose products need no computation; it measures itself.
 
 Scheduler and client live in this process, which is started by
 `python -m benchmarks.bookkeeping_driver OUT COUNT SAMPLES [STOP_AT]`. It interrupts itself after
@@ -28,23 +28,23 @@ from decametre.fleet.worker_pools import local_pool
 WORKERS = 2
 
 MEMORY = 2_000_000_000
-"""Bytes that a worker may take; one that has loaded torch takes a quarter."""
+"""Memory limit of a worker in bytes. A worker that has loaded torch needs a quarter of it."""
 
 SAMPLES = 10
-"""Looks at the process while as many products as there are in the list are done."""
+"""Number of samples while all products of the list are completed."""
 
 INTERRUPTED = 130
-"""Exit status, as a shell has it."""
+"""Exit status of an interrupted process, as in shells."""
 
 
-class Watch:
-    """Writes down what this process takes when a further share of the products is done.
+class ResourceLog:
+    """Writes the resources that this process has used, each time a tenth of the products is done.
 
     Args:
-        file: Gets a JSON object a line.
-        count: Products of the list.
-        journal: The fleet's.
-        stop_at: Products after which the process interrupts itself.
+        file: The output, with one JSON object per line.
+        count: Number of products of the list.
+        journal: The journal of the fleet.
+        stop_at: Number of products after which the process interrupts itself.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Watch:
         self._next = 0
 
     def __call__(self, progress: RunProgress) -> None:
-        """After every event."""
+        """Handle an event of the fleet."""
         if progress.done < self._next:
             return
         self._next = (progress.done // self._step + 1) * self._step
         sample = {
             "done": progress.done,
             "time": time.time(),
-            "processor_seconds": time.process_time(),
+            "cpu_seconds": time.process_time(),
             "memory": _memory(),
             "written": _written(),
             "journal": self._journal.stat().st_size,
@@ -80,16 +80,16 @@ def _memory() -> int:
 
 
 def _written() -> int:
-    """Bytes that this process has written to files until now; sockets do not count."""
+    """Number of bytes that this process has written to files; sockets do not count."""
     lines = Path("/proc/self/io").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("wchar:"))
 
 
 def main(words: Sequence[str]) -> None:
-    """Process the products that are left in the folder OUT."""
+    """Process the products that are not completed in the folder OUT."""
     out, count, samples = Path(words[0]), int(words[1]), Path(words[2])
     stop_at = int(words[3]) if len(words) > 3 else None
-    logging.disable(logging.WARNING)  # a worker that is ended leaves warnings to the next one
+    logging.disable(logging.WARNING)  # warnings about products of a worker that ended
     plan = FleetConfig(
         work=Bookkeeping(),
         entries=list(entries(out.parent / "products", count)),
@@ -101,12 +101,14 @@ def main(words: Sequence[str]) -> None:
     specs = [{"threads": 1, "memory": MEMORY, "env": one}] * WORKERS
     description = f"{WORKERS} local workers of 1 thread"
     with samples.open("a", encoding="utf-8") as file:
-        watch = Watch(file, count, events_path(out), stop_at)
-        run(plan, lambda left: local_pool(specs, description, left), watch)
+        resource_log = ResourceLog(file, count, events_path(out), stop_at)
+        run(plan, lambda left: local_pool(specs, description, left), resource_log)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # shells ignore it in background processes
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
-"""What a fleet does when only its bookkeeping is measured: results without pixels.
+"""The work of a fleet whose overhead is measured: it writes results without pixels.
 
-A result has the files of a sharpened tile. The image is empty; the item and the quality card are of
-a real one's form and size.
+A result has the files of a sharpened tile. The image is empty; item and quality card have the form
+and size of real ones.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from decametre.sentinel2.radiometry import Radiometry
 from decametre.superres.sharpening.sharpening_job import Stages
 
 PIXELS = 10980
-"""Rows and columns of the tiles that the items speak of."""
+"""Rows and columns of the tiles that the items describe."""
 
 ID = "@id@"
-"""Stands in the texts for a product's id."""
+"""Placeholder of the product's id in the texts."""
 
 LINK = '"@link@"'
-"""Stands in an item for the link to its product."""
+"""Placeholder of the link to the product in an item."""
 
 MODELS = {name: digit * 64 for name, digit in (("native_2x", "2"), ("native_6x", "6"))}
-"""Checksums."""
+"""Made-up checksums of models."""
 
 CONSISTENCY = {
     name: {"rmse_dn": 12.345, "relative": 0.012345, "pixels": (PIXELS * 10 // band.gsd) ** 2}
@@ -44,16 +44,16 @@ CONSISTENCY = {
 
 @dataclass(frozen=True)
 class Bookkeeping:
-    """Writes what a fleet keeps book of; a `fleet.work.Work`."""
+    """Writes results without pixels; a `fleet.jobs.Work`."""
 
     verb = "sharpen"
     suffix = ".tif"
 
     def check(self) -> None:
-        """Nothing can be wrong."""
+        """Do nothing: there are no options."""
 
     def settings(self) -> dict[str, Any]:
-        """As many as sharpening has."""
+        """Settings of the same size as those of sharpening."""
         return {
             "models": MODELS,
             "bands": list(BAND_NAMES),
@@ -68,7 +68,7 @@ class Bookkeeping:
         }
 
     def memory(self, size: int | None) -> int:
-        """Next to nothing."""
+        """Required memory in bytes."""
         return 1_000_000
 
     def do(self, source: str, output: Path, stages: Stages, scratch: Path | None) -> ProductSummary:
@@ -88,11 +88,11 @@ class Bookkeeping:
 
 
 def entries(folder: Path, count: int) -> Iterator[ProductEntry]:
-    """Products that are nowhere, named as ESA names them.
+    """Products that do not exist, with names in the form of ESA.
 
     Args:
-        folder: Where they are said to be.
-        count: How many.
+        folder: The folder in their paths.
+        count: Number of products.
     """
     for number in range(count):
         name = f"S2B_MSIL1C_20250601T103629_N0511_R008_T33UUB_20250601T{number:06d}"
@@ -101,7 +101,7 @@ def entries(folder: Path, count: int) -> Iterator[ProductEntry]:
 
 @functools.cache
 def _texts() -> tuple[str, str]:
-    """Item and quality card of the product `ID`: to make them anew each time is no bookkeeping."""
+    """Item and quality card of the product `ID`. Made once: only writing is measured."""
     radiometry = dict.fromkeys(BAND_NAMES, Radiometry(offset=-0.1))
     product = Product(
         id=ID,

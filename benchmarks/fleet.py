@@ -1,4 +1,4 @@
-"""What a fleet gains over one process, what it costs for each product, and what survives faults.
+"""Speed of a fleet compared with one process, overhead per product, and fault tolerance.
 
 The products are small crops of real scenes. Everything is measured in one run on one machine.
 """
@@ -28,48 +28,70 @@ log = logging.getLogger(__name__)
 
 WORKERS = 2
 
-CORRUPT, LACKING = 1, 2
-"""Which products are made faulty: one band's file cut short, one band's file gone."""
+TRUNCATED, INCOMPLETE = 1, 2
+"""Indices of the faulty products: the file of a band is truncated in one, and missing in one."""
 
 KILL_AT, INTERRUPT_AT = 0.2, 0.5
-"""Shares of the products after which a worker is killed, and the fleet interrupted."""
+"""Shares of completed products at which a worker is killed, and the fleet is interrupted."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times of a run in seconds.
+
+    Attributes:
+        total: From the start of the process to its end.
+        working: From the start of the first product to the end of the last.
+    """
+
+    total: float
+    working: float
+
+    def __str__(self) -> str:
+        return f"{self.total:.1f} s, {self.working:.1f} s of it from first product to last"
+
+    def compared_with(self, other: Times) -> str:
+        """How many times as long as another run it took."""
+        return (
+            f"{self.total / other.total:.2f} in total, **{self.working / other.working:.2f}** "
+            "from first product to last"
+        )
 
 
 @dataclass(frozen=True)
 class Speed:
-    """A fleet against one process, both with one thread a process.
+    """A fleet compared with one process, all processes with one thread.
 
     Attributes:
-        products: How many.
-        alone: One process, confined to one core: seconds from its start to its end, and from the
-            beginning of the first product to the end of the last.
-        alone_free: The same, free to read ahead on the other cores.
-        fleet: The fleet, likewise.
-        between_ms: What a worker waited from the end of a product to the start of the next: median.
-        same_bytes: Files that are the same in both, and all.
+        products: Number of products.
+        one_core: Times of one process on one core.
+        prefetching: Times of one process that may prefetch on the other cores.
+        fleet: Times of the fleet.
+        between_ms: Idle time of a worker between two products, median.
+        same_bytes: Number of identical files, and of all files.
     """
 
     products: int
-    alone: tuple[float, float]
-    alone_free: tuple[float, float]
-    fleet: tuple[float, float]
+    one_core: Times
+    prefetching: Times
+    fleet: Times
     between_ms: float
     same_bytes: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Faults:
-    """A fleet with two faulty products, a worker killed, interrupted, and started again.
+    """A fleet with two faulty products and a killed worker, interrupted and started again.
 
     Attributes:
-        products: How many.
-        done: Products whose item stands at the end.
-        failed: Those in `failures.jsonl`, with stage and reason.
-        done_twice: Products that the journal says were done more than once.
-        same_bytes: Files that are the same as those of one process, and all.
-        left_over: Files of unfinished products that are left.
-        killed_at: Products done when a worker was killed.
-        interrupted_at: Products done when the fleet was interrupted.
+        products: Number of products.
+        done: Number of products that have an item at the end.
+        failed: Stage and reason by name of a failed product.
+        done_twice: Number of products that were completed more than once, from the journal.
+        same_bytes: Number of files identical to those of one process, and of all files.
+        left_over: Number of files of unfinished products.
+        killed_at: Number of completed products when a worker was killed.
+        interrupted_at: Number of completed products when the fleet was interrupted.
         statuses: Exit statuses of the interrupted run and the one after it.
     """
 
@@ -86,13 +108,13 @@ class Faults:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured.
+    """The results of the benchmark.
 
     Attributes:
-        edge: Of the products in 10 m pixels.
-        cores: Of the machine.
-        speed: Without faults.
-        faults: With faults.
+        edge: Edge of the products in 10 m pixels.
+        cores: CPU cores of the machine.
+        speed: Results without faults.
+        faults: Results with faults.
     """
 
     edge: int
@@ -101,26 +123,26 @@ class Report:
     faults: Faults
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The results as JSON."""
         return asdict(self)
 
     def table(self) -> str:
-        """For the terminal, in Markdown."""
+        """The results as Markdown."""
         speed, faults = self.speed, self.faults
         rows = [
-            ("one process on one core", seconds(speed.alone)),
-            ("one process, free to read ahead on another", seconds(speed.alone_free)),
-            (f"fleet of {WORKERS} workers of one thread", seconds(speed.fleet)),
-            ("one core / fleet", ratios(speed.alone, speed.fleet)),
-            ("free / fleet", ratios(speed.alone_free, speed.fleet)),
+            ("one process on one core", str(speed.one_core)),
+            ("one process that prefetches on another core", str(speed.prefetching)),
+            (f"fleet of {WORKERS} workers of one thread", str(speed.fleet)),
+            ("one core / fleet", speed.one_core.compared_with(speed.fleet)),
+            ("prefetching / fleet", speed.prefetching.compared_with(speed.fleet)),
             ("from a product's end to the next one's start", f"{speed.between_ms:.0f} ms"),
-            ("files that are the same, of all", "{} of {}".format(*speed.same_bytes)),
+            ("identical files", "{} of {}".format(*speed.same_bytes)),
             (
                 f"with faults: a worker killed after {faults.killed_at}, interrupted after "
-                f"{faults.interrupted_at}, started again: done",
+                f"{faults.interrupted_at}, started again: completed",
                 f"{faults.done}, {faults.done_twice} twice",
             ),
-            ("files that are the same, of all", "{} of {}".format(*faults.same_bytes)),
+            ("identical files", "{} of {}".format(*faults.same_bytes)),
             ("failed", "; ".join(faults.failed.values())),
             ("files left over", f"{faults.left_over}"),
             ("exit statuses", "{} and {}".format(*faults.statuses)),
@@ -130,14 +152,15 @@ class Report:
 
 
 def run(sources: Sequence[str], cache: Path, count: int, edge: int, precision: str) -> Report:
-    """Measure.
+    """Run the benchmark.
 
     Args:
         sources: Products that are cropped.
-        cache: Where the crops are kept for the next time; results are written there, and removed.
-        count: Products.
-        edge: Of each in 10 m pixels, a multiple of 6.
-        precision: `float32` or `bfloat16`: `auto` might choose otherwise in each process.
+        cache: Folder in which the crops are kept for the next run. Results are written there and
+            removed.
+        count: Number of products.
+        edge: Edge of each product in 10 m pixels, a multiple of 6.
+        precision: `float32` or `bfloat16`.
     """
     scenes = [open_product(source) for source in sources]
     good = make_products(scenes, cache / f"products_{edge}", count, edge)
@@ -153,36 +176,36 @@ def run(sources: Sequence[str], cache: Path, count: int, edge: int, precision: s
 
 
 def measure_speed(products: Sequence[Path], work: Path, precision: str) -> Speed:
-    """One process, and a fleet, over the same list."""
+    """Run one process and a fleet on the same list."""
     listing = write_list(work / "products.txt", products)
     alone, fleet = work / "alone", work / "out"
     command = [sys.executable, "-m", "benchmarks.fleet_alone", str(listing)]
-    confined = timed([*command, str(alone), precision, "1"])
-    free = timed([*command, str(work / "free"), precision, str(WORKERS)])
-    whole, _ = timed(fleet_command(listing, fleet, precision))
+    one_core = timed([*command, str(alone), precision, "1"])
+    prefetching = timed([*command, str(work / "prefetching"), precision, str(WORKERS)])
+    total, _ = timed(fleet_command(listing, fleet, precision))
     events = list(read_events(fleet))
     done = [event for event in events if event["event"] == "done"]
     working = max(event["end"] for event in done) - min(event["start"] for event in done)
     return Speed(
         products=len(products),
-        alone=(confined[0], float(confined[1])),
-        alone_free=(free[0], float(free[1])),
-        fleet=(whole, working),
+        one_core=Times(one_core[0], float(one_core[1])),
+        prefetching=Times(prefetching[0], float(prefetching[1])),
+        fleet=Times(total, working),
         between_ms=1000 * float(np.median(gaps(events))),
         same_bytes=same_files(alone, fleet, [path.stem for path in products]),
     )
 
 
 def measure_faults(products: Sequence[Path], work: Path, precision: str) -> Faults:
-    """A fleet that loses a worker, is interrupted, and is started again."""
-    spoiled = list(products)
-    for number, spoil in ((CORRUPT, cut_short), (LACKING, remove)):
-        copy = work / "spoiled" / products[number].name
+    """Run a fleet that loses a worker and is interrupted, and resume it."""
+    faulty = list(products)
+    for number, damage in ((TRUNCATED, truncate), (INCOMPLETE, Path.unlink)):
+        copy = work / "faulty" / products[number].name
         shutil.copytree(products[number], copy)
-        spoil(next(copy.rglob("*B05*.jp2")))
-        spoiled[number] = copy
+        damage(next(copy.rglob("*B05*.jp2")))
+        faulty[number] = copy
     out = work / "faults"
-    command = fleet_command(write_list(work / "spoiled.txt", spoiled), out, precision)
+    command = fleet_command(write_list(work / "faulty.txt", faulty), out, precision)
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     killed_at = wait_for(out, round(KILL_AT * len(products)), process)
     os.kill(workers_of(process.pid)[0], signal.SIGKILL)
@@ -192,7 +215,7 @@ def measure_faults(products: Sequence[Path], work: Path, precision: str) -> Faul
     second = subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode
     events = list(read_events(out))
     ended = Counter(e["name"] for e in events if e["event"] == "done" and not e["already"])
-    names = [path.stem for path in spoiled]
+    names = [path.stem for path in faulty]
     done = [name for name in names if (out / name / f"{name}.json").exists()]
     unfinished = [p for name in set(names) - set(done) for p in (out / name).rglob("*")]
     return Faults(
@@ -209,7 +232,7 @@ def measure_faults(products: Sequence[Path], work: Path, precision: str) -> Faul
 
 
 def write_list(path: Path, products: Sequence[Path]) -> Path:
-    """A list of products as a fleet reads it."""
+    """Write a list of products for a fleet; returns its path."""
     path.write_text("".join(f"{product}\n" for product in products), encoding="utf-8")
     return path
 
@@ -220,21 +243,10 @@ def fleet_command(listing: Path, out: Path, precision: str) -> list[str]:
     return [*words, "--device", "cpu", "--precision", precision, "--workers", str(WORKERS)]
 
 
-def seconds(measured: tuple[float, float]) -> str:
-    """Both figures, in words."""
-    return "{:.1f} s, of which {:.1f} s from the first product to the last".format(*measured)
-
-
-def ratios(one: tuple[float, float], other: tuple[float, float]) -> str:
-    """Of the whole, and of the work."""
-    return f"{one[0] / other[0]:.2f} of the whole, **{one[1] / other[1]:.2f}** of the work"
-
-
 def timed(command: Sequence[str]) -> tuple[float, str]:
-    """Seconds that a process takes, with one thread, and what it prints."""
+    """Run a command with one thread; returns the seconds and its standard output."""
     start = time.monotonic()
-    one = {"OMP_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
-    environment = os.environ | one
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GDAL_NUM_THREADS": "1"}
     ended = subprocess.run(
         command, env=environment, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -254,7 +266,7 @@ def gaps(events: Sequence[Event]) -> list[float]:
 
 
 def same_files(one: Path, other: Path, names: Sequence[str]) -> tuple[int, int]:
-    """Files of these products that are the same, bit for bit, in both folders; and all."""
+    """Number of files of these products that are identical in both folders, and of all files."""
     files = [path for name in names for path in sorted((one / name).iterdir())]
     files += [p for name in names for p in (other / name).iterdir() if not _twin(p, one).exists()]
     same = sum(
@@ -265,23 +277,18 @@ def same_files(one: Path, other: Path, names: Sequence[str]) -> tuple[int, int]:
 
 
 def _twin(path: Path, folder: Path) -> Path:
-    """The file of the same product and name in another folder of results."""
+    """The file with the same product and name in another folder of results."""
     return folder / path.parent.name / path.name
 
 
-def cut_short(path: Path) -> None:
-    """Keep the first half of a file."""
+def truncate(path: Path) -> None:
+    """Truncate a file to half its size."""
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size // 2)
 
 
-def remove(path: Path) -> None:
-    """Remove a file."""
-    path.unlink()
-
-
 def wait_for(out: Path, count: int, process: subprocess.Popen[bytes]) -> int:
-    """Wait until so many products are done; returns how many are."""
+    """Wait until at least `count` products are completed; returns their number."""
     while True:
         done = sum(event["event"] == "done" for event in read_events(out))
         if done >= count:
@@ -292,14 +299,14 @@ def wait_for(out: Path, count: int, process: subprocess.Popen[bytes]) -> int:
 
 
 def workers_of(driver: int) -> list[int]:
-    """Process numbers of a fleet's workers."""
+    """Process ids of the workers of a fleet."""
     children = Path(f"/proc/{driver}/task").glob("*/children")
     numbers = [int(word) for path in children for word in path.read_text().split()]
     return [n for n in numbers if b"spawn_main" in Path(f"/proc/{n}/cmdline").read_bytes()]
 
 
 def failures_of(events: Sequence[Event]) -> dict[str, str]:
-    """Stage and reason of each product that failed for good in the last run."""
+    """Stage and reason of each product that failed finally in the last run."""
     found: dict[str, str] = {}
     for event in events:
         if event["event"] == "run":

@@ -1,6 +1,6 @@
-"""One process that does a list of products one after the other, as a worker of a fleet does each.
+"""A single process that sharpens a list of products one by one, for comparison with a fleet.
 
-What a fleet is compared with: `python -m benchmarks.fleet_alone LIST OUT PRECISION CORES`.
+Run it as `python -m benchmarks.fleet_alone LIST OUT PRECISION CORES`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from decametre.version import __version__
 def main(listing: str, out: str, precision: str, cores: str) -> None:
     """Sharpen all products of a list into folders in `out`, with one thread.
 
-    Prints the seconds from the beginning of the first product to the end of the last.
+    Prints the seconds from the start of the first product to the end of the last.
 
     Args:
         listing: See `read_listing`.
-        out: The folder to make.
-        precision: Of the networks.
-        cores: How many cores the process may use; its other threads read ahead.
+        out: The output folder, which must not exist.
+        precision: Numeric precision of the networks.
+        cores: Number of CPU cores that the process may use; more than one allow prefetching.
     """
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(cores)])
     torch.set_num_threads(1)

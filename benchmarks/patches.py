@@ -1,7 +1,7 @@
-"""How fast patches are cut from whole tiles, and in how much memory.
+"""How fast patches are cut from a full tile, and how much memory that takes.
 
-Tiles are made: a real crop mirrored to full size, as JPEG 2000 files in ESA's layout and as a
-sharpened GeoTIFF. Everything is measured in one run on one machine.
+The tile is synthetic: a real crop mirrored to full size, as JPEG 2000 files in ESA's layout and as
+a sharpened GeoTIFF. Everything is measured in one run on one machine.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.patch_run import PatchRun
 from benchmarks.process_monitor import run_monitored
 from decametre.bench.sharpen import full_size_product
 from decametre.landcover.patches.store import PatchStore
@@ -33,55 +34,27 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """One extraction, as a process of its own.
-
-    Attributes:
-        images: What every patch got.
-        patches: How many were cut.
-        seconds: From start to end, the start of Python included.
-        peak_memory_gb: Largest memory of all its processes together, shared pages counted once, in
-            1e9 bytes.
-        written_gb: Size of the store in 1e9 bytes.
-    """
-
-    images: str
-    patches: int
-    seconds: float
-    peak_memory_gb: float
-    written_gb: float
-
-    @property
-    def rate(self) -> float:
-        """Patches a second."""
-        return self.patches / self.seconds
-
-
-@dataclass(frozen=True)
 class Report:
-    """What was measured.
+    """The results of the benchmark.
 
     Attributes:
         size: Rows and columns of the tile at 10 m.
-        workers: Of the extractions.
-        cores: Of the machine.
-        cuttings: The extractions.
+        workers: Worker processes of each extraction.
+        cores: CPU cores of the machine.
+        runs: The extractions, named by the images that each patch gets.
     """
 
     size: int
     workers: int
     cores: int
-    cuttings: tuple[Cutting, ...]
+    runs: tuple[PatchRun, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        found = asdict(self)
-        for cutting, entry in zip(self.cuttings, found["cuttings"], strict=True):
-            entry["patches_per_second"] = cutting.rate
-        return found
+        """The results as JSON."""
+        return asdict(self) | {"runs": [run.to_dict() for run in self.runs]}
 
     def table(self) -> str:
-        """For the terminal, in Markdown."""
+        """The results as Markdown."""
         lines = [
             f"Cutting a tile of {self.size} x {self.size} pixels, {self.workers} workers on "
             f"{self.cores} cores:",
@@ -90,49 +63,49 @@ class Report:
             "|---|---|---|---|---|---|",
         ]
         lines += [
-            f"| {c.images} | {c.patches} | {c.seconds:.1f} s | {c.rate:.0f} | "
-            f"{c.peak_memory_gb:.2f} GB | {c.written_gb:.2f} GB |"
-            for c in self.cuttings
+            f"| {run.name} | {run.patches} | {run.seconds:.1f} s | {run.rate:.0f} | "
+            f"{run.peak_memory_gb:.2f} GB | {run.written_gb:.2f} GB |"
+            for run in self.runs
         ]
         return "\n".join(lines)
 
 
 def run(source: str, cache: Path, size: int = FULL_SIZE, workers: int = 2) -> Report:
-    """Measure.
+    """Run the benchmark.
 
     Args:
         source: A product whose pixels are mirrored to fill the tile.
-        cache: Where the made product and tile are kept for the next time (3 GB at full size);
-            stores are written there, and removed.
+        cache: Folder in which the synthetic product and tile are kept for the next run (3 GB at
+            full size). Stores are written there and removed.
         size: Rows and columns at 10 m, a multiple of 6.
-        workers: Processes that cut.
+        workers: Worker processes of each extraction.
     """
     safe = full_size_product(source, cache, size)
     tile = full_size_tile(source, safe)
-    cuttings = []
+    runs = []
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         for name, options in (
             ("native", []),
             ("sharpened", ["--sharpened", str(tile), "--no-native"]),
             ("native and sharpened", ["--sharpened", str(tile)]),
         ):
-            log.info("cutting: %s", name)
+            log.info("extracting patches: %s", name)
             store = Path(scratch) / f"{name.replace(' ', '_')}.h5"
-            cuttings.append(_cut(name, safe, store, [*options, "--workers", str(workers)]))
-    return Report(size, workers, os.cpu_count() or 1, tuple(cuttings))
+            runs.append(_cut(name, safe, store, [*options, "--workers", str(workers)]))
+    return Report(size, workers, os.cpu_count() or 1, tuple(runs))
 
 
 def full_size_tile(source: str, safe: Path) -> Path:
-    """A sharpened tile of a full-size product, made once by mirroring what it was made from.
+    """A sharpened tile of a full-size product: the sharpened source, mirrored. It is made once.
 
     Args:
-        source: What it was made from.
-        safe: The product, as `full_size_product` makes it; the tile is kept beside.
+        source: The product that was mirrored.
+        safe: The full-size product, see `full_size_product`; the tile is kept next to it.
     """
     path = safe.parent / "sharpened.tif"
     if path.with_suffix(".json").exists():
         return path
-    log.info("making a sharpened tile (once; kept in %s)", safe.parent)
+    log.info("making a sharpened tile, which is kept in %s", safe.parent)
     small, product = open_product(source), open_product(str(safe))
     with tempfile.TemporaryDirectory(dir=safe.parent) as scratch:
         sharp = Path(scratch) / "small.tif"
@@ -154,17 +127,19 @@ def full_size_tile(source: str, safe: Path) -> Path:
     return path
 
 
-def _cut(images: str, safe: Path, store: Path, options: Sequence[str]) -> Cutting:
-    """`decametre patches extract` as users run it.
+def _cut(name: str, safe: Path, store: Path, options: Sequence[str]) -> PatchRun:
+    """Run `decametre patches extract` as users do.
 
     Raises:
-        DecametreError: It failed.
+        DecametreError: The command failed.
     """
     command = [sys.executable, "-m", "decametre", "-q", "patches", "extract", str(safe), str(store)]
     process = run_monitored([*command, *options])
-    found = len(PatchStore(store))
+    patches = len(PatchStore(store))
     files = [store, *store.with_suffix(".shards").glob("*.h5")]
     written = sum(path.stat().st_size for path in files)
     for path in files:
         path.unlink()
-    return Cutting(images, found, process.seconds, process.peak_memory_gb, written / 1e9)
+    return PatchRun(
+        name, patches, process.seconds, process.cpu_seconds, process.peak_memory_gb, written / 1e9
+    )

@@ -1,7 +1,7 @@
-"""How fast land cover is mapped over a whole tile, and in how much memory.
+"""How fast the land cover of a full tile is mapped, and how much memory that takes.
 
-The tile is made by mirroring a real crop; the network has random weights, which take as long as
-trained ones. Everything is measured in one run on one machine.
+The tile is synthetic: a real crop mirrored to full size. The network has random weights, which take
+as long as trained ones. Everything is measured in one run on one machine.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.patch_run import PatchRun
 from benchmarks.patches import full_size_tile
 from benchmarks.process_monitor import run_monitored
 from decametre.bench.sharpen import full_size_product, timed
@@ -40,52 +41,27 @@ from decametre.superres.models.registry import DEFAULT_FAMILY
 log = logging.getLogger(__name__)
 
 BATCHES = 10
-"""That the network alone classifies."""
+"""Number of batches that the network alone classifies."""
 
 NATIVE = {gsd: bands_at(gsd) for gsd in (10, 20, 60)}
 SHARPENED = {10: BAND_NAMES}
 
-
-WAYS = ("measured", "tile", "on-the-way")
-"""What `predict` sees: bands as measured, those of a sharpened tile, or sharpened on the way."""
-
-
-@dataclass(frozen=True)
-class Classified:
-    """Patches classified.
-
-    Attributes:
-        how: By the network alone, or by `decametre landcover predict` as a process of its own; and
-            what the network saw.
-        patches: How many.
-        seconds: From start to end, the start of Python included.
-        processor_seconds: See `run_monitored`.
-        peak_memory_gb: See `run_monitored`; 0 for the network alone.
-    """
-
-    how: str
-    patches: int
-    seconds: float
-    processor_seconds: float
-    peak_memory_gb: float = 0.0
-
-    @property
-    def rate(self) -> float:
-        """Patches a second."""
-        return self.patches / self.seconds
+INPUTS = ("measured", "tile", "on-the-way")
+"""Inputs of `predict`: bands as measured, bands of a sharpened tile, or bands that `predict`
+sharpens itself."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured.
+    """The results of the benchmark.
 
     Attributes:
-        backbone: Of the network, by timm's name.
+        backbone: timm's name of the network's backbone.
         size: Rows and columns of the tile at 10 m.
-        device: Where the network ran.
-        threads: Of torch.
-        cores: Of the machine.
-        runs: The network alone, and the whole of `predict`.
+        device: Device of the network.
+        threads: Threads of torch.
+        cores: CPU cores of the machine.
+        runs: The network alone, and the complete command `landcover predict`.
     """
 
     backbone: str
@@ -93,24 +69,21 @@ class Report:
     device: str
     threads: int
     cores: int
-    runs: tuple[Classified, ...]
+    runs: tuple[PatchRun, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        found = asdict(self)
-        for run, entry in zip(self.runs, found["runs"], strict=True):
-            entry["patches_per_second"] = run.rate
-        return found
+        """The results as JSON."""
+        return asdict(self) | {"runs": [run.to_dict() for run in self.runs]}
 
     def table(self) -> str:
-        """For the terminal, in Markdown."""
+        """The results as Markdown."""
         head = (
             f"| {self.backbone}, {self.size} x {self.size} pixels, {self.device} with "
-            f"{self.threads} of {self.cores} threads | patches | time | processor time | "
+            f"{self.threads} of {self.cores} threads | patches | time | CPU time | "
             "patches/s | peak memory |"
         )
         rows = [
-            f"| {run.how} | {run.patches} | {run.seconds:.1f} s | {run.processor_seconds:.1f} s | "
+            f"| {run.name} | {run.patches} | {run.seconds:.1f} s | {run.cpu_seconds:.1f} s | "
             f"{run.rate:.1f} | {f'{run.peak_memory_gb:.2f} GB' if run.peak_memory_gb else ''} |"
             for run in self.runs
         ]
@@ -122,16 +95,17 @@ def run(
     cache: Path,
     size: int = FULL_SIZE,
     backbone: str = "resnet50",
-    ways: Sequence[str] = WAYS,
+    inputs: Sequence[str] = INPUTS,
 ) -> Report:
-    """Measure.
+    """Run the benchmark.
 
     Args:
         source: A product whose pixels are mirrored to fill the tile.
-        cache: Where the made product and tile are kept for the next time (3 GB at full size).
+        cache: Folder in which the synthetic product and tile are kept for the next run (3 GB at
+            full size).
         size: Rows and columns at 10 m, a multiple of 6.
-        backbone: Of the network, by timm's name.
-        ways: Those of `WAYS` that are measured.
+        backbone: timm's name of the network's backbone.
+        inputs: Which of `INPUTS` to measure.
 
     Raises:
         DecametreError: The product cannot be used, timm has no such backbone, or `predict` failed.
@@ -147,16 +121,16 @@ def run(
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         for model in (native, sharpened):
             save_land_cover(Path(scratch) / model.card.name, model.card, model.network)
-        for way in ways:
-            log.info("predict: %s", way)
-            if way == "measured":
+        for name in inputs:
+            log.info("predict: %s", name)
+            if name == "measured":
                 model, options = native, list[str]()
-            elif way == "tile":
+            elif name == "tile":
                 model, options = sharpened, ["--sharpened", str(full_size_tile(source, safe))]
             else:
                 model, options = sharpened, ["--sharpen-with", DEFAULT_FAMILY]
             folder = Path(scratch) / model.card.name
-            runs.append(_mapped(f"`predict`, {way}", safe, folder, options))
+            runs.append(_mapped(f"`predict`, {name}", safe, folder, options))
     return Report(
         backbone,
         size,
@@ -168,7 +142,7 @@ def run(
 
 
 def _model(backbone: str, bands_in: Mapping[int, tuple[str, ...]]) -> LandCoverModel:
-    """One of random weights."""
+    """A model with random weights."""
     sharpened = bands_in == SHARPENED
     card = LandCoverCard(
         name="sharpened" if sharpened else "native",
@@ -184,8 +158,8 @@ def _model(backbone: str, bands_in: Mapping[int, tuple[str, ...]]) -> LandCoverM
     return LandCoverModel(card, build_land_cover(card))
 
 
-def _alone(how: str, model: LandCoverModel, device: torch.device) -> Classified:
-    """From DN in memory to probabilities in memory."""
+def _alone(name: str, model: LandCoverModel, device: torch.device) -> PatchRun:
+    """Measure the network alone, from DN in memory to probabilities in memory."""
     network = model.network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     random = np.random.default_rng(0)
     dn, offset = {}, {}
@@ -193,14 +167,14 @@ def _alone(how: str, model: LandCoverModel, device: torch.device) -> Classified:
         edge = PATCH_METRES // gsd
         dn[gsd] = random.integers(1, 10_000, (BATCH, len(names), edge, edge), np.uint16)
         offset[gsd] = np.zeros((BATCH, len(names)), np.float32)
-    probabilities(network, dn, offset, device)  # the first takes memory
+    probabilities(network, dn, offset, device)  # the first batch also allocates memory
     before = time.process_time()
     seconds = timed(lambda: [probabilities(network, dn, offset, device) for _ in range(BATCHES)])
-    return Classified(how, BATCHES * BATCH, seconds, time.process_time() - before)
+    return PatchRun(name, BATCHES * BATCH, seconds, time.process_time() - before)
 
 
-def _mapped(how: str, safe: Path, model: Path, options: Sequence[str]) -> Classified:
-    """`decametre landcover predict` as users run it; the map is removed."""
+def _mapped(name: str, safe: Path, model: Path, options: Sequence[str]) -> PatchRun:
+    """Run `decametre landcover predict` as users do, and remove the map."""
     with tempfile.TemporaryDirectory(dir=model) as scratch:
         output = Path(scratch) / "map.tif"
         command = [sys.executable, "-m", "decametre", "-q", "landcover", "predict"]
@@ -208,6 +182,4 @@ def _mapped(how: str, safe: Path, model: Path, options: Sequence[str]) -> Classi
         process = run_monitored(command)
         item = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
     patches = int(item["properties"]["decametre:land_cover"]["patches"])
-    return Classified(
-        how, patches, process.seconds, process.processor_seconds, process.peak_memory_gb
-    )
+    return PatchRun(name, patches, process.seconds, process.cpu_seconds, process.peak_memory_gb)

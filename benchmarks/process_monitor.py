@@ -1,4 +1,4 @@
-"""A command as a process of its own: how long it takes, and in how much memory."""
+"""Time and memory of a command."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from pathlib import Path
 
 from decametre.errors import DecametreError
 
-_PAUSE = 0.02  # seconds between two looks at the process
-_LOOKING = 0.02  # of a core, at most, for its memory: a look takes milliseconds for a GB
+_PAUSE = 0.02
+"""Seconds between two checks of the process."""
+
+_MEASURING_SHARE = 0.02
+"""Largest share of a core that is spent on measuring memory, which takes milliseconds per GB."""
 
 
 @dataclass(frozen=True)
 class ProcessUsage:
-    """What was seen of a process.
+    """Time, memory and output of a process.
 
     Attributes:
         seconds: From start to end, the start of Python included.
-        processor_seconds: Of it and its children, on whichever cores.
+        cpu_seconds: CPU time of it and its children.
         peak_memory_gb: Largest memory of it and its children together, shared pages counted once,
             in 1e9 bytes; 0 without /proc.
         killed: Whether it was killed before its end.
@@ -29,7 +32,7 @@ class ProcessUsage:
     """
 
     seconds: float
-    processor_seconds: float
+    cpu_seconds: float
     peak_memory_gb: float
     killed: bool
     output: str
@@ -38,26 +41,28 @@ class ProcessUsage:
 def run_monitored(
     command: Sequence[str], enough: Callable[[float], bool] | None = None
 ) -> ProcessUsage:
-    """Run a command.
+    """Run a command and measure it.
 
     Args:
         command: Its words. It may write a few lines to standard output.
-        enough: Called again and again with the seconds since the start; from its first True on,
-            the process is killed by SIGKILL.
+        enough: Called repeatedly with the seconds since the start. When it returns True, the
+            process is killed by SIGKILL.
 
     Raises:
-        DecametreError: It failed.
+        DecametreError: The command failed.
     """
-    begun, before = time.perf_counter(), _processor_seconds()
+    begun, before = time.perf_counter(), children_cpu_seconds()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    peak, next_look, killed = 0, begun, False
+    peak, next_measurement, killed = 0, begun, False
     try:
         while process.poll() is None:
-            if time.perf_counter() >= next_look:
-                spent = time.thread_time()  # where others compute as well, a look only seems long
+            if time.perf_counter() >= next_measurement:
+                spent = time.thread_time()  # unlike wall time, it excludes waiting for a core
                 family = [process.pid, *_children(process.pid)]
                 peak = max(peak, sum(map(_memory, family)))
-                next_look = time.perf_counter() + (time.thread_time() - spent) / _LOOKING
+                next_measurement = (
+                    time.perf_counter() + (time.thread_time() - spent) / _MEASURING_SHARE
+                )
             if enough and enough(time.perf_counter() - begun):
                 process.kill()
                 killed = process.wait() < 0
@@ -69,12 +74,12 @@ def run_monitored(
     if process.returncode and not killed:
         raise DecametreError(f"{' '.join(command)} failed with status {process.returncode}")
     return ProcessUsage(
-        time.perf_counter() - begun, _processor_seconds() - before, peak / 1e9, killed, output
+        time.perf_counter() - begun, children_cpu_seconds() - before, peak / 1e9, killed, output
     )
 
 
-def _processor_seconds() -> float:
-    """Of all child processes that have ended."""
+def children_cpu_seconds() -> float:
+    """CPU time of all child processes that have ended."""
     spent = os.times()
     return spent.children_user + spent.children_system
 
@@ -87,7 +92,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _memory(pid: int) -> int:
-    """A process's resident memory in bytes, what it shares divided among those who share it."""
+    """Proportional set size of a process in bytes: shared pages are divided by their users."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

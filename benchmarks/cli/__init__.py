@@ -1,1 +1,1 @@
-"""Commands of the benchmarks. One file a benchmark."""
+"""Commands of the benchmarks, one module each."""

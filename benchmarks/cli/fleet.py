@@ -14,14 +14,18 @@ from decametre.options import PRECISIONS
 @click.argument("products", metavar="PRODUCT...", nargs=-1, required=True)
 @options(CacheOptions)
 @click.option(
-    "--count", type=click.IntRange(min=10), default=40, show_default=True, help="Products."
+    "--count",
+    type=click.IntRange(min=10),
+    default=40,
+    show_default=True,
+    help="Number of products.",
 )
 @click.option(
     "--edge",
     type=click.IntRange(min=60),
     default=300,
     show_default=True,
-    help="Of each, in 10 m pixels, a multiple of 6.",
+    help="Edge of each product in 10 m pixels, a multiple of 6.",
 )
 @click.option(
     "--precision",
@@ -38,9 +42,9 @@ def fleet_bench(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Sharpen small crops of PRODUCTs by a fleet of two workers, and by one process.
+    """Sharpen small crops of PRODUCTs with a fleet of two workers, and with one process.
 
-    Then again with a corrupt product, one without a band, a worker killed and an interruption.
+    A second run has a corrupt product, one that lacks a band, a killed worker and an interruption.
     """
     from benchmarks import fleet as measuring
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks patches`: cutting patches from a full tile."""
+"""`python -m benchmarks patches`: extracting patches from a full tile."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from decametre.cli.options import json_option, options, product_argument
 )
 @json_option
 def patches_bench(product: str, options: TileBenchOptions, workers: int, as_json: bool) -> None:
-    """Cut patches from a full tile made by mirroring PRODUCT: patches/s and memory.
+    """Extract patches from a full tile made by mirroring PRODUCT: patches/s and memory.
 
-    The tile is made once and kept; it takes about 4 GB, and the run 5 GB more.
+    The tile is made once and kept; it takes about 4 GB, and the run another 5 GB.
     """
     from benchmarks import patches as measuring
 

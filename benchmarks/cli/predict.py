@@ -16,27 +16,27 @@ from decametre.cli.options import json_option, options, product_argument
     "--backbone",
     default="resnet50",
     show_default=True,
-    help="Of the network, by timm's name; its weights are random.",
+    help="timm's name of the network's backbone; its weights are random.",
 )
 @click.option(
-    "--way",
-    "ways",
+    "--input",
+    "inputs",
     type=click.Choice(["measured", "tile", "on-the-way"]),
     multiple=True,
     default=("measured", "tile", "on-the-way"),
     show_default="all",
-    help="What the network sees: bands as measured, those of a tile that has been sharpened, or "
-    "sharpened on the way; repeatable.",
+    help="Input of the network: bands as measured, bands of a sharpened tile, or bands that "
+    "`predict` sharpens itself; repeatable.",
 )
 @json_option
 def predict_bench(
-    product: str, options: TileBenchOptions, backbone: str, ways: tuple[str, ...], as_json: bool
+    product: str, options: TileBenchOptions, backbone: str, inputs: tuple[str, ...], as_json: bool
 ) -> None:
-    """Map land cover over a full tile made by mirroring PRODUCT: patches/s and memory.
+    """Map the land cover of a full tile made by mirroring PRODUCT: patches/s and memory.
 
     The tile is made once and kept; it takes about 4 GB.
     """
     from benchmarks import predict as measuring
 
-    report = measuring.run(product, options.folder, options.size, backbone, ways)
+    report = measuring.run(product, options.folder, options.size, backbone, inputs)
     show(report, as_json)

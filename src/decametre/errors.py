@@ -102,15 +102,13 @@ class MissingExtraError(DecametreError):
     """Optional packages are not installed.
 
     Args:
-        name: The verb or function that needs them.
+        user: The command or function that needs them.
         missing: Modules that cannot be imported.
         extra: The extra of this package that installs them.
     """
 
-    def __init__(self, name: str, missing: Iterable[str], extra: str) -> None:
-        super().__init__(
-            f"decametre {name} needs {', '.join(missing)}: pip install 'decametre[{extra}]'"
-        )
+    def __init__(self, user: str, missing: Iterable[str], extra: str) -> None:
+        super().__init__(f"{user} needs {', '.join(missing)}: pip install 'decametre[{extra}]'")
 
 
 class UnknownNameError(DecametreError):

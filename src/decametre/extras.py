@@ -47,12 +47,13 @@ REQUIRED_BY = {
 """The extra that a verb of the command line or a public Python function needs."""
 
 
-def check_extra(name: str) -> None:
+def check_extra(name: str, user: str = "") -> None:
     """Check that the packages are installed that a verb or a public function needs.
 
     Args:
         name: A verb such as `fleet`, or a public name such as `fleet_sharpen`. Names that are not
             in `REQUIRED_BY` need no extra.
+        user: The command or function in the message; by default the function of that name.
 
     Raises:
         MissingExtraError: A package is missing; the message has the command that installs it.
@@ -62,7 +63,7 @@ def check_extra(name: str) -> None:
         return
     missing = [module for module in MODULES[extra] if not _is_installed(module)]
     if missing:
-        raise MissingExtraError(name, missing, extra)
+        raise MissingExtraError(user or f"decametre.{name}", missing, extra)
 
 
 def _is_installed(module: str) -> bool:

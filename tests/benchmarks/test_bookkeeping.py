@@ -1,4 +1,4 @@
-"""A small fleet without work is driven, interrupted and started again; its figures are checked."""
+"""A small fleet is run, interrupted and resumed; the figures of the benchmark are checked."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from benchmarks import bookkeeping
-from benchmarks.bookkeeping_driver import Watch
+from benchmarks.bookkeeping_driver import ResourceLog
 from benchmarks.bookkeeping_work import CONSISTENCY, Bookkeeping, entries
 from decametre.errors import DecametreError
 from decametre.fleet.catalog import PAGE
@@ -30,14 +30,14 @@ def report(tmp_path_factory):
 
 @pytest.mark.benchmark
 def test_all_is_done_once(report):
-    interrupted, gone_on, idle = report.starts
+    interrupted, resumed, idle = report.starts
     assert (interrupted.done_before, idle.done_before, idle.done) == (0, COUNT, 0)
     assert 0.9 * COUNT <= interrupted.done < COUNT
-    # What was at work when the fleet was interrupted may stand there without a word in the journal.
-    # Each worker may have ended one, and another that it was given before that was written down.
+    # Products that were being processed at the interruption may be completed without an entry in
+    # the journal: for each worker one, and one that it received before the first was recorded.
     most = interrupted.done + 2 * bookkeeping.WORKERS
-    assert interrupted.done <= gone_on.done_before <= most
-    assert gone_on.done_before + gone_on.done == COUNT
+    assert interrupted.done <= resumed.done_before <= most
+    assert resumed.done_before + resumed.done == COUNT
     assert report.done_twice == 0
     assert report.linked == COUNT
 
@@ -46,13 +46,13 @@ def test_all_is_done_once(report):
 def test_every_start_is_timed(report):
     for start in report.starts[:2]:
         assert 0 < start.ready < start.begun < start.seconds
-        assert start.processor_seconds > 0
+        assert start.cpu_seconds > 0
     assert report.starts[2].begun is None
     assert 0 < report.starts[2].ready < report.starts[2].seconds
 
 
 @pytest.mark.benchmark
-def test_the_driver_is_seen_at_every_tenth(report):
+def test_the_driver_is_sampled_at_every_tenth(report):
     assert [sample.done for sample in report.samples[:10]] == [
         COUNT * tenth // 10 for tenth in range(10)
     ]
@@ -63,8 +63,8 @@ def test_the_driver_is_seen_at_every_tenth(report):
         assert one.catalog_mb < next_one.catalog_mb
         assert one.journal_mb < next_one.journal_mb
     assert 50 < before.memory_mb < 4000
-    # An event has some 1.5 kB. A page is written again with each product, so the first has n / 2
-    # links of some 0.3 kB a product, and others no more than the first when it is full.
+    # An event has about 1.5 kB. A page is rewritten for each product, so the first page has on
+    # average n / 2 links of about 0.3 kB, and other pages have at most as many as a full first one.
     last = samples[-1]
     assert 1 < 1000 * last.journal_mb / last.done < 3
     assert COUNT < PAGE
@@ -72,7 +72,7 @@ def test_the_driver_is_seen_at_every_tenth(report):
 
 
 @pytest.mark.benchmark
-def test_the_report_says_it(report):
+def test_the_table_has_the_figures(report):
     assert json.loads(json.dumps(report.to_dict()))["products"] == COUNT
     table = report.table()
     assert "| 6 done | 30 done | 54 done |" in table
@@ -83,20 +83,20 @@ def test_the_report_says_it(report):
 def test_a_failed_driver_is_an_error():
     command = [sys.executable, "-c", "import sys; sys.exit('no more')"]
     with pytest.raises(DecametreError, match="status 1: no more"):
-        bookkeeping.driven(command)
+        bookkeeping.run_driver(command)
 
 
-def test_results_are_of_a_real_ones_form_and_size(tmp_path):
+def test_results_have_the_form_and_size_of_real_ones(tmp_path):
     work = Bookkeeping()
     (entry,) = entries(tmp_path / "products", 1)
     settings = json.loads(json.dumps(work.settings()))
-    order = TaskRequest(work, settings, __version__, entry, str(tmp_path), None, 1)
+    request = TaskRequest(work, settings, __version__, entry, str(tmp_path), None, 1)
     assert not result_state(tmp_path, entry, settings).complete
-    outcome = run_task(order)
-    assert not outcome.failed
-    assert outcome.fields["consistency"] == CONSISTENCY
+    result = run_task(request)
+    assert not result.failed
+    assert result.fields["consistency"] == CONSISTENCY
     assert result_state(tmp_path, entry, settings).complete
-    assert run_task(order).fields["already"]
+    assert run_task(request).fields["already"]
     path = item_path(tmp_path, entry)
     assert 10_000 < path.stat().st_size < 20_000
     item = json.loads(path.read_text())
@@ -109,7 +109,7 @@ def test_results_are_of_a_real_ones_form_and_size(tmp_path):
 def test_products_that_were_done_twice_are_counted():
     names = ["a", "b", "a", "c", "c"]
     events = [{"event": "done", "name": name, "already": False} for name in names]
-    events[-1]["already"] = True  # found done: not made again
+    events[-1]["already"] = True  # it was completed before
     assert bookkeeping.done_twice(events) == 1
 
 
@@ -119,18 +119,18 @@ def test_names_are_unique_and_as_long_as_real_ones(tmp_path):
     assert {len(name) for name in names} == {60}
 
 
-def test_what_the_driver_writes_of_itself_is_counted_from_its_first_line(tmp_path):
+def test_samples_are_relative_to_the_first_one(tmp_path):
     journal, samples = tmp_path / "journal", tmp_path / "samples"
     journal.write_text("begun\n")
     progress = RunProgress({"event": "run", "time": 0.0, "products": 100, "done_before": 0})
     with samples.open("w") as file:
-        watch = Watch(file, 100, journal)
+        resource_log = ResourceLog(file, 100, journal)
         for done in range(31):
             progress.done = done
             (tmp_path / "page").write_text("x" * 1000)
-            with journal.open("a") as told:
-                told.write("y" * 100)
-            watch(progress)
+            with journal.open("a") as appended:
+                appended.write("y" * 100)
+            resource_log(progress)
     read = bookkeeping.read_samples(samples)
     assert [sample.done for sample in read] == [0, 10, 20, 30]
     assert read[-1].journal_mb == pytest.approx(30 * 100 / 1e6)

@@ -1,6 +1,6 @@
-"""The bench of fleets at small scale: all that it says but the speed is checked.
+"""The benchmark of fleets at small scale; its speed is not tested.
 
-This is a fleet's whole promise in one go: faulty products, a killed worker, an interruption.
+It covers all guarantees of a fleet: faulty products, a killed worker, an interruption.
 """
 
 import json
@@ -19,24 +19,25 @@ def report(sample_item, tmp_path_factory):
     return fleet.run([sample_item], tmp_path_factory.mktemp("fleet"), COUNT, 180, "float32")
 
 
-def test_a_fleet_makes_what_one_process_makes(report):
+def test_a_fleet_writes_the_same_files_as_one_process(report):
     assert report.speed.products == COUNT
     same, files = report.speed.same_bytes
     assert same == files == 3 * COUNT
-    assert min(*report.speed.alone, *report.speed.alone_free, *report.speed.fleet) > 0
+    for times in (report.speed.one_core, report.speed.prefetching, report.speed.fleet):
+        assert times.total > times.working > 0
 
 
-def test_faults_cost_the_faulty_products_alone(report):
+def test_faults_only_affect_the_faulty_products(report):
     faults = report.faults
     assert (faults.done, faults.done_twice, faults.left_over) == (COUNT - 2, 0, 0)
     assert faults.same_bytes == (3 * (COUNT - 2), 3 * (COUNT - 2))
     assert 0 < faults.killed_at <= faults.interrupted_at < COUNT - 2
     assert faults.statuses == (130, 2)
-    lacking, corrupt = sorted(faults.failed.values())
-    assert corrupt.startswith("read: band B05: cannot read")
-    assert "band B05 is missing" in lacking
+    incomplete, truncated = sorted(faults.failed.values())
+    assert truncated.startswith("read: band B05: cannot read")
+    assert "band B05 is missing" in incomplete
 
 
-def test_the_report_can_be_read(report):
+def test_the_report_has_all_figures(report):
     assert json.loads(json.dumps(report.to_dict()))["speed"]["products"] == COUNT
     assert f"{COUNT} products of 180 x 180 pixels" in report.table()

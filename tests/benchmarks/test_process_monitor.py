@@ -23,7 +23,9 @@ print("held")
 
 
 def test_a_peak_is_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr(process_monitor, "_LOOKING", math.inf)  # measure memory in every turn
+    monkeypatch.setattr(
+        process_monitor, "_MEASURING_SHARE", math.inf
+    )  # measure memory in every turn
     turns = itertools.count()
 
     def release_after_a_measurement(seconds):
@@ -33,7 +35,7 @@ def test_a_peak_is_measured(tmp_path, monkeypatch):
 
     found = run_monitored([sys.executable, "-c", HOLDS, str(tmp_path)], release_after_a_measurement)
     assert (found.killed, found.output) == (False, "held\n")
-    assert found.processor_seconds > 0
+    assert found.cpu_seconds > 0
     assert 0.3 < found.peak_memory_gb < 0.4
 
 

@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
         if name not in self.members:
             return None
         try:
-            check_extra(name)
+            check_extra(name, f"{ctx.command_path} {name}")
         except MissingExtraError as error:
             return _unavailable(name, error)
         module, _, function = self.members[name].rpartition(".")

@@ -34,7 +34,7 @@ def build_task(
         from decametre.superres.training.task import SuperResolution
 
         return SuperResolution(recipe, init, device, precision)
-    check_extra("landcover")
+    check_extra("landcover", "a land-cover recipe")
     from decametre.landcover.training.task import LandCover
 
     return LandCover(recipe, init, device, precision)
