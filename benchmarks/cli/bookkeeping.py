@@ -12,11 +12,7 @@ from decametre.cli.options import json_option, options
 @click.command("bookkeeping")
 @options(CacheOptions)
 @click.option(
-    "--count",
-    type=click.IntRange(min=100),
-    default=100_000,
-    show_default=True,
-    help="Number of products.",
+    "--count", type=click.IntRange(min=100), default=100_000, show_default=True, help="Products."
 )
 @json_option
 def bookkeeping_bench(options: CacheOptions, count: int, as_json: bool) -> None:

@@ -14,11 +14,7 @@ from decametre.options import PRECISIONS
 @click.argument("products", metavar="PRODUCT...", nargs=-1, required=True)
 @options(CacheOptions)
 @click.option(
-    "--count",
-    type=click.IntRange(min=10),
-    default=40,
-    show_default=True,
-    help="Number of products.",
+    "--count", type=click.IntRange(min=10), default=40, show_default=True, help="Products."
 )
 @click.option(
     "--edge",

@@ -208,7 +208,7 @@ def test_a_rank_ends_when_the_other_end_of_its_connection_is_closed():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--ratios", "1,0"], "'1,0' is not a list of numbers"),
         (["--ratios", "two"], "'two' is not a list of numbers"),
@@ -216,10 +216,10 @@ def test_a_rank_ends_when_the_other_end_of_its_connection_is_closed():
         (["--device", "cuda"], "slowed down on CPUs"),
     ],
 )
-def test_invalid_options_are_refused(sample_item, words, said):
+def test_invalid_options_are_refused(sample_item, words, message):
     done = command(sample_item, *words)
     assert done.exit_code == 2
-    assert said in done.output
+    assert message in done.output
 
 
 def test_the_folder_is_checked_before_measuring(sample_item, tmp_path):

@@ -24,6 +24,15 @@ def decametre_in_new_interpreter(*arguments):
     )
 
 
+def assert_one_line_error(done, words):
+    assert done.returncode == 2
+    lines = [line for line in done.stderr.splitlines() if "error" in line]
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_version_and_help():
     assert decametre_in_new_interpreter("--version").stdout == f"decametre, version {__version__}\n"
     text = decametre_in_new_interpreter("--help").stdout
@@ -118,12 +127,7 @@ def test_quiet_prints_nothing(sample_item, tmp_path):
 def test_a_mistake_gets_one_line_and_status_2(arguments, words, sample_item, tmp_path):
     given = [a.format(item=sample_item, out=tmp_path / "x.tif") for a in arguments]
     done = decametre(*given, cwd=tmp_path)
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "error" in line]
-    assert len(lines) == 1
-    assert words in lines[0]
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    assert_one_line_error(done, words)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.cli.test_cli import decametre
+from tests.cli.test_cli import assert_one_line_error, decametre
 
 
 def test_terminal_tables(sample_item):
@@ -57,10 +57,5 @@ def test_a_mistake_gets_one_line_and_status_2(arguments, words, sample_item, tmp
     (full / "notes.txt").write_text("mine")
     given = [a.format(full=full) for a in arguments]
     done = decametre("evaluate", sample_item, *given, cwd=tmp_path)
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "error" in line]
-    assert len(lines) == 1
-    assert words in lines[0]
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    assert_one_line_error(done, words)
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "notes.txt"]

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tests.cli.test_cli import decametre
+from tests.cli.test_cli import assert_one_line_error, decametre
 from tests.landcover.evaluation.test_evaluation_job import make_store
 from tests.landcover.models.tiny_model import tiny_model
 
@@ -56,10 +56,5 @@ def test_evaluate_prints_tables_or_one_document(folder):
 def test_a_mistake_gets_one_line_and_status_2(arguments, words, folder, sample_item, tmp_path):
     given = [a.format(item=sample_item, out=tmp_path / "x.tif", folder=folder) for a in arguments]
     done = decametre("landcover", *given)
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if "error" in line]
-    assert len(lines) == 1
-    assert words in lines[0]
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    assert_one_line_error(done, words)
     assert list(tmp_path.iterdir()) == []

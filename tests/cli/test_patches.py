@@ -36,7 +36,7 @@ def test_import_merge_and_info(tmp_path):
 
 
 def test_a_mistake_is_one_line(tmp_path):
-    for arguments, said in (
+    for arguments, message in (
         (("import", tmp_path, tmp_path / "a.h5"), "no patches found"),
         (
             ("import", DATA / "v2", tmp_path / "a.h5", "--classes", "43"),
@@ -49,12 +49,12 @@ def test_a_mistake_is_one_line(tmp_path):
     ):
         done = decametre("patches", *arguments)
         assert done.returncode == 2
-        assert said in done.stderr
+        assert message in done.stderr
         assert done.stderr.startswith("decametre: error: ")
         assert done.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_help_lists_the_subcommands():
-    said = decametre("patches", "--help").stdout
-    assert all(name in said for name in ("import", "merge", "info"))
+    output = decametre("patches", "--help").stdout
+    assert all(name in output for name in ("import", "merge", "info"))

@@ -22,20 +22,20 @@ def test_the_makefile(tmp_path):
     for scene in ("train/a", "train/b", "val/c", "test/d"):
         (tmp_path / "scenes" / scene).mkdir(parents=True)
         (tmp_path / "scenes" / scene / "item.json").touch()
-    said = subprocess.run(
+    output = subprocess.run(
         ["make", "-n", "-C", FOLDER, f"SCENES={tmp_path / 'scenes'}", f"WORK={tmp_path / 'work'}"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    commands = said.replace("\\\n", " ").splitlines()
+    commands = output.replace("\\\n", " ").splitlines()
     assert sum("patches extract" in line for line in commands) == 4
     assert sum("--stride 600" in line for line in commands if "extract" in line) == 2
     (train,) = (line for line in commands if " train " in line and "extract" not in line)
     assert "--validation" in train
     assert [line for line in commands if "merge" in line and "test.h5" in line]
-    assert "landcover evaluate" in said
-    assert "map/d.tif" in said
+    assert "landcover evaluate" in output
+    assert "map/d.tif" in output
     # Scenes under test reach nothing before the evaluation.
     before = commands[: commands.index(train) + 1]
     assert not [line for line in before if "merge" in line and "/test/" in line]

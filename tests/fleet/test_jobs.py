@@ -304,7 +304,7 @@ def test_invalid_models_are_errors_before_the_start(model, folder):
         Predict(PredictOptions(model=model, **options)).check()
 
     check()
-    with pytest.raises(ModelError, match="leave out what sharpens"):
+    with pytest.raises(ModelError, match="omit the options that sharpen"):
         check(sharpen_with=("bicubic",))
     with pytest.raises(ModelError, match="does not state which models sharpened"):
         check(tiny_model(folder / "sharpened_by_nobody", bands_in=SHARPENED))

@@ -58,7 +58,7 @@ def test_an_unknown_key_is_an_error_with_the_nearest_correct_one(place, key, nea
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("optimization.steps", 0, "optimization.steps"),
         ("optimization.steps", "many", "'many'"),
@@ -95,10 +95,10 @@ def test_an_unknown_key_is_an_error_with_the_nearest_correct_one(place, key, nea
         ("data.train", "scenes/item.json", "data.train: Input should be a list"),
     ],
 )
-def test_a_wrong_value_is_one_line_with_place_and_value(key, value, said):
+def test_a_wrong_value_is_one_line_with_place_and_value(key, value, message):
     with pytest.raises(RecipeError) as error:
         read_recipe("native_2x", {key: value})
-    assert said in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -169,7 +169,7 @@ def test_a_recipe_survives_json():
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         ("network.bands", ["B02", "B13"], "network.bands: unknown band 'B13'; did you mean B12"),
         ("network.bands", [], "network.bands"),
@@ -182,10 +182,10 @@ def test_a_recipe_survives_json():
         ("task", "land-cover", "mean landcover"),
     ],
 )
-def test_mistakes_in_a_recipe_of_land_cover(key, value, said):
+def test_mistakes_in_a_recipe_of_land_cover(key, value, message):
     with pytest.raises((RecipeError, UnknownNameError)) as error:
         read_recipe("landcover_resnet50", {key: value})
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_other_spellings_of_bands_are_accepted():

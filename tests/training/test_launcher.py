@@ -59,7 +59,7 @@ def test_the_first_host_of_a_slurm_node_list(nodes, host):
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         ({"RANK": "1"}, "WORLD_SIZE is not set"),
         ({**TORCHRUN, "RANK": "one"}, "RANK=one is not a number"),
@@ -67,6 +67,6 @@ def test_the_first_host_of_a_slurm_node_list(nodes, host):
         ({**SRUN, "SLURM_STEP_NODELIST": "rack[1-2]n[1-4]"}, "MASTER_ADDR"),
     ],
 )
-def test_a_missing_variable_is_named(variables, said):
-    with pytest.raises(TrainingError, match=said):
+def test_a_missing_variable_is_named(variables, message):
+    with pytest.raises(TrainingError, match=message):
         read_rank_info(variables)

@@ -32,7 +32,7 @@ from decametre.superres.sharpening.options import SharpenOptions
 
 
 def _ignore_progress(progress: RunProgress) -> None:
-    """Nobody looks."""
+    """Do nothing."""
 
 
 @takes(SharpenOptions, exclude=SharpenOptions.single_job, into="job")
@@ -135,20 +135,20 @@ def _run(
     options: FleetOptions | None,
     notify: ProgressCallback,
 ) -> FleetResult:
-    """Do a kind of work for all products."""
+    """Process all products."""
     options = options or FleetOptions()
-    _refuse_to_begin_in_a_worker()
+    _refuse_to_start_in_a_worker()
     out = out.absolute()  # workers have other working directories
     if isinstance(products, str | os.PathLike):
         products = read_listing(os.fspath(products), out / FOLDER / "items")
     entries = [replace(entry, source=located(entry.source)) for entry in products]
     if not entries:
-        raise FleetError("no product to do")
+        raise FleetError("the list has no product; give at least one")
     names = Counter(entry.name for entry in entries)
     for name, count in names.items():
         if count > 1 or Path(name).name != name:
             raise FleetError(
-                f"{count} entries are called '{name}'; each needs a name of its own, for a folder"
+                f"{count} entries are called '{name}'; give each another name: that of its folder"
             )
     plan = FleetConfig(
         work=work,
@@ -161,16 +161,16 @@ def _run(
     return fleet_run.run(plan, _pool_opener(options, device, memory, out / FOLDER / "logs"), notify)
 
 
-def _refuse_to_begin_in_a_worker() -> None:
-    """Tell the author of a script what its local workers, which read it too, must not come to.
+def _refuse_to_start_in_a_worker() -> None:
+    """Refuse a script that starts a fleet when a local worker imports it.
 
     Raises:
-        FleetError: A process that another one starts is reading its main module.
+        FleetError: This process was started by another one, and is importing its main module.
     """
     if current_process().name != "MainProcess" and parent_process() is None:
         raise FleetError(
-            "the workers of a fleet read the script that starts it, and would start fleets of "
-            'their own; in the script, call it below `if __name__ == "__main__":`'
+            "the workers of a fleet import the script that starts it, and would start more fleets; "
+            'in the script, start the fleet below `if __name__ == "__main__":`'
         )
 
 

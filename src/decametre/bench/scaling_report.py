@@ -188,19 +188,7 @@ def _measured(group: Sequence[ScalingMeasurement], scaling: Scaling) -> Iterator
     for ranks in sorted({ranks for ranks, _ in rates}):
         batch = _batch(scaling, ranks, rank_batch)
         if found := rates.get((ranks, batch)):
-            rate = median(found)
-            yield ScalingPoint(
-                recipe=group[0].recipe,
-                scaling=scaling,
-                source="measured",
-                ranks=ranks,
-                batch=batch,
-                rate=rate,
-                least=min(found),
-                most=max(found),
-                efficiency=rate / (alone * ranks),
-                seconds=SAMPLES / rate,
-            )
+            yield _point(group[0].recipe, scaling, "measured", ranks, batch, found, alone)
 
 
 def _modelled(
@@ -216,15 +204,30 @@ def _modelled(
             return
         computing = speed.seconds(-(-batch // ranks))  # the rank with most samples
         rate = batch / interconnect.step(computing, ranks, group[0].gradient_bytes)
-        yield ScalingPoint(
-            recipe=group[0].recipe,
-            scaling=scaling,
-            source="model",
-            ranks=ranks,
-            batch=batch,
-            rate=rate,
-            least=rate,
-            most=rate,
-            efficiency=rate * speed.seconds(rank_batch) / rank_batch / ranks,
-            seconds=SAMPLES / rate,
-        )
+        one_rank = rank_batch / speed.seconds(rank_batch)
+        yield _point(group[0].recipe, scaling, "model", ranks, batch, [rate], one_rank)
+
+
+def _point(
+    recipe: str,
+    scaling: Scaling,
+    source: Literal["measured", "model"],
+    ranks: int,
+    batch: int,
+    rates: Sequence[float],
+    one_rank: float,
+) -> ScalingPoint:
+    """A point from one or several rates, and the rate of one rank."""
+    rate = median(rates)
+    return ScalingPoint(
+        recipe=recipe,
+        scaling=scaling,
+        source=source,
+        ranks=ranks,
+        batch=batch,
+        rate=rate,
+        least=min(rates),
+        most=max(rates),
+        efficiency=rate / (one_rank * ranks),
+        seconds=SAMPLES / rate,
+    )

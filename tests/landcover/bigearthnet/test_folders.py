@@ -151,7 +151,7 @@ def test_a_band_without_georeference(broken):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (None, "no such file"),
         ("", "not JSON"),
@@ -164,12 +164,12 @@ def test_a_band_without_georeference(broken):
         ('{"labels": ["Pasture"]}', "did you mean Pastures"),
     ],
 )
-def test_broken_labels(broken, text, said):
+def test_broken_labels(broken, text, message):
     path = broken / f"{broken.name}_labels_metadata.json"
     path.unlink()
     if text is not None:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(CorruptDataError, match=said) as caught:
+    with pytest.raises(CorruptDataError, match=message) as caught:
         read(broken)
     assert str(path) in str(caught.value)
 
@@ -184,18 +184,18 @@ def test_two_tables_together():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"labels": [["Pasture"]] * 4}, "did you mean Pastures"),
         ({"split": ["val"] * 4}, "split 'val' is not one of"),
         ({"country": None}, "country"),
     ],
 )
-def test_a_table_that_makes_no_sense(tmp_path, changes, said):
+def test_a_table_that_makes_no_sense(tmp_path, changes, message):
     columns = {**pq.read_table(TABLE).to_pydict(), **changes}
     path = tmp_path / "metadata.parquet"
     pq.write_table(pa.table({key: v for key, v in columns.items() if v is not None}), path)
-    with pytest.raises(PatchError, match=said) as caught:
+    with pytest.raises(PatchError, match=message) as caught:
         Metadata([path])
     assert str(path) in str(caught.value)
 

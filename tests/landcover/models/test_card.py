@@ -75,6 +75,6 @@ def test_damage_is_named(saved, damage):
     else:
         item["properties"]["decametre:bands_in"]["10"] = ["B10"]
     (folder / CARD_NAME).write_text(json.dumps(item))
-    said = {"weights": "SHA-256", "missing": "is missing", "field": "norm", "band": "B10"}
-    with pytest.raises(ModelError, match=said[damage]):
+    messages = {"weights": "SHA-256", "missing": "is missing", "field": "norm", "band": "B10"}
+    with pytest.raises(ModelError, match=messages[damage]):
         load_land_cover(folder)

@@ -18,7 +18,7 @@ def _damage(path, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda file: file.attrs.pop("format"), "no store of patches"),
         (lambda file: file.attrs.__setitem__("version", 2), "version 2"),
@@ -42,9 +42,9 @@ def _damage(path, change):
         (lambda file: file["data_10m"].attrs.pop("bands"), "/data_10m has no attribute 'bands'"),
     ],
 )
-def test_a_file_that_breaks_the_format_is_refused(path, change, said):
+def test_a_file_that_breaks_the_format_is_refused(path, change, message):
     _damage(path, change)
-    with pytest.raises(PatchError, match=said) as caught:
+    with pytest.raises(PatchError, match=message) as caught:
         PatchStore(path)
     assert str(path) in str(caught.value)
 

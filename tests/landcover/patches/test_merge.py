@@ -112,17 +112,17 @@ def test_all_whose_data_it_is_are_named(tmp_path, shards):
 
 
 @pytest.mark.parametrize(
-    ("changes", "keys", "said"),
+    ("changes", "keys", "message"),
     [
         ({"model": "native_2x"}, None, "model 'native_2x', not ''"),
         ({"nomenclature": CORINE43}, None, "nomenclature 'corine43', not 'bigearthnet19'"),
         ({"keys": ("data_super",)}, ("data_super",), "keys"),
     ],
 )
-def test_shards_that_do_not_fit_one_another(tmp_path, shards, changes, keys, said):
+def test_shards_that_do_not_fit_one_another(tmp_path, shards, changes, keys, message):
     patch = synthetic_patch("new", keys or HEADER.keys, labels=("Pastures",))
     shards.append(write(tmp_path / "more.h5", [patch], replace(HEADER, **changes)))
-    with pytest.raises(PatchError, match=rf"more\.h5 does not fit .*0\.h5: {said}"):
+    with pytest.raises(PatchError, match=rf"more\.h5 does not fit .*0\.h5: {message}"):
         api.merge_patches(shards, tmp_path / "all.h5")
 
 

@@ -197,7 +197,7 @@ def partial(tmp_path, patches):
 
 
 @pytest.mark.parametrize(
-    ("changes", "count", "said"),
+    ("changes", "count", "message"),
     [
         ({"job": "other"}, 10, "job '', not 'other'"),
         ({"model": "native_2x"}, 10, "model '', not 'native_2x'"),
@@ -205,9 +205,9 @@ def partial(tmp_path, patches):
         ({}, 11, "10 patches, not 11"),
     ],
 )
-def test_the_part_of_another_job_is_refused(partial, changes, count, said):
+def test_the_part_of_another_job_is_refused(partial, changes, count, message):
     with (
-        pytest.raises(OutputError, match=f"{said}; delete"),
+        pytest.raises(OutputError, match=f"{message}; delete"),
         PatchWriter(partial, replace(HEADER, **changes), count),
     ):
         pass
@@ -253,14 +253,14 @@ def test_doubled_patches_are_refused(tmp_path, patches):
 
 
 def test_patches_that_do_not_fit_the_header(tmp_path):
-    for patch, said in (
+    for patch, message in (
         (synthetic_patch("a", tuple(LAYOUTS)), "data_super, expected"),
         (synthetic_patch("a", labels=("Peatbogs",)), "patch a: unknown class"),
         (synthetic_patch("a" * 129), "name has 129 bytes"),
         (synthetic_patch(""), "name has 0 bytes"),
     ):
         with (
-            pytest.raises(PatchError, match=said),
+            pytest.raises(PatchError, match=message),
             PatchWriter(tmp_path / "a.h5", HEADER, 10) as writer,
         ):
             writer.append([patch])

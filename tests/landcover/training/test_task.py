@@ -291,15 +291,15 @@ def test_mean_and_deviation_are_of_pixels_with_data(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "message"),
     [
         ({"network.backbone": "resnet5"}, ModelError, "resnet5"),
         ({"network.upsampling": "super-resolution"}, PatchError, "no data_super"),
         ({"network.config": {"depths": 3}}, ModelError, "depths"),
     ],
 )
-def test_mistakes(store, changes, error, said):
-    with pytest.raises(error, match=said):
+def test_mistakes(store, changes, error, message):
+    with pytest.raises(error, match=message):
         task_of(store, **changes)
 
 

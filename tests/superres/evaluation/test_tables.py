@@ -99,13 +99,13 @@ def test_markdown_lines_up_and_escapes():
 
 
 def test_the_text_explains_the_protocol(evaluation):
-    said = text(evaluation)
-    assert "kernel mtf, scale 6: 360 to 60 m" in said
-    assert "not the error at 10 m" in said
-    assert "* d: too small" in said
-    assert "| a | 10 m band | B02 | B08 |" in " ".join(said.split())
+    output = text(evaluation)
+    assert "kernel mtf, scale 6: 360 to 60 m" in output
+    assert "not the error at 10 m" in output
+    assert "* d: too small" in output
+    assert "| a | 10 m band | B02 | B08 |" in " ".join(output.split())
     # Residuals in percent; what is unknown is a dash.
-    (row,) = [line for line in said.splitlines() if line.split()[3:6] == ["mine", "|", "0.20"]]
+    (row,) = [line for line in output.splitlines() if line.split()[3:6] == ["mine", "|", "0.20"]]
     assert row.split() == ["|", "a", "|", "mine", "|", "0.20", "|", "-", "|", "0.20", "|"]
     assert markdown(evaluation).splitlines()[3] == evaluation.command
 

@@ -32,3 +32,13 @@ def reach_of(network, counts, size, at, dtype=torch.float32):
             places = torch.nonzero(seen.any(dim=axis)).ravel() // (coarsest // gsd) - at
             found = max(found, -int(places.min()), int(places.max()))
     return found
+
+
+def assert_every_weight_has_a_gradient(network, counts):
+    """In autocast, with an output in float32."""
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network(images(4, counts, batch=2))
+    assert found.dtype == torch.float32
+    found.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert float(parameter.grad.abs().sum()) > 0, name

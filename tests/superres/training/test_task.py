@@ -10,6 +10,7 @@ import torch
 import decametre.api as api
 from decametre.errors import BusyError, ModelError, OutputError, TrainingError
 from decametre.model_folder import ATTRIBUTION
+from decametre.progress import silent
 from decametre.recipes.reading import read_recipe
 from decametre.superres.degradation.degraded_scene import DegradedPair
 from decametre.superres.models.card import Card
@@ -38,7 +39,7 @@ TINY = {
 }
 
 
-def train(sample_item, folder, **changes):
+def train(sample_item, folder, *, progress=silent, **changes):
     return api.train(
         "native_2x",
         folder,
@@ -46,6 +47,7 @@ def train(sample_item, folder, **changes):
         validation=[sample_item],
         settings=TINY | changes,
         precision="float32",
+        progress=progress,
     )
 
 
@@ -91,22 +93,14 @@ def test_pictures_and_events_are_next_to_the_model(trained):
 
 
 def test_a_resumed_run_ends_with_the_same_bytes(trained, sample_item, tmp_path):
-    """Real pixels, a real network: killed after 70 of 100 steps, and gone on with."""
+    """Real pixels, a real network: interrupted after 70 of 100 steps, and resumed."""
 
     def stop(done, total, samples):
         if done == 70:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        api.train(
-            "native_2x",
-            tmp_path / "run",
-            train=[sample_item],
-            validation=[sample_item],
-            settings=TINY,
-            precision="float32",
-            progress=stop,
-        )
+        train(sample_item, tmp_path / "run", progress=stop)
     resumed = train(sample_item, tmp_path / "run")
     name = "last.safetensors"
     assert (resumed.folder / name).read_bytes() == (trained.folder / name).read_bytes()
@@ -327,14 +321,7 @@ def test_two_runs_in_one_folder_are_an_error(sample_item, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        api.train(
-            "native_2x",
-            tmp_path / "run",
-            train=[sample_item],
-            validation=[sample_item],
-            settings=TINY,
-            progress=second,
-        )
+        train(sample_item, tmp_path / "run", progress=second)
 
 
 def test_a_run_is_resumed_in_its_precision(sample_item, tmp_path, monkeypatch):
@@ -369,8 +356,8 @@ def test_a_model_of_no_run_is_not_overwritten(trained, sample_item, tmp_path):
 
 def test_a_folder_that_cannot_be_created_is_reported_at_once(tmp_path):
     (tmp_path / "file").touch()
-    for folder, said in (("absent/run", "does not exist; make it"), ("file", "is a file")):
-        with pytest.raises(OutputError, match=said):
+    for folder, message in (("absent/run", "does not exist; make it"), ("file", "is a file")):
+        with pytest.raises(OutputError, match=message):
             train("no/product.json", tmp_path / folder)
 
 

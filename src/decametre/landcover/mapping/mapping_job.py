@@ -80,11 +80,10 @@ def run(
     Args:
         product: The product.
         output: Path of the probabilities; all other files are written to the same folder.
-        model: Classifies the patches. It takes the place of the model named by the options.
-        window: In 10 m pixels, a multiple of 6. It takes the place of the part of the product that
-            the options describe.
+        model: The model that classifies the patches; `options.model` is ignored.
+        window: In 10 m pixels, a multiple of 6; the window and box of the options are ignored.
         tile: The sharpened product, or None.
-        options: How.
+        options: All other options.
         progress: Called with the patches completed, all patches, and the patches completed.
 
     Raises:
@@ -123,9 +122,9 @@ class _Mapping:
     Args:
         product: The product.
         window: In 10 m pixels.
-        model: Classifies the patches.
+        model: The model that classifies the patches.
         tile: The sharpened product, or None.
-        options: How.
+        options: Options of the mapping.
 
     Attributes:
         total: Number of patches.
@@ -167,7 +166,7 @@ class _Mapping:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """How the map was made, as JSON."""
+        """The models and settings of the map, as JSON."""
         return {
             "model": {"name": self.card.name, "checksum_sha256": self.card.checksum},
             "sharpened_by": self.source.sharpened_by,
@@ -180,7 +179,7 @@ class _Mapping:
         }
 
     def write_maps(self, staging: Staging, files: MapFiles, progress: Progress) -> None:
-        """Classify all patches and write both maps and, if wanted, the GeoJSON."""
+        """Classify all patches and write both maps and, if requested, the GeoJSON."""
         card, crs = self.card, self.grid.crs
         colours = colours_of(Nomenclature(card.nomenclature, card.classes))
         image, classes = staging.path(files.image.name), staging.path(files.classes.name)
@@ -249,16 +248,16 @@ def check_images(card: LandCoverCard, tile: SharpenedTile | None, options: Predi
     """Refuse sharpened images for a model that was trained on bands as measured.
 
     Args:
-        card: Of the model that classifies.
+        card: Card of the model that classifies.
         tile: The sharpened product, or None.
-        options: May name models that sharpen.
+        options: Options of the mapping; they may name models that sharpen.
 
     Raises:
         ModelError: The model was trained on bands as measured.
     """
     if not card.sharpened and (tile is not None or options.sharpen_with):
         raise ModelError(
-            f"model {card.name} was trained on bands as measured; leave out what sharpens"
+            f"model {card.name} was trained on bands as measured; omit the options that sharpen"
         )
 
 
@@ -275,16 +274,16 @@ def classified(
     Args:
         network: In evaluation mode, on the device.
         source: The pixels.
-        patches: Which.
+        patches: The grid of patches.
         least_data: Share of a patch that must have data.
-        device: Where the network is.
-        card: Of the network.
+        device: Device of the network.
+        card: Card of the network.
 
     Yields:
         float32, (columns, classes); NaN for patches with too little data.
 
     Raises:
-        EvaluationError: The network gives what is no probability.
+        EvaluationError: A score of the network is not finite.
     """
     for planes in source.rows:
         found = np.full((patches.columns, len(card.classes)), np.nan, np.float32)
@@ -296,13 +295,13 @@ def classified(
                 continue
             some = {gsd: image[enough] for gsd, image in dn.items()}
             offset = {gsd: np.tile(o, (enough.sum(), 1)) for gsd, o in source.offset.items()}
-            answers = probabilities(network, some, offset, device)
-            if not np.isfinite(answers).all():
+            scores = probabilities(network, some, offset, device)
+            if not np.isfinite(scores).all():
                 raise EvaluationError(
-                    f"model {card.name}: a probability is {answers[~np.isfinite(answers)][0]}; the "
-                    "network's weights hold values that are not finite"
+                    f"model {card.name}: a probability is {scores[~np.isfinite(scores)][0]}; the "
+                    "weights of the network contain values that are not finite"
                 )
-            found[columns[enough]] = answers
+            found[columns[enough]] = scores
         yield found
 
 
@@ -312,9 +311,9 @@ def settings_of(
     """All that a map depends on besides the product, its part and the version, as JSON.
 
     Args:
-        card: Of the model that classifies.
+        card: Card of the model that classifies.
         offset_dn: Radiometric offset given by the user, or None.
-        options: How.
+        options: Options of the mapping.
     """
     sharpening = models_for(BAND_NAMES, options.sharpen_with) if options.sharpen_with else []
     return {
