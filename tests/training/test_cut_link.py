@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,24 +19,23 @@ from tests.training.team import finish, variables
 
 pytestmark = pytest.mark.slow
 
-TIMEOUT = 40
-"""Seconds instead of minutes, for gradients and everything else."""
-
-CUT = 2
-"""Seconds for which the link is cut in the test of a short interruption."""
+CUT_TIMEOUT = 40
+"""Seconds instead of minutes for gradients and everything else, where the link remains cut."""
 
 CLONE_NEWNET = 0x40000000
 """For setns(2), which Python offers from 3.12 on."""
 
 PROGRAM = f"""
-import ctypes, sys
+import ctypes, os, sys
 with open(f"/run/netns/{{sys.argv.pop(1)}}") as host:
     assert ctypes.CDLL(None).setns(host.fileno(), {CLONE_NEWNET}) == 0
 
 from datetime import timedelta
 from decametre.training import ranks
 
-ranks.PROCESS_GROUP_TIMEOUT = ranks.GRADIENT_TIMEOUT = timedelta(seconds={TIMEOUT})
+if "CUT_TIMEOUT" in os.environ:
+    timeout = timedelta(seconds=float(os.environ["CUT_TIMEOUT"]))
+    ranks.PROCESS_GROUP_TIMEOUT = ranks.GRADIENT_TIMEOUT = timeout
 from tests.recipes.training_process import main
 
 main()
@@ -73,13 +73,14 @@ class Hosts:
     def restore(self):
         ip("-n", self.names[1], "link", "set", "link0", "up")
 
-    def start(self, words):
+    def start(self, words, environment):
         """One rank on each host."""
         return [
             Process(
                 [sys.executable, "-c", PROGRAM, name, *words],
                 env=variables(host, 2, 29400)
-                | {"MASTER_ADDR": "10.213.0.1", "GLOO_SOCKET_IFNAME": "link0"},
+                | {"MASTER_ADDR": "10.213.0.1", "GLOO_SOCKET_IFNAME": "link0"}
+                | environment,
                 cwd=REPOSITORY,
             )
             for host, name in enumerate(self.names)
@@ -101,11 +102,11 @@ def hosts():
 
 
 @contextmanager
-def running(hosts, folder, sample_item, event=None):
+def running(hosts, folder, sample_item, event=None, **environment):
     """Two ranks; with an `event`, rank 0 pauses after a step: see `training_process`."""
     events = {} if event is None else {"0": [EVENT_STEP, str(event)]}
     words = command(sample_item, folder, events, **{"distribution.balance": "equal"})
-    ranks = hosts.start(words[3:])
+    ranks = hosts.start(words[3:], environment)
     try:
         yield ranks
     finally:
@@ -115,10 +116,17 @@ def running(hosts, folder, sample_item, event=None):
                 rank.send_signal(signal.SIGKILL)
 
 
-def wait_for_event(event, ranks):
-    while not event.with_suffix(".reached").exists():
+def wait_until(condition, ranks):
+    while not condition():
         assert all(rank.poll() is None for rank in ranks)
         time.sleep(0.05)
+
+
+def lost_segments(rank):
+    """How many TCP segments the host of a rank has sent repeatedly, since they were lost."""
+    lines = Path(f"/proc/{rank.pid}/net/snmp").read_text().splitlines()
+    names, values = (line.split() for line in lines if line.startswith("Tcp:"))
+    return int(dict(zip(names, values, strict=True))["RetransSegs"])
 
 
 def weights(folder):
@@ -138,8 +146,8 @@ def test_a_cut_link_ends_both_ranks_and_they_resume_when_it_is_repaired(
     hosts, undisturbed, sample_item, tmp_path
 ):
     folder, event = tmp_path / "cut", tmp_path / "event"
-    with running(hosts, folder, sample_item, event) as ranks:
-        wait_for_event(event, ranks)
+    with running(hosts, folder, sample_item, event, CUT_TIMEOUT=str(CUT_TIMEOUT)) as ranks:
+        wait_until(event.with_suffix(".reached").exists, ranks)
         hosts.cut()
         event.with_suffix(".continue").touch()
         ended = finish(ranks)
@@ -160,10 +168,11 @@ def test_a_cut_link_ends_both_ranks_and_they_resume_when_it_is_repaired(
 def test_a_short_cut_changes_nothing(hosts, undisturbed, sample_item, tmp_path):
     folder, event = tmp_path / "short", tmp_path / "event"
     with running(hosts, folder, sample_item, event) as ranks:
-        wait_for_event(event, ranks)
+        wait_until(event.with_suffix(".reached").exists, ranks)
         hosts.cut()
+        before = lost_segments(ranks[0])
         event.with_suffix(".continue").touch()
-        time.sleep(CUT)
+        wait_until(lambda: lost_segments(ranks[0]) > before, ranks)
         steps = [
             json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()
         ]
