@@ -52,7 +52,7 @@ def test_a_verb_without_its_extra_is_one_line_with_the_remedy(arguments, extra):
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
-    command = " ".join(arguments[: 2 if arguments[0] == "bench" else 1])
+    command = " ".join(arguments[: 2 if arguments[0] in ("bench", "models") else 1])
     assert f" {command} needs " in done.stderr
     assert done.stderr.endswith(f": pip install 'decametre[{extra}]'\n")
 
