@@ -46,17 +46,11 @@ def fleet_command(
                 result = function(entries, out, notify=notify, **arguments)
             _log_outcome(result, out)
 
-        added = [
-            input_argument,
-            out_argument,
-            options(SearchOptions, into="terms"),
-            *own_options,
-            options(FleetOptions),
-        ]
-        decorated: Command = command
-        for decorator in reversed(added):
+        decorated = options(FleetOptions)(command)
+        for decorator in reversed(own_options):
             decorated = decorator(decorated)
-        return click.command()(decorated)
+        decorated = options(SearchOptions, into="terms")(decorated)
+        return click.command()(input_argument(out_argument(decorated)))
 
     return decorate
 
