@@ -14,7 +14,7 @@ PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
     {"errors", "progress", "version"},
-    {"extras", "files", "options"},
+    {"allocator", "extras", "files", "options"},
     {"sentinel2", "device", "model_folder"},
     {"io", "training"},
     {"superres"},

@@ -16,6 +16,7 @@ from types import FrameType
 import click
 from rich.logging import RichHandler
 
+from decametre.allocator import keep_freed_memory
 from decametre.cli.console import STDERR, StderrHandler
 from decametre.cli.lazy import LazyGroup
 from decametre.errors import DecametreError
@@ -55,6 +56,7 @@ def main(command: click.Command = cli) -> None:
     Args:
         command: The command that handles the arguments of the process.
     """
+    keep_freed_memory()
     signals = [signal.SIGTERM]
     if sys.platform != "win32":
         signals.append(signal.SIGHUP)

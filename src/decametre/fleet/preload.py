@@ -6,19 +6,17 @@ dask then places products by the memory and GPUs of the workers.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from dataclasses import dataclass
 from typing import Any
+
+from decametre.allocator import keep_freed_memory
 
 PRELOAD = __name__
 """The module that dask workers must load."""
 
 SLOT, MEMORY, GPU = "slot", "memory", "GPU"
 """Resources in dask: products that a worker processes at a time, bytes, GPUs that torch finds."""
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""Parameters from glibc's malloc.h."""
 
 PRODUCTS_PER_WORKER = 2
 """Products that a worker processes at a time: one is computed, the other is read or written."""
@@ -48,7 +46,7 @@ def dask_setup(worker: Any) -> None:
     global here
     import torch
 
-    _keep_freed_memory()
+    keep_freed_memory()
     threads: int = worker.state.nthreads
     torch.set_num_threads(threads)
     os.environ["GDAL_NUM_THREADS"] = str(threads)  # a job may have only some of its node's cores
@@ -63,16 +61,3 @@ def dask_setup(worker: Any) -> None:
     new = {name: amount for name, amount in resources.items() if name not in given}
     worker.state.total_resources.update(new)
     worker.state.available_resources.update(new)
-
-
-def _keep_freed_memory() -> None:
-    """Restore how glibc keeps freed memory in other processes.
-
-    dask makes workers return each freed block of 64 kB to the system. The arrays of a window are
-    larger, and requesting their pages again takes a third of a worker's time. These are the values
-    that glibc itself adapts to when large arrays are freed. Other C libraries lack this call.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(M_TRIM_THRESHOLD, 64 << 20)

@@ -21,6 +21,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from decametre.allocator import keep_freed_memory
 from decametre.errors import DecametreError, PatchError
 from decametre.landcover.extraction.cutting import CuttingSource, cut_patches
 from decametre.landcover.extraction.plan import ExtractionPlan, PlannedPatch
@@ -209,6 +210,7 @@ def _batches(rows: Iterator[tuple[int, list[Patch]]]) -> Iterator[tuple[int, lis
 
 def main(arguments: Sequence[str]) -> int:
     """Write the shards given on the command line, and return the exit status."""
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which kills workers
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
