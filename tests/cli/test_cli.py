@@ -74,7 +74,7 @@ def test_models_of_one_family():
 
     text = decametre("models", "native").stdout
     assert "native (default)" in text
-    assert "native_mtf" not in text
+    assert "regression" not in text
     for name in families()["native"]:
         (row,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
         for ratio in shipped_cards()[name].ratios_of_kernels.values():

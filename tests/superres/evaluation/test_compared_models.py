@@ -44,9 +44,8 @@ def test_bands_are_chosen_by_name():
     bands_in = BANDS_FOR_SCALE[2]
     model = load_model("bicubic_2x")
     other = {10: ("B08",), 20: ("B12", "B05")}
-    method = Method(
-        "other", dataclasses.replace(model, card=dataclasses.replace(model.card, bands_in=other))
-    )
+    card = dataclasses.replace(model.card, bands_in=other)
+    method = Method("other", model._replace(card=card))
     inputs = {
         gsd: torch.arange(len(names), dtype=torch.float32)[None, :, None, None].expand(
             1, -1, 120 // gsd, 120 // gsd

@@ -44,7 +44,7 @@ def test_every_method_is_scored_on_the_same_pixels(sample, tmp_path):
     blind = dataclasses.replace(card, name="blind", bands_in={10: ("B08",), 20: ("B11", "B05")})
     methods = [
         *methods_for((), 2, CPU),
-        Method("blind", dataclasses.replace(load_model("bicubic_2x"), card=blind)),
+        Method("blind", load_model("bicubic_2x")._replace(card=blind)),
     ]
     ((scene,), skipped) = compare([SceneWindow("torn", torn, window)], methods, 2, "dsen2")
     assert not skipped

@@ -41,7 +41,7 @@ def test_it_is_a_stac_item_of_the_mlm_extension():
     assert "Copernicus" in item["properties"]["attribution"]
 
 
-@pytest.mark.parametrize("name", ["native_2x", "native_6x", "native_mtf_2x"])
+@pytest.mark.parametrize("name", ["native_2x", "native_6x"])
 def test_shipped_cards_are_valid_stac_mlm(name):
     item = json.loads((WEIGHTS_FOLDER / name / "card.json").read_text())
     assert errors_of(item) == []

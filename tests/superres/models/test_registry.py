@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -220,10 +221,12 @@ def test_operations_of_a_convolution():
     assert operations(load_model("bicubic_2x")) == 0
     model = load_model("native_2x")
     kernels = sum(weights.numel() for weights in model.network.parameters() if weights.ndim == 4)
+    # Without the layers that process the gains: they run once for a product.
     assert operations(model) == 2 * kernels / 4
 
 
 def test_ratios_of_kernels_of_an_older_card():
     """A network that was scored with one kernel."""
-    card = shipped_cards()["native_mtf_2x"]
-    assert card.ratios_of_kernels == {"mtf": card.scores["rmse_ratio_to_bicubic"]}
+    scores = {"protocol": "Wald, kernel mtf, scale 2, masked", "rmse_ratio_to_bicubic": 0.3}
+    card = dataclasses.replace(shipped_cards()["native_2x"], scores=scores)
+    assert card.ratios_of_kernels == {"mtf": 0.3}

@@ -181,7 +181,7 @@ class _Stacked(Form):
             )
         self.sizes = (self.card.scale,)
         if isinstance(model.network, AdaptiveTrunk):  # these programs pass no gains
-            self.network = model.network.adapted(torch.tensor(model.network.typical_gains))
+            self.network = model.network.typical()
 
     def channels(self) -> tuple[int, ...]:
         """Channels of the input."""

@@ -148,6 +148,10 @@ class AdaptiveTrunk(NativeTrunk):
         network.load_state_dict(weights)
         return network.to(self.head.weight.device).eval()
 
+    def typical(self) -> NativeTrunk:
+        """The network for the typical gains."""
+        return self.adapted(torch.tensor(self.typical_gains))
+
     @property
     def _blocks(self) -> list[ResidualBlock]:
         return [block for block in self.trunk if isinstance(block, ResidualBlock)]

@@ -52,9 +52,7 @@ DEFAULT_FAMILY = "native"
 USES = {
     "bicubic": "the baseline of every score; uses no finer band.",
     "regression": "regressions on the finer bands of the product itself; nothing is trained.",
-    "native": "for any product, whatever its blur.",
-    "native_mtf": "sharper than native where the product's blur is the nominal MTF "
-    "(`decametre info --mtf`), worse elsewhere.",
+    "native": "for any product; native_2x adapts to its blur.",
 }
 """When to use each shipped family of models."""
 
@@ -159,8 +157,11 @@ def operations(model: Model) -> float:
         gsd: torch.zeros(1, len(names), edge * FINEST_GSD // gsd, edge * FINEST_GSD // gsd)
         for gsd, names in model.card.bands_in.items()
     }
+    network = model.network
+    if isinstance(network, AdaptiveTrunk):
+        network = network.typical()
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model.network(inputs)
+        network(inputs)
     return counter.get_total_flops() / edge**2
 
 
