@@ -161,7 +161,7 @@ class AdaptiveTrunk(NativeTrunk):
         layers = self.modulation
         with torch.autocast(gains.device.type, enabled=False):
             scaled = (gains.to(self.head.weight.device).float() - GAIN_CENTRE) / GAIN_SPREAD
-            found = layers(scaled).view(len(gains), self.blocks_count, 2, -1)
+            found: Tensor = layers(scaled).unflatten(1, (self.blocks_count, 2, -1))
         return found + torch.tensor([1.0, 0.0], device=found.device)[:, None]
 
 
