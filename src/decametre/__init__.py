@@ -19,6 +19,7 @@ from decametre.version import __version__
 PUBLIC = {
     "open": "api.opening",
     "sharpen": "api.sharpening",
+    "sharpen_arrays": "api.array_sharpening",
     "evaluate": "api.evaluation",
     "train": "api.training",
     "load_model": "api.models",
@@ -51,6 +52,7 @@ PUBLIC = {
     "PredictOptions": "landcover.mapping.options",
     "FleetOptions": "fleet.options",
     "ViewOptions": "viewer.options",
+    "SharpenedArrays": "superres.sharpening.array_job",
     "Product": "sentinel2.product",
     "Window": "sentinel2.grid",
     "Viewer": "viewer.viewer",

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from numpy.typing import ArrayLike
 from pathlib import Path
 from typing import Any
 from typing import Literal
+from typing import overload
+from xarray import DataTree
+from xarray import Dataset
 
 from decametre.errors import DecametreError as DecametreError
 from decametre.fleet.inputs.product_entry import ProductEntry
@@ -38,6 +42,7 @@ from decametre.superres.evaluation.options import EvaluateOptions as EvaluateOpt
 from decametre.superres.evaluation.results import Evaluation
 from decametre.superres.export.options import ExportOptions as ExportOptions
 from decametre.superres.models.registry import Model
+from decametre.superres.sharpening.array_job import SharpenedArrays as SharpenedArrays
 from decametre.superres.sharpening.options import SharpenOptions as SharpenOptions
 from decametre.superres.sharpening.sharpening_job import Result
 from decametre.version import __version__ as __version__
@@ -52,6 +57,7 @@ def open(
     *,
     options: OpenOptions | None = ...,
 ) -> Product: ...
+@overload
 def sharpen(
     product: Product | PathLike,
     output: PathLike,
@@ -71,8 +77,48 @@ def sharpen(
     tile: int = ...,
     overwrite: bool = ...,
     options: SharpenOptions | None = ...,
-    progress: Progress = ...,
+    progress: Progress | None = ...,
 ) -> Result: ...
+@overload
+def sharpen(
+    product: Dataset | DataTree,
+    output: None = ...,
+    *,
+    window: Window | tuple[int, int, int, int] | None = ...,
+    bbox: tuple[float, float, float, float] | None = ...,
+    bands: Sequence[str] = ...,
+    offset: str | float = ...,
+    model: str | Sequence[str] = ...,
+    device: str = ...,
+    precision: Literal['auto', 'float32', 'bfloat16'] = ...,
+    consistent: bool = ...,
+    self_check: bool = ...,
+    encoding: Literal['dn', 'reflectance'] = ...,
+    compression: Literal['deflate', 'zstd'] = ...,
+    quicklook: bool = ...,
+    tile: int = ...,
+    overwrite: bool = ...,
+    options: SharpenOptions | None = ...,
+    progress: Progress | None = ...,
+) -> Dataset: ...
+def sharpen_arrays(
+    images: Mapping[str, ArrayLike],
+    *,
+    window: Window | tuple[int, int, int, int] | None = ...,
+    bands: Sequence[str] = ...,
+    offset: str | float = ...,
+    model: str | Sequence[str] = ...,
+    device: str = ...,
+    precision: Literal['auto', 'float32', 'bfloat16'] = ...,
+    consistent: bool = ...,
+    self_check: bool = ...,
+    encoding: Literal['dn', 'reflectance'] = ...,
+    tile: int = ...,
+    options: SharpenOptions | None = ...,
+    scale: float = ...,
+    nodata: int = ...,
+    progress: Progress = ...,
+) -> SharpenedArrays: ...
 def evaluate(
     products: Product | PathLike | Sequence[Product | PathLike],
     *,

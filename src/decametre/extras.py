@@ -14,6 +14,7 @@ MODULES = {
     "landcover": ("geopandas", "h5py", "lmdb", "pyarrow", "tensorboard", "timm"),
     "zarr": ("aiohttp", "zarr"),
     "remote": ("adlfs", "aiohttp", "gcsfs", "s3fs", "zarr"),
+    "xarray": ("dask", "rioxarray", "xarray"),
     "fleet": ("dask", "dask_jobqueue", "distributed", "h5py", "jinja2", "pystac_client", "timm"),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
 }
@@ -39,6 +40,7 @@ REQUIRED_BY = {
     "PatchStore": "landcover",
     "(Zarr products)": "zarr",
     "(Zarr products in object storage)": "remote",
+    "xarray": "xarray",
     "fleet": "fleet",
     "fleet_extract": "fleet",
     "fleet_predict": "fleet",

@@ -9,7 +9,8 @@ import ast
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+import typing
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import decametre
@@ -34,7 +35,7 @@ def stub_text() -> str:
     """Content of the stub."""
     values = {name: getattr(decametre, name) for name in decametre.PUBLIC}
     functions = {name: value for name, value in values.items() if inspect.isfunction(value)}
-    bodies = [_function(name, function) for name, function in functions.items()]
+    bodies = [body for name, function in functions.items() for body in _bodies(name, function)]
     imports: dict[str, set[str]] = {}
     for function in functions.values():
         known = KNOWN | _imported(function)
@@ -45,6 +46,8 @@ def stub_text() -> str:
         module = f"decametre.{decametre.PUBLIC[name]}"
         imports.setdefault(module, set()).discard(name)
         imports[module].add(f"{name} as {name}")
+    if any("@overload" in body for body in bodies):
+        imports.setdefault("typing", set()).add("overload")
     imports.setdefault("decametre.version", set()).add("__version__ as __version__")
     standard = [module for module in sorted(imports) if not module.startswith("decametre")]
     own = [module for module in sorted(imports) if module.startswith("decametre")]
@@ -61,9 +64,28 @@ def _import(module: str, names: set[str]) -> Iterator[str]:
         yield f"from {module} import {name}"
 
 
-def _function(name: str, function: object) -> str:
+def _bodies(name: str, function: object) -> Iterator[str]:
+    """The function, or each of its overloads."""
     signature = inspect.signature(function)
-    own = inspect.signature(getattr(function, "__wrapped__", function)).parameters
+    overloads = typing.get_overloads(getattr(function, "__wrapped__", function))
+    for each in map(inspect.signature, overloads):
+        parameters = {**signature.parameters, **each.parameters}
+        parameters["options"] = signature.parameters["options"]
+        narrow = signature.replace(
+            parameters=[parameters[name] for name in signature.parameters],
+            return_annotation=each.return_annotation,
+        )
+        yield "@overload\n" + _function(name, narrow, each.parameters)
+    if not overloads:
+        own = inspect.signature(getattr(function, "__wrapped__", function)).parameters
+        yield _function(name, signature, own)
+
+
+def _function(
+    name: str,
+    signature: inspect.Signature,
+    own: Mapping[str, inspect.Parameter],
+) -> str:
     lines, keyword_only = [], False
     for each in signature.parameters.values():
         if each.kind is inspect.Parameter.KEYWORD_ONLY and not keyword_only:

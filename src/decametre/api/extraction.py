@@ -46,8 +46,10 @@ def extract_patches(
 
     def sharpened(product: Product, tile: Path, window: Window) -> Result:
         from decametre.api.sharpening import sharpen
+        from decametre.superres.sharpening.options import SharpenOptions
 
-        return sharpen(product, tile, window=window, model=options.model, device=options.device)
+        how = SharpenOptions(window=window, model=options.model, device=options.device)
+        return sharpen(product, tile, options=how)
 
     sources = [products] if isinstance(products, str | os.PathLike) else products
     return extract(

@@ -3,46 +3,85 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from decametre.api.keywords import takes
+from decametre.api.notebook import notebook_bar
+from decametre.errors import OptionError
+from decametre.extras import check_extra
 from decametre.options import PathLike
-from decametre.progress import Progress, silent
+from decametre.progress import Progress
+from decametre.sentinel2.options import parse_offset
 from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.output_files import SharpenedFiles
 
 if TYPE_CHECKING:
+    from xarray import Dataset, DataTree
+
     from decametre.sentinel2.product import Product
     from decametre.superres.sharpening.sharpening_job import Result
 
 log = logging.getLogger(__name__)
 
 
-@takes(SharpenOptions)
+@overload
 def sharpen(
     product: Product | PathLike,
     output: PathLike,
-    options: SharpenOptions,
     *,
-    progress: Progress = silent,
-) -> Result:
+    options: SharpenOptions,
+    progress: Progress | None = None,
+) -> Result: ...
+
+
+@overload
+def sharpen(
+    product: Dataset | DataTree,
+    output: None = None,
+    *,
+    options: SharpenOptions,
+    progress: Progress | None = None,
+) -> Dataset: ...
+
+
+@takes(SharpenOptions)
+def sharpen(
+    product: Product | PathLike | Dataset | DataTree,
+    output: PathLike | None = None,
+    *,
+    options: SharpenOptions,
+    progress: Progress | None = None,
+) -> Result | Dataset:
     """Bring the bands of a Sentinel-2 product to a resolution of 10 m.
 
     Writes a Cloud-Optimized GeoTIFF and, next to it, a STAC item and a quality card. The 10 m bands
     and the grid are those of the input, bit for bit.
 
+    An xarray Dataset or DataTree is sharpened into a Dataset, and no file is written: see
+    docs/arrays.md.
+
     Args:
-        product: An open product, or anything that `open` accepts.
-        output: The GeoTIFF. The item is `NAME.json`, the card `NAME.quality.json`.
+        product: An open product, or anything that `open` accepts; or a Dataset or DataTree with
+            each band on its native grid, as DN (integers with the attributes `scale_factor` and
+            `add_offset`, or `offset` here) or as reflectance (floats).
+        output: The GeoTIFF. The item is `NAME.json`, the card `NAME.quality.json`. None for a
+            Dataset or DataTree.
         progress: Called with the windows completed, all windows, and the 10 m pixels computed.
+            By default, a notebook shows a bar.
 
     Returns:
-        The paths written, and the quality card.
+        The paths written, and the quality card (`Result`). For a Dataset or DataTree: a Dataset at
+        10 m, whose pixels are computed by dask when they are used, if the input is lazy.
 
     Raises:
         DecametreError: The message of its subclass is one line that names the remedy.
     """
+    if not isinstance(product, str | os.PathLike) and is_xarray(product):
+        return _sharpened_dataset(product, output, options, progress)
+    if output is None:
+        raise OptionError("output", "is required; give the path of the GeoTIFF")
     SharpenedFiles(Path(output)).check(overwrite=options.overwrite)
     # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
     from decametre.api.opening import opened
@@ -55,4 +94,36 @@ def sharpen(
     from decametre.superres.sharpening.sharpening_job import run
 
     models = models_for(options.bands, options.model)
-    return run(product, Path(output), models, window, options, progress)
+    with notebook_bar(progress) as shown:
+        return run(product, Path(output), models, window, options, shown)
+
+
+def is_xarray(value: object) -> bool:
+    """Whether a value is a Dataset or DataTree; xarray is not imported for that."""
+    names = {(each.__module__.partition(".")[0], each.__name__) for each in type(value).__mro__}
+    return bool(names & {("xarray", "Dataset"), ("xarray", "DataTree")})
+
+
+def _sharpened_dataset(
+    dataset: Any, output: PathLike | None, options: SharpenOptions, progress: Progress | None
+) -> Dataset:
+    """Sharpen a Dataset or DataTree; see `sharpen`."""
+    if output is not None:
+        raise OptionError(
+            "output", "must be None for a dataset; write the result with .rio or .to_zarr()"
+        )
+    for name in ("compression", "quicklook", "overwrite"):
+        if getattr(options, name) != SharpenOptions.model_fields[name].default:
+            raise OptionError(name, "cannot be used for a dataset, as no file is written")
+    check_extra("xarray")
+    from decametre.api.window import choose_window
+    from decametre.superres.models.registry import models_for
+    from decametre.xarray.reading import product_of
+    from decametre.xarray.sharpening import sharpened_dataset
+
+    product = product_of(dataset, parse_offset(options.offset))
+    log.info("offset: %s", product.offset_reason)
+    window = choose_window(product, options.window, options.bbox)
+    models = models_for(options.bands, options.model)
+    with notebook_bar(progress) as shown:
+        return sharpened_dataset(product, models, window, options, shown)

@@ -7,7 +7,9 @@ the sensing date.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,8 +32,11 @@ class Radiometry:
 
     scale: float = 1e-4
     offset: float = 0.0
-    nodata: int = NODATA
-    saturated: int = SATURATED
+    nodata: float = NODATA
+    saturated: float = SATURATED
+
+    dtype: ClassVar[str] = "uint16"
+    """Data type of the pixels."""
 
     @property
     def offset_dn(self) -> int:
@@ -54,3 +59,28 @@ class Radiometry:
     def valid(self, dn: np.ndarray) -> np.ndarray:
         """True where a pixel holds a measurement: neither nodata nor saturated."""
         return (dn != self.nodata) & (dn != self.saturated)
+
+
+@dataclass(frozen=True)
+class ReflectanceRadiometry(Radiometry):
+    """The radiometry of a band whose pixels are reflectance, float32, with NaN without data.
+
+    `scale` states which step of reflectance counts as one DN in reports.
+    """
+
+    nodata: float = math.nan
+    saturated: float = math.nan
+
+    dtype: ClassVar[str] = "float32"
+
+    def to_reflectance(self, dn: np.ndarray) -> np.ndarray:
+        """The pixels themselves, float32."""
+        return dn.astype(np.float32, copy=False)
+
+    def to_dn(self, reflectance: np.ndarray) -> np.ndarray:
+        """The pixels themselves, as a copy, float32."""
+        return reflectance.astype(np.float32)
+
+    def valid(self, dn: np.ndarray) -> np.ndarray:
+        """True where a pixel is a finite number."""
+        return np.isfinite(dn)

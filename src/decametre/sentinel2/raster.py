@@ -284,6 +284,10 @@ class BandReader:
         """Rows of a band's blocks, in native pixels."""
         return self._images[name].block_rows
 
+    def dtype(self, name: str) -> str:
+        """Data type of a band's pixels."""
+        return self._files[name].radiometry.dtype
+
 
 class StripReader:
     """Reads windows in reading order, and decodes every block of a file once.
@@ -309,7 +313,8 @@ class StripReader:
         """Like `BandReader.read`, for windows inside the extent; never modify the result."""
         factor = ALL_BANDS[name].gsd // FINEST_GSD
         at, extent = window.coarsened(factor), self._extent.coarsened(factor)
-        top, strip = self._strips.get(name, (at.row, np.empty((0, extent.width), np.uint16)))
+        nothing = at.row, np.empty((0, extent.width), self._reader.dtype(name))
+        top, strip = self._strips.get(name, nothing)
         if at.row < top:  # an earlier row again: restart
             top, strip = at.row, strip[:0]
         strip, top = strip[at.row - top :], max(at.row, top)

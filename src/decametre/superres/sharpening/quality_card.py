@@ -48,7 +48,7 @@ def quality_card(
     window: Window,
     options: SharpenOptions,
     cards: Sequence[Card],
-    measurements: Measurements,
+    measurements: Measurements | None,
     *,
     device: str,
     precision: str,
@@ -60,7 +60,7 @@ def quality_card(
         window: What was sharpened, in 10 m pixels.
         options: Options of the job.
         cards: Cards of the models; the first one that sharpens a band is used for it.
-        measurements: Results of the job.
+        measurements: Results of the job; None if no pixel has been computed yet.
         device: Device of the networks.
         precision: Precision of the networks.
 
@@ -68,32 +68,39 @@ def quality_card(
         The card. Nothing in it depends on the time or the machine's speed, so a second run writes
         the same card.
     """
-    check = measurements.check
+    check = measurements.check if measurements else None
     sharpened: dict[str, dict[str, Any]] = {}
     for card in cards:
-        sums, outliers = measurements.residuals[card.name], measurements.outliers[card.name]
         for index, name in enumerate(card.bands_out):
             if name in sharpened:
                 continue
             scale = product.bands[name].radiometry.scale
             replaced = check is not None and name in check.worse_bands
-            sharpened[name] = {
-                "model": "bicubic" if replaced else card.name,
-                "consistency": _residual(sums, index, scale),
-                "outliers": int(outliers[index]),
-            }
+            sharpened[name] = {"model": "bicubic" if replaced else card.name}
+            if measurements:
+                sums, outliers = measurements.residuals[card.name], measurements.outliers[card.name]
+                sharpened[name] |= {
+                    "consistency": _residual(sums, index, scale),
+                    "outliers": int(outliers[index]),
+                }
             if check is not None:
                 sharpened[name]["self_check"] = band_section(check.bands[name], scale)
-    entries = {}
+    entries: dict[str, dict[str, Any]] = {}
     for name in options.bands:
-        radiometry, statistics = product.bands[name].radiometry, measurements.statistics[name]
+        radiometry = product.bands[name].radiometry
         entries[name] = {
             "native_gsd": ALL_BANDS[name].gsd,
             "model": None,
             "scale": radiometry.scale,
             "offset_dn": radiometry.offset_dn,
-            "valid_percent": round(100 * statistics.count / max(1, statistics.pixels), 4),
-        } | sharpened.get(name, {})
+        }
+        if measurements:
+            count, pixels = (
+                measurements.statistics[name].count,
+                measurements.statistics[name].pixels,
+            )
+            entries[name]["valid_percent"] = round(100 * count / max(1, pixels), 4)
+        entries[name] |= sharpened.get(name, {})
     return {
         "version": VERSION,
         "software": {"decametre": __version__, "torch": torch.__version__},

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -110,6 +110,17 @@ def run(
     return Result(output, files.item, files.quality, shown, quality)
 
 
+class ImageWriter(Protocol):
+    """Takes the sharpened windows."""
+
+    @property
+    def statistics(self) -> Mapping[str, BandStatistics]:
+        """Statistics of the bands that were written so far."""
+
+    def write(self, window: Window, images: Mapping[str, np.ndarray]) -> None:
+        """Take all bands of a window, which is relative to the first pixel of the output."""
+
+
 class SharpenedProduct:
     """A window of a product, the networks that sharpen it, and what is known of the result.
 
@@ -142,7 +153,7 @@ class SharpenedProduct:
         ]
         self.grid = product.grid.crop(window)
         self.radiometry = {name: product.bands[name].radiometry for name in options.bands}
-        self.dtype = DTYPES[options.encoding]
+        self.dtype = dtype_of(self.radiometry, options)
         self.residuals = {m.card.name: ResidualSums.zeros(m.card.bands_out) for m in models}
         self.outliers = {
             m.card.name: torch.zeros(len(m.card.bands_out), dtype=torch.int64) for m in models
@@ -157,27 +168,33 @@ class SharpenedProduct:
         return bytes_needed(self.grid, len(self.options.bands), self.dtype)
 
     def write_image(self, path: Path, progress: Progress, stages: Stages) -> None:
-        """Check the models, compute all windows and write the COG.
+        """Compute all windows and write the COG; see `compute`."""
+        with CogWriter(
+            path, self.grid, self.radiometry, self.dtype, self.options.compression
+        ) as writer:
+            self.compute(writer, progress, stages)
+            log.info("writing the Cloud-Optimized GeoTIFF")
+            with stages("encode"):
+                writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": self.product.id})
+
+    def compute(
+        self, writer: ImageWriter, progress: Progress = silent, stages: Stages = _no_stages
+    ) -> None:
+        """Check the models, compute all windows and pass them to a writer.
 
         Afterwards, the attributes `check`, `statistics`, `residuals` and `outliers` are complete.
         """
         tile = self.options.tile
         total, pixels = len(split(self.window, tile, self.sharpeners[0].step)), 0
         progress(0, total, pixels)
-        with CogWriter(
-            path, self.grid, self.radiometry, self.dtype, self.options.compression
-        ) as writer:
-            turn = self._compute_stage(stages)
-            with closing(
-                sharpen_windows(self.product, self.window, self.sharpeners, tile, turn)
-            ) as pieces:
-                for completed, piece in enumerate(pieces, start=1):
-                    self._add(piece, writer)
-                    pixels += piece.core.width * piece.core.height
-                    progress(completed, total, pixels)
-            log.info("writing the Cloud-Optimized GeoTIFF")
-            with stages("encode"):
-                writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": self.product.id})
+        turn = self._compute_stage(stages)
+        with closing(
+            sharpen_windows(self.product, self.window, self.sharpeners, tile, turn)
+        ) as pieces:
+            for completed, piece in enumerate(pieces, start=1):
+                self._add(piece, writer)
+                pixels += piece.core.width * piece.core.height
+                progress(completed, total, pixels)
         self.statistics = writer.statistics
         if empty := [name for name, statistics in self.statistics.items() if not statistics.count]:
             log.warning("%s: no pixel of %s has data", self.product.id, ", ".join(empty))
@@ -191,24 +208,13 @@ class SharpenedProduct:
                 self.check = check_product(
                     self.product, self.window, first.models, first.device, first.precision
                 )
-                self._replace_worse_bands(self.check)
+                worse = worse_bands(self.check, self.options.bands, self.product.id)
+                for sharpener in self.sharpeners:
+                    sharpener.bicubic_bands = worse
             yield
 
-    def _replace_worse_bands(self, check: SelfCheck) -> None:
-        worse = [name for name in self.options.bands if name in check.worse_bands]
-        for sharpener in self.sharpeners:
-            sharpener.bicubic_bands = frozenset(worse)
-        if worse:
-            ratios = ", ".join(f"{name} {check.bands[name].ratio:.2f}" for name in worse)
-            log.warning(
-                "%s: bicubic interpolation replaces networks that are worse on this product, with "
-                "an RMSE relative to bicubic of: %s",
-                self.product.id,
-                ratios,
-            )
-
-    def _add(self, piece: SharpenedWindow, writer: CogWriter) -> None:
-        images = piece.dn if self.dtype == "uint16" else reflectance_of(piece, self.radiometry)
+    def _add(self, piece: SharpenedWindow, writer: ImageWriter) -> None:
+        images = images_of(piece, self.radiometry, self.dtype)
         writer.write(piece.core.relative_to(self.window), images)
         for name, sums in piece.residuals.items():
             self.residuals[name] += sums
@@ -280,10 +286,39 @@ def settings_of(
     )
 
 
-def reflectance_of(
-    piece: SharpenedWindow, radiometry: Mapping[str, Radiometry]
-) -> dict[str, np.ndarray]:
-    """Every band of a window as float32 reflectance, NaN without data."""
+def worse_bands(check: SelfCheck, bands: Sequence[str], product: str) -> frozenset[str]:
+    """The bands that are interpolated bicubically in place of networks; a warning names them.
+
+    Args:
+        check: The self-check of the product.
+        bands: Bands of the output.
+        product: Id of the product.
+    """
+    worse = [name for name in bands if name in check.worse_bands]
+    if worse:
+        ratios = ", ".join(f"{name} {check.bands[name].ratio:.2f}" for name in worse)
+        log.warning(
+            "%s: bicubic interpolation replaces networks that are worse on this product, with an "
+            "RMSE relative to bicubic of: %s",
+            product,
+            ratios,
+        )
+    return frozenset(worse)
+
+
+def dtype_of(radiometry: Mapping[str, Radiometry], options: SharpenOptions) -> str:
+    """Data type of a result: `uint16` for DN, `float32` for reflectance."""
+    if any(band.dtype == "float32" for band in radiometry.values()):
+        return "float32"
+    return DTYPES[options.encoding]
+
+
+def images_of(
+    piece: SharpenedWindow, radiometry: Mapping[str, Radiometry], dtype: str
+) -> Mapping[str, np.ndarray]:
+    """Every band of a window as uint16 DN, or as float32 reflectance with NaN without data."""
+    if dtype == "uint16":
+        return piece.dn
     images = dict(piece.reflectance)
     for name in piece.dn.keys() - images.keys():
         dn = piece.dn[name]
