@@ -15,15 +15,15 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample/T33UUB/item.json"
 
 BLOCK_EXTRAS = """
-import importlib.abc, sys
+import sys
+from importlib.machinery import PathFinder
 from decametre.extras import MODULES
 
-class Block(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name.partition(".")[0] in {module for modules in MODULES.values() for module in modules}:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Block())
+blocked = {module for modules in MODULES.values() for module in modules}
+find = PathFinder.find_spec
+PathFinder.find_spec = lambda name, *where: (
+    None if name.partition(".")[0] in blocked else find(name, *where)
+)
 """
 RUN = "from decametre.cli.main import main; sys.argv = ['decametre', *sys.argv[1:]]; main()"
 
