@@ -7,7 +7,7 @@ import click
 from decametre.cli.lazy import LazyGroup
 from decametre.cli.main import main
 
-BENCHMARKS = ("fleet", "bookkeeping", "patches", "predict", "kernels", "gpu")
+BENCHMARKS = ("fleet", "bookkeeping", "patches", "predict", "kernels", "gpu", "offset")
 """Each is a module of `benchmarks.cli` with a command: `fleet` is `fleet.fleet_bench`."""
 
 

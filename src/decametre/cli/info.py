@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def describe(product: Product) -> dict[str, Any]:
     """Description of a product, as JSON."""
+    from decametre.sentinel2.offset_check import check_offset  # imports rasterio
+
     grid = product.grid
     return {
         "id": product.id,
@@ -27,6 +29,7 @@ def describe(product: Product) -> dict[str, Any]:
         "datetime": product.datetime,
         "tile": product.tile,
         "offset": product.offset_reason,
+        "offset_check": str(check_offset(product)),
         "grid": {
             "crs": grid.crs,
             "width": grid.width,
@@ -79,6 +82,7 @@ def info(product: str, options: OpenOptions, mtf: bool, as_json: bool) -> None:
         ("sensed", description["datetime"] or "not stated"),
         ("tile", description["tile"] or "not stated"),
         ("offset", description["offset"]),
+        ("offset and pixels", description["offset_check"]),
         ("grid", f"{grid['width']} x {grid['height']} at 10 m, {grid['crs']}"),
         ("bbox", ", ".join(f"{value:.5f}" for value in grid["bbox"])),
     ]

@@ -211,6 +211,38 @@ class FileImage:
         self._dataset.close()
 
 
+def read_overview(file: BandFile, factor: int) -> np.ndarray | None:
+    """The DN of a complete band, reduced by a factor.
+
+    Args:
+        file: The band.
+        factor: A power of 2; 1 for all pixels.
+
+    Returns:
+        (rows, columns), rounded down; None if the file has no overviews, so that all its blocks
+        would be decoded.
+
+    Raises:
+        CorruptDataError: The file is damaged.
+    """
+    if file.image is not None:
+        return None
+    try:
+        with (
+            rasterio.Env(**GDAL_OPTIONS),
+            rasterio.open(file.path, driver=driver_of(file.path)) as dataset,
+        ):
+            if factor > 1 and factor not in dataset.overviews(1):
+                return None
+            shape = dataset.height // factor, dataset.width // factor
+            image: np.ndarray = dataset.read(1, out_shape=shape)
+            return image
+    except RasterioError as error:
+        raise CorruptDataError(
+            f"band {file.band.name}: cannot read {file.path} ({error.__cause__ or error})"
+        ) from error
+
+
 class BandReader:
     """Reads windows of several bands of a product in parallel; a context manager.
 

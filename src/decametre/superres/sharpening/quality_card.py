@@ -11,6 +11,7 @@ from torch import Tensor
 
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.grid import Window
+from decametre.sentinel2.offset_check import OffsetCheck
 from decametre.sentinel2.product import Product
 from decametre.superres.models.card import Card
 from decametre.superres.sharpening.adaptation import Gains
@@ -34,6 +35,7 @@ class Measurements:
         statistics: Statistics of each output band.
         check: The self-check; None if it was skipped.
         gains: See `adaptation.adapt_models`.
+        offset: Whether the pixels agree with the radiometric offset.
     """
 
     residuals: Mapping[str, ResidualSums]
@@ -41,6 +43,7 @@ class Measurements:
     statistics: Mapping[str, BandStatistics]
     check: SelfCheck | None
     gains: Gains
+    offset: OffsetCheck | None = None
 
 
 def quality_card(
@@ -109,6 +112,9 @@ def quality_card(
             "level": product.level,
             "processing_baseline": product.baseline,
             "offset": product.offset_reason,
+            "offset_check": str(measurements.offset)
+            if measurements and measurements.offset
+            else None,
         },
         "window": [window.col, window.row, window.width, window.height],
         "device": device,

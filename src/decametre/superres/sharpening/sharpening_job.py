@@ -19,6 +19,7 @@ from decametre.io.staging import Staging
 from decametre.progress import Progress, silent
 from decametre.sentinel2.bands import COARSEST_FACTOR
 from decametre.sentinel2.grid import Window
+from decametre.sentinel2.offset_check import OffsetCheck, check_offset
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.radiometry import Radiometry
 from decametre.sentinel2.raster import BandReader
@@ -160,6 +161,7 @@ class SharpenedProduct:
         }
         self.statistics: Mapping[str, BandStatistics] = {}
         self.check: SelfCheck | None = None
+        self.offset_check: OffsetCheck | None = None
         self.snapshot = Snapshot(product, window, options.bands) if options.quicklook else None
 
     @property
@@ -201,8 +203,16 @@ class SharpenedProduct:
 
     @contextmanager
     def _compute_stage(self, stages: Stages) -> Iterator[None]:
-        """The stage `compute`, which starts with the self-check."""
+        """The stage `compute`, which starts with checks of the offset and of the models."""
         with stages("compute"):
+            self.offset_check = check_offset(self.product)
+            contradicts = self.offset_check.verdict == "contradicts"
+            log.log(
+                logging.WARNING if contradicts else logging.INFO,
+                "%s: offset compared with the pixels: %s",
+                self.product.id,
+                self.offset_check,
+            )
             if self.options.self_check and self.models:
                 first = self.sharpeners[0]
                 self.check = check_product(
@@ -240,7 +250,14 @@ class SharpenedProduct:
             self.window,
             self.options,
             [model.card for model in self.models],
-            Measurements(self.residuals, self.outliers, self.statistics, self.check, self.gains),
+            Measurements(
+                self.residuals,
+                self.outliers,
+                self.statistics,
+                self.check,
+                self.gains,
+                self.offset_check,
+            ),
             device=", ".join(str(device) for device in self.devices),
             precision=precision_name(self.precision),
         )
