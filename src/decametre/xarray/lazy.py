@@ -23,6 +23,7 @@ from decametre.sentinel2.bands import FINEST_GSD
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.tiling import split
+from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.registry import Model, models_for
 from decametre.superres.pixels.stack import read_stack
 from decametre.superres.sharpening.options import SharpenOptions
@@ -69,6 +70,12 @@ def lazy_bands(
     Raises:
         DecametreError: See `decametre.sharpen`.
     """
+    for model in models:
+        if isinstance(model.network, AdaptiveTrunk):
+            raise ModelError(
+                f"model {model.card.name} adapts to the blur of a product, which a lazy dataset "
+                "cannot measure; call dataset.load() before, or choose another model"
+            )
     cards = [model.card for model in models]
     settings = _Settings(
         options.bands,

@@ -72,6 +72,7 @@ def quality_card(
         the same card.
     """
     check = measurements.check if measurements else None
+    gains: Gains = measurements.gains if measurements else {}
     sharpened: dict[str, dict[str, Any]] = {}
     for card in cards:
         for index, name in enumerate(card.bands_out):
@@ -128,8 +129,7 @@ def quality_card(
                 "attribution": card.attribution,
                 "projection": card.projection,
                 "adapted_to_nyquist_gains": {
-                    name: round(gain, 3)
-                    for name, gain in measurements.gains.get(card.name, {}).items()
+                    name: round(gain, 3) for name, gain in gains.get(card.name, {}).items()
                 },
                 "scores_at_degraded_scale": {
                     key: value for key, value in card.scores.items() if key != "scenes"
