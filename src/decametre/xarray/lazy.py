@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 
 import dask.array
 import numpy as np
-from dask.delayed import Delayed, delayed
+import torch
+from dask.delayed import delayed
+from torch import nn
 
 from decametre.device import choose_devices, choose_precision
 from decametre.errors import ModelError
@@ -26,6 +28,7 @@ from decametre.sentinel2.tiling import split
 from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.registry import Model, models_for
 from decametre.superres.pixels.stack import read_stack
+from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.self_check import check_product
 from decametre.superres.sharpening.sharpener import Sharpener
@@ -43,6 +46,8 @@ class _Settings:
     device: str
     precision: str
     consistent: bool
+    gains: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    """Measured gains of the models that adapt to the blur of the product."""
 
 
 class _Loaded:
@@ -70,12 +75,6 @@ def lazy_bands(
     Raises:
         DecametreError: See `decametre.sharpen`.
     """
-    for model in models:
-        if isinstance(model.network, AdaptiveTrunk):
-            raise ModelError(
-                f"model {model.card.name} adapts to the blur of a product, which a lazy dataset "
-                "cannot measure; call dataset.load() before, or choose another model"
-            )
     cards = [model.card for model in models]
     settings = _Settings(
         options.bands,
@@ -92,18 +91,16 @@ def lazy_bands(
         product,
         bands={name: replace(file, image=None) for name, file in product.bands.items()},
     )
-    worse: Delayed | frozenset[str] = frozenset()
-    if options.self_check and models:
-        # A partial object hides the product's arrays from dask, which would load them completely.
-        check = functools.partial(_worse_bands, product, window, settings)
-        worse = delayed(check, name="decametre-check", traverse=False, pure=False)()
+    # A partial object hides the product's arrays from dask, which would load them completely.
+    prepare = functools.partial(_prepare, product, window, settings, options.self_check)
+    prepared = delayed(prepare, name="decametre-check", traverse=False, pure=False)()
     compute = delayed(_compute, pure=False, nout=1)
     dtype = dtype_of({name: product.bands[name].radiometry for name in options.bands}, options)
     rows: dict[int, dict[str, list[dask.array.Array]]] = {}
     for core in split(window, options.tile, step):
         inside = core.padded(halo).intersection(product.grid.window)
         pixels = {name: _part(product, name, inside) for name in inputs}
-        piece = compute(settings, bare, core, dtype, worse, pixels)
+        piece = compute(bare, core, dtype, prepared, pixels)
         row = rows.setdefault(core.row, {name: [] for name in options.bands})
         for name in options.bands:
             row[name].append(
@@ -122,23 +119,22 @@ def _part(product: Product, name: str, window: Window) -> dask.array.Array:
 
 
 def _compute(
-    settings: _Settings,
     product: Product,
     core: Window,
     dtype: str,
-    worse: frozenset[str],
+    prepared: tuple[_Settings, frozenset[str]],
     pixels: Mapping[str, np.ndarray],
 ) -> dict[str, np.ndarray]:
     """All bands of one core at 10 m.
 
     Args:
-        settings: How the sharpeners are built.
         product: The product without its pixels.
         core: In 10 m pixels.
         dtype: Data type of the result.
-        worse: Bands that are interpolated bicubically.
+        prepared: From `_prepare`.
         pixels: Each band's native pixels of the core and its margin inside the product.
     """
+    settings, worse = prepared
     radiometry = {name: file.radiometry for name, file in product.bands.items()}
     checked = {name: ArrayImage(name, image).checked(image) for name, image in pixels.items()}
     with _sharpener(settings) as sharpener:
@@ -150,13 +146,21 @@ def _compute(
     return dict(images_of(piece, wanted, dtype))
 
 
-def _worse_bands(product: Product, window: Window, settings: _Settings) -> frozenset[str]:
-    """The bands that the self-check replaces by bicubic interpolation."""
+def _prepare(
+    product: Product, window: Window, settings: _Settings, self_check: bool
+) -> tuple[_Settings, frozenset[str]]:
+    """Settings with the gains of models that adapt, and the bands that are interpolated."""
+    models = models_for(settings.bands, settings.models)
+    _, found = adapt_models(models, product)
+    gains = tuple((name, tuple(values.values())) for name, values in found.items())
+    settings = replace(settings, gains=gains)
+    if not self_check or not models:
+        return settings, frozenset()
     with _sharpener(settings) as sharpener:
         check = check_product(
             product, window, sharpener.models, sharpener.device, sharpener.precision
         )
-    return worse_bands(check, settings.bands, product.id)
+    return settings, worse_bands(check, settings.bands, product.id)
 
 
 @contextmanager
@@ -177,12 +181,20 @@ def _sharpeners(settings: _Settings) -> queue.SimpleQueue[Sharpener]:
     Raises:
         ModelError: A model of this process differs from that of the process that made the graph.
     """
-    models = models_for(settings.bands, settings.models)
+    models, gains = models_for(settings.bands, settings.models), dict(settings.gains)
     if tuple(model.card.checksum for model in models) != settings.checksums:
         raise ModelError("the models changed after the dataset was set up; call sharpen again")
+    models = [Model(card, _adapted(network, gains.get(card.name))) for card, network in models]
     devices = choose_devices(settings.device)
     precision = choose_precision(settings.precision, devices[0])
     idle: queue.SimpleQueue[Sharpener] = queue.SimpleQueue()
     for device in devices:
         idle.put(Sharpener(models, settings.bands, device, precision, settings.consistent))
     return idle
+
+
+def _adapted(network: nn.Module, gains: tuple[float, ...] | None) -> nn.Module:
+    """A network for a product; with typical gains before they are measured."""
+    if not isinstance(network, AdaptiveTrunk):
+        return network
+    return network.adapted(network.typical_gains if gains is None else torch.tensor(gains))
