@@ -197,4 +197,4 @@ def _adapted(network: nn.Module, gains: tuple[float, ...] | None) -> nn.Module:
     """A network for a product; with typical gains before they are measured."""
     if not isinstance(network, AdaptiveTrunk):
         return network
-    return network.adapted(network.typical_gains if gains is None else torch.tensor(gains))
+    return network.adapted(torch.tensor(network.typical_gains if gains is None else gains))
