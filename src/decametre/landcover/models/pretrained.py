@@ -178,8 +178,9 @@ def _fit_position(found: dict[str, Tensor], network: LandCoverNetwork) -> str:
         return ""
     from timm.layers import resample_abs_pos_embed
 
-    size = body.patch_embed.grid_size
+    size: tuple[int, int] = body.patch_embed.grid_size  # type: ignore[assignment, union-attr]
+    prefix: int = body.num_prefix_tokens  # type: ignore[assignment]
     found["pos_embed"] = resample_abs_pos_embed(
-        embedding, new_size=list(size), num_prefix_tokens=body.num_prefix_tokens
+        embedding, new_size=list(size), num_prefix_tokens=prefix
     )
     return f"position embedding resampled to {size[0]} x {size[1]}"

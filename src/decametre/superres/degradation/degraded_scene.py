@@ -46,10 +46,13 @@ class DegradedPair:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> DegradedPair:
         """The pair with a function applied to each tensor."""
-        inputs = {gsd: function(image) for gsd, image in self.inputs.items()}
-        gains = None if self.gains is None else function(self.gains)
-        fields = map(function, (self.target, self.mask, self.measured))
-        return DegradedPair(inputs, *fields, gains)
+        return DegradedPair(
+            {gsd: function(image) for gsd, image in self.inputs.items()},
+            function(self.target),
+            function(self.mask),
+            function(self.measured),
+            None if self.gains is None else function(self.gains),
+        )
 
     def to(self, device: torch.device) -> DegradedPair:
         """The pair on a device; copied asynchronously from pinned memory."""
