@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # with short ones.
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-benchmarks test-browser coverage lint types docs dist clean
+.PHONY: demo test test-all test-benchmarks test-onnx test-browser coverage lint types docs dist clean
 
 demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a picture in demo/
 	mkdir -p demo
@@ -17,13 +17,16 @@ demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a 
 	@echo "$(BIN)/decametre view demo/T33UUB.tif shows before and after; QGIS opens the file, too."
 
 test: $(READY)  ## all tests but the slow ones; no network, no GPU
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not benchmark"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not slow and not benchmark and not onnx"
 
 test-all: $(READY)  ## all tests of the package, as CI runs them
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not benchmark"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m "not benchmark and not onnx"
 
 test-benchmarks: $(READY)  ## small runs of the benchmarks for developers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m benchmark tests/benchmarks
+
+test-onnx: $(READY)  ## exports of all architectures and shipped models, compared with torch
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m onnx tests/superres/export
 
 # Debian and Ubuntu. Needs network and root rights once, for the packages.
 test-browser: $(READY)  ## the viewer in a headless browser, which it installs; screenshots in build/screenshots

@@ -83,7 +83,7 @@ ARCHITECTURES = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.onnx
 @pytest.mark.parametrize(("kind", "scale", "projection"), ARCHITECTURES)
 def test_every_architecture_gives_torch_s_result_at_any_size(kind, scale, projection):
     model = tiny_model(kind, scale, projection)
@@ -97,7 +97,7 @@ def test_every_architecture_gives_torch_s_result_at_any_size(kind, scale, projec
         np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.onnx
 @pytest.mark.parametrize("name", ["native_2x", "native_6x"])
 def test_shipped_models_give_torch_s_result(name):
     model = load_model(name)
@@ -117,7 +117,7 @@ def test_shipped_models_give_torch_s_result(name):
     assert names == [each.name for each in session.get_inputs()]
 
 
-@pytest.mark.slow
+@pytest.mark.onnx
 def test_float16_computes_in_float16_inside():
     import onnx
 
@@ -133,7 +133,7 @@ def test_float16_computes_in_float16_inside():
     assert onnx.TensorProto.FLOAT16 in {weights.data_type for weights in graph.initializer}
 
 
-@pytest.mark.slow
+@pytest.mark.onnx
 def test_deepness_has_one_square_input_and_an_output_for_each_band():
     model = tiny_model("native", 6)
     form = form_of(model, "deepness")
@@ -145,7 +145,7 @@ def test_deepness_has_one_square_input_and_an_output_for_each_band():
     assert session.get_modelmeta().custom_metadata_map["model_type"] == '"Regressor"'
 
 
-@pytest.mark.slow
+@pytest.mark.onnx
 def test_evoland_s_input_is_called_input():
     model = tiny_model("native")
     form = form_of(model, "evoland")
