@@ -14,5 +14,5 @@ def test_provenance_of_the_initial_model():
 def test_another_network_is_an_error():
     cards = shipped_cards()
     check_same_network("native_2x", cards["native_2x"], cards["native_2x"], ("config",))
-    with pytest.raises(ModelError, match="--init native_2x: its architecture is 'native'"):
+    with pytest.raises(ModelError, match="--init native_2x: its architecture is 'adaptive'"):
         check_same_network("native_2x", cards["native_2x"], cards["bicubic_2x"], ("architecture",))
