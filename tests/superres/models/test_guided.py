@@ -126,3 +126,19 @@ def test_invalid_sizes_are_errors():
         network(regressions=[])
     with pytest.raises(ValueError, match=r"cannot use \[10, 20\] m"):
         GuidedTrunk({10: 4, 20: 6}, width=8, blocks=1, regressions=REGRESSIONS)
+
+
+def test_an_unused_rim_does_not_change_the_result_inside():
+    torch.manual_seed(0)
+    guided = network()
+    randomize(guided, std=0.1)
+    size, margin = 2 * guided.margin + 3, guided.margin
+    inputs = images(size, BANDS_IN)
+    measured = torch.rand(1, 1, size, size)
+    inside = (..., slice(6 * margin, -6 * margin), slice(6 * margin, -6 * margin))
+    with torch.inference_mode():
+        complete, cropped = guided(inputs, measured), guided(inputs, measured, unused=margin)
+    assert cropped.shape == complete.shape
+    assert (cropped[..., 0] == 0).all()
+    # Interpolation rounds its positions, and noise leaves slopes few right digits.
+    torch.testing.assert_close(cropped[inside], complete[inside], atol=1e-4, rtol=0)

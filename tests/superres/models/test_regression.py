@@ -4,7 +4,7 @@ import torch
 from decametre.superres.degradation.kernels import blurred_square_taps, degrade
 from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.registry import load_model
-from decametre.superres.models.regression import Fit, Regression, local_regressions
+from decametre.superres.models.regression import Fit, Regression, box_sum, local_regressions
 from tests.superres.models.receptive import images, reach_of
 
 BANDS_IN = {10: 4, 20: 6, 60: 2}
@@ -138,3 +138,12 @@ def test_the_margin_is_no_less_than_the_receptive_field():
     network = Regression(BANDS_IN, radius=2, ridge=1e-2)
     size = 2 * network.margin + 5
     assert network.margin - 2 <= reach_of(network, BANDS_IN, size, size // 2) <= network.margin
+
+
+@pytest.mark.parametrize("radius", [0, 1, 3, 4, 8])
+def test_box_sums_are_those_of_all_pixels_in_the_square(radius):
+    image = torch.rand(2, 3, 11, 14, dtype=torch.float64)
+    edge = 2 * radius + 1
+    ones = torch.ones(3, 1, edge, edge, dtype=torch.float64)
+    expected = torch.nn.functional.conv2d(image, ones, padding=radius, groups=3)
+    torch.testing.assert_close(box_sum(image, radius), expected)

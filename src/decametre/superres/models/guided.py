@@ -36,6 +36,9 @@ DETAIL_GAIN = 4.0
 """Factor on what regressions add and miss before the first convolution, in addition to the
 network's gain, because it is much smaller than reflectance."""
 
+INTERPOLATION_REACH = 3
+"""Reach of bicubic interpolations to the trunk's grid (2) and to 10 m (less than 1), in coarse
+pixels."""
 
 ERROR_RADIUS = 4
 """Radius of the window over which the errors of regressions are averaged, in coarse pixels."""
@@ -131,20 +134,26 @@ class GuidedTrunk(nn.Module):
         the window of their errors and the bicubic interpolation to 10 m (less than one pixel) add
         theirs.
         """
-        convolutions = (2 + 2 * self.blocks_count) * TRUNK_GSD
-        return (
-            -(-convolutions // self.coarsest)
-            + max(fit.reach for fit in self.fits)
-            + ERROR_RADIUS
-            + 1
-        )
+        return self._trunk_reach + max(fit.reach for fit in self.fits) + ERROR_RADIUS + 1
 
-    def forward(self, reflectance: Mapping[int, Tensor], measured: Tensor | None = None) -> Tensor:
+    @property
+    def _trunk_reach(self) -> int:
+        """Reach of the convolutions in pixels of the coarsest grid."""
+        return -(-(2 + 2 * self.blocks_count) * TRUNK_GSD // self.coarsest)
+
+    def forward(
+        self,
+        reflectance: Mapping[int, Tensor],
+        measured: Tensor | None = None,
+        unused: int = 0,
+    ) -> Tensor:
         """Bring the coarsest bands to 10 m.
 
         Args:
             reflectance: As in `NativeTrunk.forward`.
             measured: Likewise; the weights of the regressions' examples.
+            unused: Number of pixels of the coarsest grid at each edge whose result is not used. It
+                is 0 where only the regressions need these pixels, which saves time.
 
         Returns:
             (batch, bands of the coarsest GSD, rows, columns) on the 10 m grid, float32.
@@ -153,14 +162,26 @@ class GuidedTrunk(nn.Module):
         factor = self.coarsest // TRUNK_GSD
         if measured is None:
             measured = torch.ones_like(coarse[:, :1])
-        start = bicubic(coarse, factor)
         ten_pooled = F.avg_pool2d(ten_b4hw, FOLD)
         pooled = {TRUNK_GSD: torch.cat([ten_pooled, twenty], dim=1), self.coarsest: coarse}
         with torch.autocast(coarse.device.type, enabled=False):
             fitted = local_regressions(pooled, measured, self.fits)
             excess = excess_errors(fitted.missed, measured)
-        added = fitted.predicted - start[:, None]
-        missed = bicubic(fitted.missed.flatten(1, 2), factor).reshape(added.shape)
+        rim = max(0, unused - self._trunk_reach - INTERPOLATION_REACH)
+
+        def inner(x: Tensor, gsd: int) -> Tensor:
+            edge = rim * self.coarsest // gsd
+            return x[..., edge : x.shape[-2] - edge, edge : x.shape[-1] - edge]
+
+        ten_b4hw, twenty = inner(ten_b4hw, FINEST_GSD), inner(twenty, TRUNK_GSD)
+        ten_pooled, predicted = inner(ten_pooled, TRUNK_GSD), inner(fitted.predicted, TRUNK_GSD)
+        coarse, measured, excess, missed, coefficients = (
+            inner(x, self.coarsest)
+            for x in (coarse, measured, excess, fitted.missed, fitted.coefficients)
+        )
+        start = bicubic(coarse, factor)
+        added = predicted - start[:, None]
+        missed = bicubic(missed.flatten(1, 2), factor).reshape(added.shape)
         excess = enlarge(excess.flatten(1, 2), factor, "bilinear")
         ten_folded = F.pixel_unshuffle(ten_b4hw, FOLD)
         features = self._features(
@@ -176,7 +197,7 @@ class GuidedTrunk(nn.Module):
         shares = weights.softmax(dim=1)[:, :count]
         at_trunk_grid = start + (shares * (added + missed)).sum(dim=1)
         # The slopes on the 10 m bands, weighted like the predictions.
-        slopes = fitted.coefficients[:, :, :, : ten_b4hw.shape[1]]
+        slopes = coefficients[:, :, :, : ten_b4hw.shape[1]]
         weighted = torch.zeros_like(ten_pooled)[:, None]
         for index in range(count):  # in a loop, because they are large
             fine = enlarge(slopes[:, index].flatten(1, 2), factor, "bilinear")
@@ -188,7 +209,8 @@ class GuidedTrunk(nn.Module):
             "nbgrc,ngfrc->nbfrc", weighted, torch.unflatten(inside, 1, (ten_b4hw.shape[1], -1))
         )
         details = details / self.gain + injected.flatten(1, 2)
-        return bicubic(at_trunk_grid, FOLD) + F.pixel_shuffle(details, FOLD)
+        result = bicubic(at_trunk_grid, FOLD) + F.pixel_shuffle(details, FOLD)
+        return F.pad(result, [rim * self.coarsest // FINEST_GSD] * 4)
 
     def _features(self, bands: Tensor, proposed: Tensor, reliability: Tensor) -> Tensor:
         """The trunk's output: weights of the proposals, then details divided by the gain.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,5 +33,6 @@ def count_outliers(fine: Tensor, coarse: Tensor, valid: Tensor, scale: int) -> T
     high, low = (x[:, :, :, None, :, None] for x in (highest + tolerance, lowest - tolerance))
     batch, bands, rows, cols = valid.shape
     cells = fine.view(batch, bands, rows, scale, cols, scale)
-    outside = ((cells > high) | (cells < low)).sum(dim=(3, 5))
-    return (outside * valid).sum(dim=(0, 2, 3)).cpu()
+    outside = (cells > high) | (cells < low)
+    outside &= valid[:, :, :, None, :, None]
+    return torch.count_nonzero(outside, dim=(0, 2, 3, 4, 5)).cpu()

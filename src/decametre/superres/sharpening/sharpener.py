@@ -17,6 +17,7 @@ from decametre.sentinel2.radiometry import Radiometry
 from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.card import Card
+from decametre.superres.models.guided import GuidedTrunk
 from decametre.superres.models.registry import Model
 from decametre.superres.pixels.stack import Stack, reach_for
 from decametre.superres.sharpening.consistency import STEPS, Consistency, ResidualSums
@@ -173,8 +174,10 @@ class Sharpener:
             gsd: self._tensor(stack, names, gsd, aligned.relative_to(window))
             for gsd, names in card.bands_in.items()
         }
+        measured = self._measured(stack, card, aligned, window)
+        unused = {"unused": card.margin} if isinstance(model.network, GuidedTrunk) else {}
         with autocast(self.device, self.precision):
-            fine = model.network(inputs, self._measured(stack, card, aligned, window)).float()
+            fine = model.network(inputs, measured, **unused).float()
         for index, name in enumerate(card.bands_out):
             if name in self.bicubic_bands:
                 coarse = inputs[card.coarsest][:, index : index + 1]
@@ -184,8 +187,9 @@ class Sharpener:
         rows, cols = kept.relative_to(aligned).coarsened(card.scale).slices
         coarse = inputs[card.coarsest][..., rows, cols]
         rows, cols = kept.relative_to(window).coarsened(card.scale).slices
-        measured = np.stack([band_plane(stack.valid, stack, n)[rows, cols] for n in card.bands_out])
-        valid = torch.from_numpy(measured)[None].to(self.device)
+        valid = torch.from_numpy(
+            np.stack([band_plane(stack.valid, stack, n)[rows, cols] for n in card.bands_out])
+        )[None].to(self.device)
         if self.steps:
             fine = check.project(fine, coarse, valid, self.steps)
         residual = check.residual(fine, coarse)
