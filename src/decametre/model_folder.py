@@ -91,19 +91,34 @@ class ModelCard:
         """The network's output as an MLM output, without its task."""
         raise NotImplementedError
 
+    def weights_asset(
+        self, name: str, application: str, artifact: str, checksum: str
+    ) -> dict[str, Any]:
+        """The asset of a file with the network's weights.
+
+        Args:
+            name: Name of the file, next to the item.
+            application: The format in the media type.
+            artifact: The format as `mlm:artifact_type`.
+            checksum: SHA-256 of the file, hexadecimal.
+        """
+        return {
+            "href": f"./{name}",
+            "type": f"application/octet-stream; application={application}",
+            "roles": ["mlm:model", "mlm:weights"],
+            "mlm:artifact_type": artifact,
+            "file:checksum": f"{SHA256}{checksum}",
+            # MLM requires a definition of the bands that inputs name.
+            "eo:bands": [{"name": name} for names in self.bands_in.values() for name in names],
+        }
+
     def to_stac(self) -> dict[str, Any]:
         """The card as a STAC item with the MLM extension."""
         values = TypeAdapter(type(self)).dump_python(self, mode="json")
         output = self.output
-        weights = {
-            "href": f"./{WEIGHTS_NAME}",
-            "type": "application/octet-stream; application=safetensors",
-            "roles": ["mlm:model", "mlm:weights"],
-            "mlm:artifact_type": "safetensors.torch.save_file",
-            "file:checksum": f"{SHA256}{self.checksum}",
-            # MLM requires a definition of the bands that inputs name.
-            "eo:bands": [{"name": name} for names in self.bands_in.values() for name in names],
-        }
+        weights = self.weights_asset(
+            WEIGHTS_NAME, "safetensors", "safetensors.torch.save_file", self.checksum
+        )
         return {
             "type": "Feature",
             "stac_version": "1.1.0",

@@ -17,7 +17,6 @@ from decametre.errors import (
     GridError,
     MissingBandError,
     NotAProductError,
-    RadiometryError,
 )
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.grid import Grid, Window
@@ -273,12 +272,6 @@ def test_the_users_offset_wins(made, offset):
     product = open_safe(str(made["L1C", "new"]), offset)
     assert {file.radiometry.offset_dn for file in product.bands.values()} == {offset}
     assert product.offset_reason == f"given by the user: {offset:g} DN"
-
-
-@pytest.mark.parametrize("offset", [float("nan"), float("inf")])
-def test_an_offset_must_be_a_number(made, offset):
-    with pytest.raises(RadiometryError, match="expected a number"):
-        open_safe(str(made["L1C", "new"]), offset)
 
 
 def test_quantification_and_special_values(l1c):

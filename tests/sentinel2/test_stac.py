@@ -202,12 +202,6 @@ def test_the_user_overrides_everything(tmp_path, given):
     assert product.offset_reason == f"given by the user: {given:g} DN"
 
 
-@pytest.mark.parametrize("given", [float("nan"), float("inf")])
-def test_an_offset_must_be_finite(tmp_path, given):
-    with pytest.raises(RadiometryError, match="expected a number of DN"):
-        open_stac(saved(tmp_path, own_item()), given)
-
-
 def test_nothing_states_an_offset(tmp_path):
     item = planetary_computer_item()
     del item["properties"]["s2:processing_baseline"]

@@ -12,7 +12,7 @@ from decametre.progress import Progress, silent
 
 @contextmanager
 def notebook_bar(progress: Progress | None) -> Iterator[Progress]:
-    """How a job reports its progress.
+    """Choose the function to which a job reports its progress.
 
     Args:
         progress: What the user gave; None: a bar in a notebook, nothing elsewhere.
@@ -42,7 +42,7 @@ def _is_notebook() -> bool:
 
 
 class _Bar:
-    """A progress bar that a notebook shows as HTML, or as text."""
+    """A progress bar, as HTML in notebooks and as text elsewhere."""
 
     def __init__(self, completed: int, total: int) -> None:
         self.completed, self.total = completed, total

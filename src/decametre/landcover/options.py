@@ -39,7 +39,7 @@ Exclude = Annotated[
 
 
 class ImportModelOptions(Options):
-    """How a published network is imported."""
+    """Options of `decametre models import`."""
 
     release: Annotated[str | None, Text(metavar="X.Y.Z", default="from the folder's name")] = None
     """Release of the published network, such as 0.2.0, on which the order of its bands depends. By

@@ -46,7 +46,7 @@ class Pixels(Protocol):
         """Data type."""
 
     def __getitem__(self, at: Any) -> Any:
-        """A part of the array."""
+        """The pixels at an index of two slices."""
 
 
 @dataclass(frozen=True)

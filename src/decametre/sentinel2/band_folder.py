@@ -39,10 +39,8 @@ from decametre.sentinel2.stac_metadata import (
     LOCAL_BASELINES,
     OFFSET_DN,
     DeclaredRadiometry,
+    facts_of,
     find_baseline,
-    find_level,
-    find_platform,
-    find_tile,
     radiometry_of,
     resolve_offsets,
 )
@@ -141,7 +139,6 @@ def open_band_folder(source: str, offset: float | None = None) -> Product:
             name: BandFile(ALL_BANDS[name], str(file), radiometry_of(declared[name], offsets[name]))
             for name, file in files.items()
         },
-        baseline,
         reason,
         offset,
     )
@@ -151,20 +148,15 @@ def _product(
     source: str,
     item: pystac.Item,
     bands: Mapping[str, BandFile],
-    baseline: str | None,
     reason: str,
     offset: float | None,
     dtype: str = "uint16",
 ) -> Product:
     grids = {name: read_grid(name, file.path, dtype) for name, file in bands.items()}
     return Product(
-        id=item.id,
+        **facts_of(item),
         source=source,
-        level=find_level(item),
-        baseline=baseline,
-        platform=find_platform(item),
         datetime=item.properties.get("start_datetime"),
-        tile=find_tile(item),
         grid=common_grid(source, grids),
         bands=bands,
         missing={
@@ -217,7 +209,7 @@ def _open_theia(
     kind = "FRE" if "_FRE_" in next(iter(files.values())).name.upper() else "SRE"
     reason = f"none in Theia's {kind} files; DN are shifted by {-OFFSET_DN} to keep negative values"
     item = _item(folder.name, properties)
-    return _product(source, item, bands, None, reason, None, dtype="int16")
+    return _product(source, item, bands, reason, None, dtype="int16")
 
 
 def _block_rows(file: Path) -> int:

@@ -26,7 +26,6 @@ from decametre.errors import (
     GridError,
     MissingBandError,
     NotAProductError,
-    RadiometryError,
 )
 from decametre.sentinel2.bands import ALL_BANDS, Band
 from decametre.sentinel2.grid import Window
@@ -34,10 +33,8 @@ from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.raster import BandGrid, common_grid, stated_crs_text
 from decametre.sentinel2.stac_metadata import (
     DeclaredRadiometry,
+    facts_of,
     find_baseline,
-    find_level,
-    find_platform,
-    find_tile,
     radiometry_of,
     resolve_offsets,
 )
@@ -79,8 +76,6 @@ def open_eopf(source: str, offset: float | None = None, id: str | None = None) -
         GridError: The grids of the bands are inconsistent.
         RadiometryError: A scale or offset is not usable.
     """
-    if offset is not None and not math.isfinite(offset):
-        raise RadiometryError(f"the offset is {offset}, expected a number of DN such as -1000")
     root = open_hierarchy(source)
     item = _discovery(root, source, id)
     arrays = {name: _array(root, band, source) for name, band in ALL_BANDS.items()}
@@ -95,13 +90,9 @@ def open_eopf(source: str, offset: float | None = None, id: str | None = None) -
     offsets, reason = resolve_offsets({}, declared, baseline, offset)
     crs = _crs(attributes_of(root), item)
     return Product(
-        id=item.id,
+        **facts_of(item),
         source=source,
-        level=find_level(item),
-        baseline=baseline,
-        platform=find_platform(item),
         datetime=_utc(item.properties.get("start_datetime")),
-        tile=find_tile(item),
         grid=common_grid(source, {name: _grid(root, image, crs) for name, image in images.items()}),
         bands={
             name: BandFile(

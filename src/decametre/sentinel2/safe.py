@@ -6,7 +6,6 @@ A zip is read in place. `_Folder` and `_Zip` give the same access to both.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
 import zipfile
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from decametre.errors import CorruptDataError, MissingBandError, NotAProductError, RadiometryError
+from decametre.errors import CorruptDataError, MissingBandError, NotAProductError
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.radiometry import Radiometry
@@ -163,8 +162,6 @@ def open_safe(source: str, offset: float | None = None) -> Product:
         GridError: The grids of the bands are inconsistent.
         RadiometryError: The offset or the quantification value is not usable.
     """
-    if offset is not None and not math.isfinite(offset):
-        raise RadiometryError(f"the offset is {offset}, expected a number of DN such as -1000")
     try:
         files, main, chosen = _locate(Path(source))
         return _product(source, files, main, chosen, offset)

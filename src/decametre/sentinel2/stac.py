@@ -17,7 +17,6 @@ the order of `resolve_offsets`. `Product.offset_reason` records the source of th
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from typing import Any
 
 import pystac
 
-from decametre.errors import CorruptDataError, MissingBandError, NotAProductError, RadiometryError
+from decametre.errors import CorruptDataError, MissingBandError, NotAProductError
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.documents import read_document
 from decametre.sentinel2.eopf import open_eopf
@@ -37,11 +36,9 @@ from decametre.sentinel2.stac_metadata import (
     CARRIED,
     band_assets,
     declared_radiometry,
+    facts_of,
     find_baseline,
     find_crs,
-    find_level,
-    find_platform,
-    find_tile,
     radiometry_of,
     resolve_offsets,
 )
@@ -73,8 +70,6 @@ def open_stac(source: str, offset: float | None = None) -> Product:
         GridError: The grids of the bands are inconsistent.
         RadiometryError: A scale or offset is not usable.
     """
-    if offset is not None and not math.isfinite(offset):
-        raise RadiometryError(f"the offset is {offset}, expected a number of DN such as -1000")
     item = read_item(source)
     check_platform(source, item.properties)
     if root := _zarr_root(source, item):
@@ -93,13 +88,9 @@ def open_stac(source: str, offset: float | None = None) -> Product:
         raise MissingBandError(f"{source}: none of the item's band files exists; {where}")
     no_asset = f"the item has no asset for it, only {_listed(item.assets)}"
     return Product(
-        id=item.id,
+        **facts_of(item),
         source=source,
-        level=find_level(item),
-        baseline=baseline,
-        platform=find_platform(item),
         datetime=item.datetime.isoformat() if item.datetime else None,
-        tile=find_tile(item),
         grid=common_grid(source, {name: grid for name, (_, grid) in found.items()}, find_crs(item)),
         bands={
             name: BandFile(ALL_BANDS[name], path, radiometry_of(declared[name], offsets[name]))

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import pystac
 
@@ -259,6 +259,27 @@ def find_crs(item: pystac.Item) -> str | None:
         if fields.get("proj:epsg"):
             return f"EPSG:{fields['proj:epsg']}"
     return None
+
+
+class ItemFacts(TypedDict):
+    """Fields of `Product` that an item states."""
+
+    id: str
+    level: str
+    baseline: str | None
+    platform: str | None
+    tile: str | None
+
+
+def facts_of(item: pystac.Item) -> ItemFacts:
+    """The fields of a product that an item states in properties or names."""
+    return {
+        "id": item.id,
+        "level": find_level(item),
+        "baseline": find_baseline(item),
+        "platform": find_platform(item),
+        "tile": find_tile(item),
+    }
 
 
 def find_level(item: pystac.Item) -> str:

@@ -58,11 +58,6 @@ class LazyPixels:
         return np.asarray(data)
 
 
-def is_xarray(value: object) -> bool:
-    """Whether a value is a Dataset or DataTree."""
-    return isinstance(value, xarray.Dataset | xarray.DataTree)
-
-
 def find_bands(dataset: xarray.Dataset | xarray.DataTree) -> dict[str, xarray.DataArray]:
     """The variables that are Sentinel-2 bands on their native grid, with dimensions y and x.
 
@@ -192,7 +187,7 @@ def stac_properties(attributes: Mapping[Any, Any]) -> Mapping[Any, Any]:
 def product_of(
     dataset: xarray.Dataset | xarray.DataTree, user_offset_dn: float | None = None
 ) -> Product:
-    """The product that a dataset holds; no pixel is read.
+    """Open the product in a dataset; no pixel is read.
 
     Args:
         dataset: Bands on their native grids, one grid for each resolution.

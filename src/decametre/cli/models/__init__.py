@@ -17,7 +17,7 @@ class _ShowsByDefault(LazyGroup):
     """A group whose command `show` may be omitted."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Insert `show` before arguments that are no subcommand."""
+        """Insert `show` if the first argument is not a subcommand."""
         if not args or (args[0] not in self.members and args[0] not in ("-h", "--help")):
             args = ["show", *args]
         return super().parse_args(ctx, args)

@@ -191,13 +191,16 @@ def measured_gains(
         (bands of this GSD), float32, and the number of squares of ground.
     """
     fine_gains = [ALL_BANDS[name].mtf for name in bands_at(FINEST_GSD)]
-    scenes = [middle_of(scene, MIDDLE_EDGE) for scene in scenes]
-    logs = np.empty((len(GAINS), len(typical), 0))
-    for parts in (scenes, [_as_measured(scene) for scene in scenes]) if scenes else ():
-        logs = np.concatenate([_residuals(scene, gsd, fine_gains) for scene in parts], axis=2)
-        logs = logs[:, :, np.isfinite(logs).all(axis=(0, 1))]
-        if logs.shape[2] >= MIN_CELLS:
-            break
+
+    def logs_of(parts: Sequence[Scene]) -> np.ndarray:
+        nothing = np.empty((len(GAINS), len(typical), 0))
+        logs = np.concatenate([nothing, *(_residuals(x, gsd, fine_gains) for x in parts)], axis=2)
+        return logs[:, :, np.isfinite(logs).all(axis=(0, 1))]
+
+    parts = [middle_of(scene, MIDDLE_EDGE) for scene in scenes]
+    logs = logs_of(parts)
+    if logs.shape[2] < MIN_CELLS:
+        logs = logs_of([_as_measured(part) for part in parts])
     deviations = np.array(GAINS)[:, None] - np.array(typical)
     pixels = INDEPENDENT_SHARE * CELL[gsd] ** 2
     costs = pixels / 2 * logs.sum(axis=2) + (deviations / PRIOR_SPREAD) ** 2 / 2

@@ -62,15 +62,23 @@ class Form(nn.Module, ABC):
         """Channels of every input."""
 
     def example(self, seed: int, rows: int, columns: int, batch: int = 2) -> tuple[Tensor, ...]:
-        """Random inputs, with rows and columns in units of the smallest valid size."""
+        """Random inputs, with rows and columns in units of the smallest valid size.
+
+        As on ground, all bands have the same structures with different contrast, and some noise. In
+        pure noise the regressions of `regression.py` are ill-conditioned, so that rounding alone
+        would change their result.
+        """
         random = torch.Generator().manual_seed(seed)
-        shapes = [
-            (batch, channels, self.fixed or rows * size, self.fixed or columns * size)[
-                : 4 if size else 2
-            ]
-            for channels, size in zip(self.channels(), self.sizes, strict=True)
-        ]
-        images = [0.05 + 0.4 * torch.rand(shape, generator=random) for shape in shapes]
+        ground = torch.rand((batch, 1, rows, columns), generator=random)
+        images = []
+        for channels, size in zip(self.channels(), self.sizes, strict=True):
+            if not size:
+                images.append(0.05 + 0.4 * torch.rand((batch, channels), generator=random))
+                continue
+            shape = self.fixed or rows * size, self.fixed or columns * size
+            contrast = 0.1 + 0.3 * torch.rand((batch, channels, 1, 1), generator=random)
+            noise = 0.03 * torch.rand((batch, channels, *shape), generator=random)
+            images.append(0.05 + F.interpolate(ground, shape, mode="bilinear") * contrast + noise)
         return tuple(self.scaled(image) for image in images)
 
     def scaled(self, reflectance: Tensor) -> Tensor:

@@ -16,8 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from decametre.errors import ModelError, OutputError
 from decametre.files import check_parent, check_path, write_file
-from decametre.model_folder import SHA256, item_text
-from decametre.superres.export.decompositions import DECOMPOSITIONS
+from decametre.model_folder import item_text
 from decametre.superres.export.forms import Form, Grids
 from decametre.superres.models.card import Card
 from decametre.version import __version__
@@ -76,9 +75,8 @@ def _onnx(form: Form, precision: str) -> bytes:
         warnings.simplefilter("ignore")  # of torch about its own functions
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         try:
-            program = _traced(network, form).run_decompositions(DECOMPOSITIONS)
             made = torch.onnx.export(
-                program,
+                _traced(network, form),
                 dynamo=True,
                 verbose=False,
                 input_names=form.inputs,
@@ -174,14 +172,7 @@ def _card(form: Form, precision: str, checksum: str, difference: float) -> dict[
         "precision": precision,
         "largest_difference_from_torch": float(f"{difference:.2g}"),
     }
-    file = {
-        "href": f"./{form.card.name}.onnx",
-        "type": "application/octet-stream; application=onnx",
-        "roles": ["mlm:model", "mlm:weights"],
-        "mlm:artifact_type": "ONNX",
-        "file:checksum": f"{SHA256}{checksum}",
-        "eo:bands": [{"name": name} for name in form.card.bands],
-    }
+    file = form.card.weights_asset(f"{form.card.name}.onnx", "onnx", "ONNX", checksum)
     return item | {"properties": properties, "assets": {"model": file}}
 
 

@@ -85,7 +85,8 @@ class AdaptiveTrunk(NativeTrunk):
         modulation = self._modulation(gains)
 
         def trunk(features: Tensor) -> Tensor:
-            for index, block in enumerate(self._blocks):
+            for index, block in enumerate(self.trunk):
+                assert isinstance(block, ResidualBlock)
                 factor, summand = modulation[:, index, :, :, None, None].unbind(dim=1)
                 change = block.conv2(F.relu(block.conv1(features) * factor + summand))
                 features = features + change
@@ -103,16 +104,12 @@ class AdaptiveTrunk(NativeTrunk):
             (bands of the coarsest GSD); `typical_gains` if the images are too small.
         """
         images = {gsd: reflectance[gsd].detach().float().cpu() for gsd in self.gsds}
-        valid = {gsd: torch.ones_like(batch, dtype=torch.bool) for gsd, batch in images.items()}
-
-        def scene(index: int) -> Scene:
-            return Scene(
-                "",
-                {gsd: batch[index] for gsd, batch in images.items()},
-                {gsd: batch[index] for gsd, batch in valid.items()},
-            )
-
-        return self.gains_of([scene(index) for index in range(len(images[self.coarsest]))])
+        scenes = []
+        for index in range(len(images[self.coarsest])):
+            image = {gsd: batch[index] for gsd, batch in images.items()}
+            valid = {gsd: torch.ones_like(x, dtype=torch.bool) for gsd, x in image.items()}
+            scenes.append(Scene("", image, valid))
+        return self.gains_of(scenes)
 
     def gains_of(self, scenes: Sequence[Scene]) -> Tensor:
         """The gains of the coarsest bands in parts of one product.
@@ -152,16 +149,11 @@ class AdaptiveTrunk(NativeTrunk):
         """The network for the typical gains."""
         return self.adapted(torch.tensor(self.typical_gains))
 
-    @property
-    def _blocks(self) -> list[ResidualBlock]:
-        return [block for block in self.trunk if isinstance(block, ResidualBlock)]
-
     def _modulation(self, gains: Tensor) -> Tensor:
         """Factors and summands, (batch, blocks, 2, width)."""
-        layers = self.modulation
         with torch.autocast(gains.device.type, enabled=False):
             scaled = (gains.to(self.head.weight.device).float() - GAIN_CENTRE) / GAIN_SPREAD
-            found: Tensor = layers(scaled).unflatten(1, (self.blocks_count, 2, -1))
+            found: Tensor = self.modulation(scaled).unflatten(1, (self.blocks_count, 2, -1))
         return found + torch.tensor([1.0, 0.0], device=found.device)[:, None]
 
 
