@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from decametre.api.keywords import takes
 from decametre.errors import EvaluationError
+from decametre.io.result_folder import check_result_folder, result_folder
 from decametre.options import PathLike, words_of
+from decametre.sentinel2.source_check import check_source
 from decametre.superres.evaluation.options import EvaluateOptions
 
 if TYPE_CHECKING:
@@ -41,13 +43,20 @@ def evaluate(
         EvaluationError: No product has a pixel that can be scored.
         DecametreError: The message of its subclass is one line that names the remedy.
     """
+    scale, out = options.scale, options.out
+    # A Product is not iterable; its class is not imported before the paths are checked.
+    given = products if isinstance(products, Iterable) else [products]
+    given = [given] if isinstance(given, str) else list(given)
+    for source in given:
+        if isinstance(source, str | os.PathLike):
+            check_source(source)
+    if out is not None:
+        check_result_folder(out, overwrite=options.overwrite)
     # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
     from decametre.api.opening import opened
     from decametre.api.window import choose_window
     from decametre.device import choose_devices
     from decametre.io.outputs import check_input_safe
-    from decametre.io.result_folder import result_folder
-    from decametre.sentinel2.product import Product
     from decametre.superres.evaluation.compared_models import methods_for
     from decametre.superres.evaluation.comparison import SceneWindow, compare
     from decametre.superres.evaluation.full_scale import full_scale_scores
@@ -55,8 +64,6 @@ def evaluate(
     from decametre.superres.evaluation.results import Evaluation
     from decametre.superres.models.registry import BANDS_FOR_SCALE
 
-    scale, out = options.scale, options.out
-    given = [products] if isinstance(products, Product | str | os.PathLike) else products
     device = choose_devices(options.device)[0]
     methods = methods_for(options.model, scale, device)
     bands_in = BANDS_FOR_SCALE[scale]

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from decametre.api.keywords import takes
-from decametre.landcover.extraction.extraction_job import Extraction, extract
 from decametre.landcover.extraction.options import ExtractOptions
-from decametre.landcover.extraction.planning import Request
+from decametre.landcover.extraction.output_files import StoreFiles
 from decametre.options import PathLike
 from decametre.progress import Progress, silent
-from decametre.sentinel2.gdal_settings import available_cores
-from decametre.sentinel2.grid import Window
-from decametre.sentinel2.product import Product
+from decametre.sentinel2.source_check import check_source
 
 if TYPE_CHECKING:
+    from decametre.landcover.extraction.extraction_job import Extraction
+    from decametre.sentinel2.grid import Window
+    from decametre.sentinel2.product import Product
     from decametre.superres.sharpening.sharpening_job import Result
 
 
@@ -52,6 +52,14 @@ def extract_patches(
         return sharpen(product, tile, options=how)
 
     sources = [products] if isinstance(products, str | os.PathLike) else products
+    StoreFiles(Path(output)).check(overwrite=options.overwrite)
+    for source in sources:
+        check_source(source)
+    # Imported here: GDAL and pandas take seconds, which a wrong argument should not cost.
+    from decametre.landcover.extraction.extraction_job import extract
+    from decametre.landcover.extraction.planning import Request
+    from decametre.sentinel2.gdal_settings import available_cores
+
     return extract(
         Request.of(sources, options),
         Path(output),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from decametre.api.evaluation import numbered
 from decametre.api.keywords import takes
+from decametre.io.result_folder import check_result_folder
 from decametre.landcover.evaluation.options import LandCoverEvaluateOptions
 from decametre.options import PathLike, words_of
 from decametre.progress import Progress, silent
@@ -36,7 +37,14 @@ def evaluate_land_cover(
     Raises:
         DecametreError: The message of its subclass is one line that names the remedy.
     """
-    from decametre.landcover.evaluation import evaluation_job  # torch takes seconds to import
+    from decametre.landcover.patches.store import PatchStore
+
+    for path in {store, options.tune_on or store}:
+        PatchStore(path)
+    if options.out is not None:
+        check_result_folder(options.out, overwrite=options.overwrite)
+    # Imported here: torch takes seconds, which a wrong argument should not cost.
+    from decametre.landcover.evaluation import evaluation_job
 
     always, exclude = ("split", "thresholds"), ("keep_thresholds", "device", "overwrite")
     words = words_of(options, always=always, exclude=exclude)

@@ -14,6 +14,7 @@ from decametre.extras import check_extra
 from decametre.options import PathLike
 from decametre.progress import Progress
 from decametre.sentinel2.options import parse_offset
+from decametre.sentinel2.source_check import check_source
 from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.output_files import SharpenedFiles
 
@@ -83,6 +84,8 @@ def sharpen(
     if output is None:
         raise OptionError("output", "is required; give the path of the GeoTIFF")
     SharpenedFiles(Path(output)).check(overwrite=options.overwrite)
+    if isinstance(product, str | os.PathLike):
+        check_source(product)
     # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
     from decametre.api.opening import opened
     from decametre.api.window import choose_window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from decametre.api.keywords import takes
 from decametre.options import PathLike
 from decametre.progress import Progress, silent
 from decametre.recipes.options import TrainOptions
+from decametre.sentinel2.source_check import check_source
 
 if TYPE_CHECKING:
     from decametre.recipes.training_job import TrainingResult
@@ -33,12 +35,16 @@ def train(
     Raises:
         DecametreError: The message of its subclass is one line that names the remedy.
     """
-    # Imported here: torch takes seconds, which a wrong argument should not cost.
-    from decametre.recipes import training_job
     from decametre.recipes.reading import read_recipe
 
     changes = options.settings
     checked = read_recipe(os.fspath(recipe), changes, options.train, options.validation)
+    for source in (*checked.data.train, *checked.data.validation):
+        if not has_magic(source):
+            check_source(source)
+    # Imported here: torch takes seconds, which a wrong argument should not cost.
+    from decametre.recipes import training_job
+
     return training_job.run(
         checked,
         options.out or Path(checked.name),

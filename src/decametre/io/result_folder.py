@@ -7,13 +7,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from decametre.errors import OutputError
 from decametre.files import check_parent
 from decametre.io.tables import csv_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FIGURES = "figures"
 CONTENT = {"scores.json", "scores.csv", "scores.md", FIGURES}
@@ -44,21 +45,17 @@ class ResultFolder:
         (self.figures / f"{name}.csv").write_text(csv_text(head, rows), encoding="utf-8")
 
 
-@contextmanager
-def result_folder(output: Path, *, overwrite: bool) -> Iterator[ResultFolder]:
-    """Write a folder next to `output`, and rename it at the end of the context.
-
-    If the context ends with an error, an earlier result in `output` remains as it was.
+def check_result_folder(output: Path, *, overwrite: bool) -> set[str]:
+    """Check that a folder can be created or replaced; returns the names in it.
 
     Args:
-        output: The folder to create; it may exist if it is empty.
-        overwrite: Replace the folder of an earlier evaluation.
+        output: The folder.
+        overwrite: Allow it to contain an earlier evaluation.
 
     Raises:
-        OutputError: The folder cannot be written, is not empty, or, with `overwrite`, contains a
-            file that no evaluation writes.
+        OutputError: Its parent does not exist, it is a file, it is not empty, or, with `overwrite`,
+            contains a file that no evaluation writes.
     """
-    output = output.absolute()
     check_parent(output)
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file; give the name of a folder")
@@ -70,6 +67,24 @@ def result_folder(output: Path, *, overwrite: bool) -> Iterator[ResultFolder]:
             f"{output} contains '{min(present - CONTENT)}', which no evaluation writes; "
             "give another folder"
         )
+    return present
+
+
+@contextmanager
+def result_folder(output: Path, *, overwrite: bool) -> Iterator[ResultFolder]:
+    """Write a folder next to `output`, and rename it at the end of the context.
+
+    If the context ends with an error, an earlier result in `output` remains as it was.
+
+    Args:
+        output: The folder to create; it may exist if it is empty.
+        overwrite: Replace the folder of an earlier evaluation.
+
+    Raises:
+        OutputError: See `check_result_folder`; or the folder cannot be written.
+    """
+    output = output.absolute()
+    present = check_result_folder(output, overwrite=overwrite)
     partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
     try:
         partial.mkdir()

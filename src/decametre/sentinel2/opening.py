@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import zipfile
 from pathlib import Path
 
 from decametre.errors import NotAProductError
-from decametre.files import check_path
 from decametre.sentinel2.band_folder import is_band_folder, open_band_folder
 from decametre.sentinel2.eopf import open_eopf
 from decametre.sentinel2.hrefs import is_remote, is_web, local_path
 from decametre.sentinel2.options import parse_offset
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.safe import open_safe
+from decametre.sentinel2.source_check import check_source, names_in
 from decametre.sentinel2.stac import open_stac
 from decametre.sentinel2.zarr_store import is_zarr, zarr_root
 
@@ -49,10 +48,8 @@ def open_product(source: str | os.PathLike[str], offset: str | float = "auto") -
     text = local_path(text)
     if is_remote(text):
         raise NotAProductError(f"{text}: only file, http and https URLs can be opened")
+    check_source(text)
     path = Path(text)
-    check_path(path)
-    if not path.exists():
-        raise NotAProductError(f"{text}: no such file or folder{_near(path)}")
     if is_zarr(path):
         return open_eopf(text, offset_dn)
     if path.is_dir():
@@ -80,7 +77,7 @@ def is_safe(folder: Path) -> bool:
     return (
         folder.suffix.upper() == ".SAFE"
         or folder.absolute().parent.name == "GRANULE"
-        or any(_is_metadata(name) for name in _listing(folder))
+        or any(_is_metadata(name) for name in names_in(folder))
     )
 
 
@@ -92,20 +89,4 @@ def _is_metadata(name: str) -> bool:
 
 def _inside(folder: Path) -> str:
     """Path of the first product inside a folder, or an empty text."""
-    return next((str(folder / name) for name in _listing(folder) if ".SAFE" in name.upper()), "")
-
-
-def _near(path: Path) -> str:
-    """Proposal of a file with a similar name in the same folder."""
-    if not path.parent.is_dir():
-        return f", nor a folder {path.parent}"
-    near = difflib.get_close_matches(path.name, _listing(path.parent), n=1)
-    return f"; did you mean {path.parent / near[0]}?" if near else ""
-
-
-def _listing(folder: Path) -> list[str]:
-    """Names of the files in a folder; empty if it is not readable."""
-    try:
-        return sorted(each.name for each in folder.iterdir())
-    except OSError:
-        return []
+    return next((str(folder / name) for name in names_in(folder) if ".SAFE" in name.upper()), "")

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decametre.errors import NoPatchError, OutputError
-from decametre.files import check_parent, locked
+from decametre.files import locked
+from decametre.landcover.extraction.output_files import StoreFiles
 from decametre.landcover.extraction.plan import ExtractionPlan
 from decametre.landcover.extraction.planning import (
     TILES,
     Request,
     Sharpen,
     make_plan,
-    shards_folder,
 )
 from decametre.landcover.extraction.worker_pool import wait_for_orphans, write_shards
 from decametre.landcover.patches.merge import merge_patches
@@ -91,14 +91,9 @@ def _work_folder(output: Path, request: Request, overwrite: bool) -> Iterator[Pa
         OutputError: The output exists, its folder is not writable, another run uses it, or an
             unfinished run in it had other settings.
     """
-    if output.is_dir() or output.suffix.lower() not in (".h5", ".hdf5"):
-        raise OutputError(f"{output}: give the name of a file that ends in .h5")
-    check_parent(output, writable=True)
-    folder = output.parent / f".{output.name}.extraction"
-    for path in (output, shards_folder(output)):
-        # A killed run may have moved its shards into place, but not yet the store.
-        if path.exists() and not overwrite and not (folder / output.name).exists():
-            raise OutputError(f"{path} exists already; use --overwrite to replace it")
+    files = StoreFiles(output)
+    files.check(overwrite=overwrite)
+    folder = files.work
     folder.mkdir(exist_ok=True)
     with locked(folder / "lock", output):
         wait_for_orphans(folder)
@@ -147,7 +142,7 @@ def _merge(plan: ExtractionPlan, merged: Path) -> None:
 
 def _publish(plan: ExtractionPlan, merged: Path, output: Path) -> Extraction:
     """Move the shards and then the store into place."""
-    own, target = plan.folder / plan.shards, shards_folder(output)
+    own, target = plan.folder / plan.shards, StoreFiles(output).shards
     if own.exists():
         output.unlink(missing_ok=True)
         shutil.rmtree(target, ignore_errors=True)

@@ -21,6 +21,7 @@ from decametre.landcover.extraction.collecting import (
 )
 from decametre.landcover.extraction.label_raster import read_label_raster
 from decametre.landcover.extraction.options import ExtractOptions
+from decametre.landcover.extraction.output_files import StoreFiles
 from decametre.landcover.extraction.patch_lists import CompleteGrid, PatchList, read_patch_list
 from decametre.landcover.extraction.plan import ExtractionPlan, PlannedPatch, ProductInput
 from decametre.landcover.extraction.screening import read_exclusions
@@ -42,11 +43,6 @@ Sharpen = Callable[[Product, Path, Window], object]
 
 TILES = "sharpened"
 """Folder of the tiles that the extraction sharpens itself."""
-
-
-def shards_folder(output: Path) -> Path:
-    """The folder of a store's shards."""
-    return output.with_suffix(".shards")
 
 
 class Request(ExtractOptions):
@@ -122,7 +118,7 @@ def make_plan(
     counts = tuple(map(len, shares))
     check_space(output, sum(counts) * header.patch_bytes)
     inputs = tuple(ProductInput(c.product.source, request.offset, c.tile) for c in collected)
-    plan = ExtractionPlan(folder, shards_folder(output).name, header, inputs, counts, left_out)
+    plan = ExtractionPlan(folder, StoreFiles(output).shards.name, header, inputs, counts, left_out)
     plan.save(shares)
     return plan
 
