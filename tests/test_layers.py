@@ -13,7 +13,7 @@ import decametre
 PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
-    {"errors", "progress", "version"},
+    {"errors", "progress", "text", "version"},
     {"allocator", "extras", "files", "options"},
     {"sentinel2", "device", "model_folder"},
     {"io", "training"},

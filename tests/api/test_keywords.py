@@ -3,11 +3,13 @@
 import inspect
 from typing import Annotated
 
+import click
 import pytest
 from pydantic import Field
 
 from decametre.api.keywords import takes
-from decametre.errors import OptionError, UnknownNameError
+from decametre.cli.options import options as cli_options
+from decametre.errors import DecametreError, OptionError, UnknownNameError
 from decametre.options import Names, Options
 
 
@@ -109,3 +111,31 @@ def test_excluded_options_are_refused():
         work(folder="f", share=0.1)
     with pytest.raises(OptionError, match="share: cannot be used here"):
         work(job=Example(folder="f", share=0.1))
+
+
+class Flags(Options):
+    """Options of another example."""
+
+    overwrite: bool = False
+    """Replace."""
+    native: bool = True
+    """Keep."""
+    label_share: float = 0.5
+    """A share."""
+
+
+@takes(Flags)
+def fail(options: Flags) -> None:
+    """Fail."""
+    raise DecametreError("use --overwrite, --no-native or --label-share 0.2, not --other")
+
+
+def test_errors_name_arguments_in_python_and_options_on_the_command_line():
+    with pytest.raises(
+        DecametreError,
+        match=r"^use overwrite=True, native=False or label_share 0\.2, not --other$",
+    ):
+        fail()
+    command = click.command()(cli_options(Flags)(lambda options: fail(options=options)))
+    with pytest.raises(DecametreError, match=r"^use --overwrite, --no-native or --label-share 0"):
+        command.main([], standalone_mode=False)

@@ -15,13 +15,13 @@ def test_import_merge_and_info(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "skipped patches: 1 (on the list" in done.stderr
-    assert "v1.h5: 1 patches" in done.stderr
+    assert "v1.h5: 1 patch" in done.stderr
     assert decametre("patches", "import", DATA / "v2", tmp_path / "v2.h5").returncode == 0
     done = decametre(
         *("patches", "merge", tmp_path / "v1.h5", tmp_path / "v2.h5", tmp_path / "all.h5")
     )
     assert done.returncode == 0, done.stderr
-    assert "3 patches of 2 shards" in done.stderr
+    assert "3 patches of 2 stores" in done.stderr
     found = json.loads(decametre("patches", "info", tmp_path / "all.h5", "--json").stdout)
     assert found["patches"] == 3
     assert found["splits"] == {"train": 1, "validation": 1, "test": 1}

@@ -1,9 +1,9 @@
 """Work that takes no time, and what a source such as `light://NAME?fail=2` makes it do.
 
 `fail=N`: the first N attempts fail. `kill=N`: the first N attempts kill their worker. `raise=N`:
-the first N attempts raise an unexpected error. `begun=N`, `ended=N`: wait until N products have
-begun or ended. `gate=1`: wait until `open_gate` was called. Every attempt appends to a file of its
-product.
+the first N attempts raise an unexpected error. `absent=1`: it is no product. `begun=N`, `ended=N`:
+wait until N products have begun or ended. `gate=1`: wait until `open_gate` was called. Every
+attempt appends to a file of its product.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pystac
 
-from decametre.errors import CorruptDataError
+from decametre.errors import CorruptDataError, NotAProductError
 from decametre.fleet import preload
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.jobs import ProductSummary
@@ -90,6 +90,8 @@ class Light:
             os.kill(os.getpid(), signal.SIGKILL)
         if attempt < actions.get("fail", 0):
             raise CorruptDataError(f"{name} is spoiled")
+        if "absent" in actions:
+            raise NotAProductError(f"{name} is no product")
         if attempt < actions.get("raise", 0):
             raise ZeroDivisionError(name)
         with stages("compute"):

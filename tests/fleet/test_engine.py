@@ -177,6 +177,11 @@ def test_product_that_always_fails_is_given_up(pool, work, perform):
     assert len(marks_of(work.marks, "F", "begun")) == 3
 
 
+def test_what_is_no_product_is_not_retried(pool, work, perform):
+    attempts = perform(pool, [entry("F", absent=1), entry("S")], retries=2)
+    assert outcomes(attempts, "F") == [(True, True)]
+
+
 def test_late_results_are_awaited(pool, work, perform, monkeypatch):
     """As after this machine was suspended."""
     monkeypatch.setattr(engine, "RESULT_TIMEOUT", 0.2)

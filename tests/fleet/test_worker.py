@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from decametre import api
-from decametre.errors import CorruptDataError, OutputError
+from decametre.errors import CorruptDataError, DocumentError, NotAProductError, OutputError
 from decametre.fleet import worker
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.fleet.jobs import Sharpen
-from decametre.fleet.worker import Clock, TaskRequest, run_task
+from decametre.fleet.worker import Clock, TaskRequest, is_permanent, run_task
 from decametre.io import staging
 from decametre.superres.sharpening import pipeline
 from decametre.superres.sharpening.options import SharpenOptions
@@ -344,3 +344,11 @@ def test_seconds_of_stages(monkeypatch):
     # Each change of stage takes a second on this clock.
     assert clock.seconds == {"open": 2, "read": 1, "wait": 1, "compute": 1, "write": 1, "encode": 1}
     assert sum(clock.seconds.values()) == next(now) - 1
+
+
+def test_errors_of_reading_may_heal_and_others_do_not():
+    unreadable = NotAProductError("cannot read X: Input/output error")
+    unreadable.__cause__ = OSError("Input/output error")
+    assert is_permanent(NotAProductError("X: no such file or folder"))
+    for error in (unreadable, DocumentError("HTTP 503"), CorruptDataError("X is truncated")):
+        assert not is_permanent(error)

@@ -26,9 +26,9 @@ from decametre.io.outputs import check_input_safe
 from decametre.sentinel2 import eopf, zarr_store
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.local_copy import copy_bands
+from decametre.sentinel2.masks import read_scene_classification
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.raster import BandReader
-from decametre.sentinel2.scene_classification import read_scene_classification
 from tests.fleet.servers import file_server
 
 WINDOW = Window(0, 0, 120, 120)
@@ -150,7 +150,6 @@ def test_scene_classification(original, safe):
     product = open_product(original)
     expected = np.arange(3600).reshape(60, 60) % 12
     np.testing.assert_array_equal(read_scene_classification(product), expected)
-    assert eopf.read_eopf_scene_classification(safe) is None
 
 
 def test_products_without_angles_scene_classification_or_discovery(product, caplog):

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from decametre.superres.sharpening.array_job import SharpenedArrays
 
 
-@takes(SharpenOptions, exclude=("bbox", "compression", "quicklook", "overwrite"))
+@takes(
+    SharpenOptions,
+    exclude=("bbox", "compression", "quicklook", "masks", "mask_clouds", "overwrite"),
+)
 def sharpen_arrays(
     images: Mapping[str, ArrayLike],
     options: SharpenOptions,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import textwrap
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 from pydantic.fields import FieldInfo
 
-from decametre.errors import OptionError, UnknownNameError
-from decametre.options import Options, accepted
+from decametre.errors import DecametreError, OptionError, UnknownNameError
+from decametre.options import Options, accepted, flag_of, unwrapped
 
 T = TypeVar("T")
 
 _POSITIONAL, _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 _MISSING = inspect.Parameter.empty
+
+ON_COMMAND_LINE: ContextVar[bool] = ContextVar("on_command_line", default=False)
+"""Whether the command line calls the functions; then errors name `--overwrite`, not `overwrite`."""
 
 
 def takes(
@@ -60,13 +65,35 @@ def takes(
             else:
                 _refuse(options, exclude)
                 options = options.replaced(**chosen)
-            return function(**given, **{into: options})
+            try:
+                return function(**given, **{into: options})
+            except DecametreError as error:
+                if not ON_COMMAND_LINE.get():
+                    error.args = (in_python_terms(str(error), fields),)
+                raise
 
         call.__signature__ = signature  # type: ignore[attr-defined]  # inspect looks there
         call.__doc__ = _documented(function.__doc__, fields, model, into)
         return call
 
     return decorate
+
+
+def in_python_terms(message: str, fields: Mapping[str, FieldInfo]) -> str:
+    """A message with options of the command line as arguments: `--overwrite` as `overwrite=True`.
+
+    Args:
+        message: The message; options that are not among the fields are unchanged.
+        fields: The options, by argument.
+    """
+    arguments = {}
+    for name, field in fields.items():
+        flag = flag_of(name, field)
+        if unwrapped(field.annotation)[0] is bool:
+            arguments |= {flag: f"{name}=True", f"--no-{flag[2:]}": f"{name}=False"}
+        else:
+            arguments[flag] = name
+    return re.sub(r"--[a-z][a-z0-9-]*", lambda m: arguments.get(m[0], m[0]), message)
 
 
 def _refuse(options: Options, excluded: Collection[str]) -> None:

@@ -115,7 +115,7 @@ def _sharpened_dataset(
         raise OptionError(
             "output", "must be None for a dataset; write the result with .rio or .to_zarr()"
         )
-    for name in ("compression", "quicklook", "overwrite"):
+    for name in ("compression", "quicklook", "masks", "mask_clouds", "overwrite"):
         if getattr(options, name) != SharpenOptions.model_fields[name].default:
             raise OptionError(name, "cannot be used for a dataset, as no file is written")
     check_extra("xarray")

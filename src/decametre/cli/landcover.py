@@ -12,6 +12,7 @@ from decametre.cli.console import progress_of, progress_of_first_rank
 from decametre.cli.options import json_option, options, product_argument
 from decametre.landcover.evaluation.options import LandCoverEvaluateOptions
 from decametre.landcover.mapping.options import PredictOptions
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ def predict(product: str, output: Path, options: PredictOptions) -> None:
     """
     with progress_of("classifying", "patches", "patches") as progress:
         result = decametre.predict_land_cover(product, output, options=options, progress=progress)
-    log.info("%d patches classified, %d without data", result.patches, result.without_data)
+    classified = counted(result.patches, "patch")
+    log.info("%s classified, %d without data", classified, result.without_data)
     for path in (result.path, result.classes_path, result.features_path, result.item_path):
         if path is not None:
             log.info("wrote %s", path)

@@ -14,6 +14,7 @@ import click
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
+from decametre.api.keywords import ON_COMMAND_LINE
 from decametre.errors import OptionError
 from decametre.options import Options, Text, flag_of, metadata_of, text_of, unwrapped
 
@@ -41,7 +42,11 @@ def options(
         @functools.wraps(command)
         def call(**values: Any) -> Any:
             given = {name: values.pop(name) for name in fields}
-            return command(**values, **{into: _checked(model, fields, given)})
+            on_command_line = ON_COMMAND_LINE.set(True)
+            try:
+                return command(**values, **{into: _checked(model, fields, given)})
+            finally:
+                ON_COMMAND_LINE.reset(on_command_line)
 
         for name, field in reversed(fields.items()):
             call = click.option(*_declared(name, field), **_attributes(field, fields))(call)

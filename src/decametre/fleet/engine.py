@@ -252,7 +252,8 @@ class WorkerPool:
         try:
             if future.status != "error":
                 result = self._fetch(future)
-                return AttemptResult(request, result, not result.failed or last)
+                final = not result.failed or result.permanent or last
+                return AttemptResult(request, result, final)
             error = future.exception(timeout=RESULT_TIMEOUT)
         except TimeoutError:
             return None

@@ -77,7 +77,8 @@ class FleetOptions(Options):
     """Recompute results made with another version, model or settings, which are an error by
     default."""
     retries: Annotated[int, Field(ge=0)] = 2
-    """Further attempts after a product failed, each on another worker."""
+    """Further attempts after a product failed, each on another worker. What is not a product, or
+    lacks a file, is not retried."""
     stage_to: Annotated[LocatedPath | None, Text(metavar="FOLDER")] = None
     """Copy each product to this folder of the worker before it is processed, and remove the copy
     afterwards; for input on slow storage. `fleet extract` copies nothing."""

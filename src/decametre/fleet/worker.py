@@ -13,7 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decametre.errors import BusyError, CorruptDataError, DecametreError, FleetError, OutputError
+from decametre.errors import (
+    BusyError,
+    CorruptDataError,
+    DecametreError,
+    DocumentError,
+    FleetError,
+    GridError,
+    MissingBandError,
+    NotAProductError,
+    OutputError,
+    RadiometryError,
+)
 from decametre.fleet import preload
 from decametre.fleet.completion import result_state
 from decametre.fleet.inputs.product_entry import ProductEntry
@@ -58,10 +69,12 @@ class TaskResult:
     Attributes:
         failed: Whether the product failed.
         fields: Fields of the event `done` or `failed` in the journal.
+        permanent: Whether another attempt would fail in the same way.
     """
 
     failed: bool
     fields: dict[str, Any]
+    permanent: bool = False
 
 
 class Clock:
@@ -111,12 +124,13 @@ def run_task(request: TaskRequest) -> TaskResult:
     completed: dict[str, Any] = {}
     reason: str | None = None
     trace: str | None = None
+    permanent = False
     with _captured_warnings() as warnings:
         try:
             summary = _compute_product(request, output, clock, here.threads if here else 1)
             completed = _journal_fields(request, output, summary)
         except DecametreError as error:
-            reason = str(error)
+            reason, permanent = str(error), is_permanent(error)
             if isinstance(error, CorruptDataError) and clock.stage == "compute":
                 clock.enter("read")  # windows are read while others are computed
             elif isinstance(error, OutputError):
@@ -132,8 +146,20 @@ def run_task(request: TaskRequest) -> TaskResult:
     }
     if reason is not None:
         _remove_if_empty(output.parent)
-        return TaskResult(True, fields | {"stage": stage, "reason": reason, "traceback": trace})
+        fields |= {"stage": stage, "reason": reason, "traceback": trace}
+        return TaskResult(True, fields, permanent)
     return TaskResult(False, fields | completed)
+
+
+def is_permanent(error: DecametreError) -> bool:
+    """Whether a product fails in every attempt: it is none, or lacks a file or a band.
+
+    Servers, disks and networks may recover, so errors of reading are not permanent.
+    """
+    if isinstance(error, DocumentError) or isinstance(error.__cause__, OSError):
+        return False
+    kinds = (NotAProductError, MissingBandError, GridError, RadiometryError)
+    return isinstance(error, kinds)
 
 
 def _output(request: TaskRequest) -> Path:

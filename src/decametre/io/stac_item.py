@@ -13,6 +13,7 @@ from rasterio.warp import transform_bounds, transform_geom
 
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
 from decametre.sentinel2.grid import Grid
+from decametre.sentinel2.masks import MASKS, SCENE_CLASSES
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.radiometry import Radiometry
 from decametre.version import __version__
@@ -24,6 +25,8 @@ STAC_EXTENSIONS = [
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "https://stac-extensions.github.io/view/v1.0.0/schema.json",
 ]
+
+CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
 
 DERIVED_FROM = "derived_from"
 """Relation of the link from a result's item to its input product."""
@@ -56,7 +59,8 @@ def sharpened_item(
         statistics: GDAL's `STATISTICS_*` tags of each band.
         quality: The quality card, embedded as `decametre:quality`.
         settings: Settings of the run, embedded as `decametre:settings`.
-        files: File names of the other assets: `quality`, and `thumbnail` if there is one.
+        files: File names of the other assets: `quality`, `thumbnail` if there is one, and those of
+            `masks.MASKS` that were copied.
         dtype: `uint16` (DN) or `float32` (reflectance).
     """
     item = derived_item(
@@ -79,7 +83,24 @@ def sharpened_item(
     if "thumbnail" in files:
         title = "As measured (left) and at 10 m (right)"
         add_asset(item, "thumbnail", files["thumbnail"], "PNG", ["thumbnail"], title)
+    for name in filter(files.__contains__, MASKS):
+        _add_mask(item, name, files[name])
     return item
+
+
+def _add_mask(item: pystac.Item, name: str, file: str) -> None:
+    """Add the copy of a scene classification or mask as an asset."""
+    mask = MASKS[name]
+    title = mask.title[0].upper() + mask.title[1:]
+    bands = [{"name": plane, "data_type": "uint8"} for plane in mask.planes]
+    fields: dict[str, Any] = {"bands": bands}
+    if name == "scl":
+        fields["classification:classes"] = [
+            {"value": value, "name": class_name, "color_hint": colour.upper()}
+            for value, (class_name, colour) in enumerate(SCENE_CLASSES)
+        ]
+        item.stac_extensions.append(CLASSIFICATION)
+    add_asset(item, name, file, "COG", list(mask.roles), title, **fields)
 
 
 def add_asset(

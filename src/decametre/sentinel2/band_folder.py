@@ -12,6 +12,7 @@ Theia's level-2A products have no 60 m bands. Their negative values are kept: DN
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -31,6 +32,7 @@ from decametre.errors import CorruptDataError, NotAProductError, RadiometryError
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.gdal_settings import driver_of
 from decametre.sentinel2.grid import Window
+from decametre.sentinel2.masks import find_masks
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.radiometry import DN_MAX, DN_MIN, NODATA, Radiometry
 from decametre.sentinel2.raster import common_grid, read_grid
@@ -132,16 +134,14 @@ def open_band_folder(source: str, offset: float | None = None) -> Product:
         for name, file in files.items()
     }
     offsets, reason = resolve_offsets({}, declared, baseline, offset)
-    return _product(
-        source,
-        item,
-        {
-            name: BandFile(ALL_BANDS[name], str(file), radiometry_of(declared[name], offsets[name]))
-            for name, file in files.items()
-        },
-        reason,
-        offset,
-    )
+    bands = {
+        name: BandFile(ALL_BANDS[name], str(file), radiometry_of(declared[name], offsets[name]))
+        for name, file in files.items()
+    }
+    product = _product(source, item, bands, reason, offset)
+    folders = (path / name for name in (*_SUBFOLDERS, "qi", "QI_DATA"))
+    masks = find_masks(str(file) for folder in folders for file in _listing(folder))
+    return dataclasses.replace(product, masks=masks)
 
 
 def _product(

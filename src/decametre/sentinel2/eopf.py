@@ -28,7 +28,6 @@ from decametre.errors import (
     NotAProductError,
 )
 from decametre.sentinel2.bands import ALL_BANDS, Band
-from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.raster import BandGrid, common_grid, stated_crs_text
 from decametre.sentinel2.stac_metadata import (
@@ -53,7 +52,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REFLECTANCE = "measurements/reflectance"
-SCENE_CLASSIFICATION = "conditions/mask/l2a_classification/r20m/scl"
+MASK_ARRAYS = {
+    "scl": "conditions/mask/l2a_classification/r20m/scl",
+    "cloud_probability": "quality/probability/r20m/cld",
+    "snow_probability": "quality/probability/r20m/snw",
+    "detectors": "conditions/mask/detector_footprint/r10m/b02",
+}
+"""Arrays of the rasters in `masks.MASKS`."""
+
 GEOMETRY = "conditions/geometry"
 
 _CARRIED = re.compile(r"eo:(cloud|snow)_cover|sat:(relative_orbit|orbit_state)")
@@ -111,31 +117,18 @@ def open_eopf(source: str, offset: float | None = None, id: str | None = None) -
         offset_reason=reason,
         user_offset_dn=offset,
         properties={**_properties(item), **_angles(root, source)},
+        masks=_masks(root, source),
     )
 
 
-def read_eopf_scene_classification(product: Product) -> np.ndarray | None:
-    """The scene classification of an EOPF product, uint8, (rows, columns) at 20 m.
-
-    Returns:
-        None if the product has none, as Level-1C, or is in another format.
-
-    Raises:
-        CorruptDataError: It is damaged, or does not have the product's shape.
-    """
-    if not any(isinstance(file.image, ZarrImage) for file in product.bands.values()):
-        return None
-    found = find_array(open_hierarchy(product.source), SCENE_CLASSIFICATION)
-    if found is None:
-        return None
-    expected = product.grid.shape(20)
-    if found.shape != expected:
-        raise CorruptDataError(
-            f"{product.source}: {SCENE_CLASSIFICATION} has {found.shape} pixels, expected "
-            f"{expected}"
-        )
-    image = ZarrImage("SCL", found, f"{product.source}/{SCENE_CLASSIFICATION}")
-    return image.read(Window(0, 0, expected[1], expected[0])).astype(np.uint8)
+def _masks(root: zarr.Group, source: str) -> dict[str, ZarrImage]:
+    """The rasters that `sentinel2.masks` describes."""
+    found = {name: find_array(root, path) for name, path in MASK_ARRAYS.items()}
+    return {
+        name: ZarrImage(name, array, f"{source}/{MASK_ARRAYS[name]}")
+        for name, array in found.items()
+        if array is not None
+    }
 
 
 # Metadata ---------------------------------------------------------------------------------------

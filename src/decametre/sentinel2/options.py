@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from decametre.errors import GridError, RadiometryError
+from decametre.errors import GridError, RadiometryError, UnknownNameError
 from decametre.options import Accepts, Options, Text
 from decametre.sentinel2.bands import parse_bands
 from decametre.sentinel2.grid import Window
@@ -134,6 +134,37 @@ Bands = Annotated[
     Accepts("Sequence[str]"),
     Text(parse=lambda text: text.split(","), default="all twelve", repeatable=False),
     Field(description="Bands of the output, such as B05,B11,B12."),
+]
+
+
+MASK_NAMES = ("scl", "cloud_probability", "snow_probability", "l1c_clouds", "detectors")
+"""Rasters that products may contain besides their bands, see `sentinel2.masks`."""
+
+
+def _masks(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else list(value)
+    if names in ([], [""], ["none"]):
+        return ()
+    for name in names:
+        if name not in MASK_NAMES:
+            raise UnknownNameError("mask", str(name), (*MASK_NAMES, "none"))
+    return tuple(name for name in MASK_NAMES if name in names)
+
+
+Masks = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_masks),
+    Accepts("str | Sequence[str]"),
+    Text(
+        metavar="NAME,...|none",
+        parse=lambda text: text.split(","),
+        default="scl, where the product has it",
+        repeatable=False,
+    ),
+    Field(
+        description="Rasters of the product to copy to the 10 m grid, NAME.scl.tif and so on: scl, "
+        "cloud_probability, snow_probability, l1c_clouds, detectors; or none."
+    ),
 ]
 
 

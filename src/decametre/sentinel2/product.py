@@ -29,6 +29,19 @@ class BandImage(Protocol):
         """The DN in a window in native pixels, (rows, columns)."""
 
 
+class MaskImage(Protocol):
+    """The pixels of a raster that GDAL does not read; see `sentinel2.masks`."""
+
+    where: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+
+    def read(self, window: Window) -> np.ndarray:
+        """The values in a window in native pixels, (rows, columns)."""
+
+
 @dataclass(frozen=True)
 class BandFile:
     """One band of a product.
@@ -68,6 +81,8 @@ class Product:
         properties: STAC properties that are copied to results (cloud cover, sun and view angles,
             orbit).
         user_offset_dn: Radiometric offset in DN given by the user; None: from the metadata.
+        masks: Scene classification, cloud masks and the like, by name in `masks.MASKS`: GDAL's name
+            of the file, or the pixels.
     """
 
     id: str
@@ -83,6 +98,7 @@ class Product:
     offset_reason: str
     properties: Mapping[str, Any] = field(default_factory=dict)
     user_offset_dn: float | None = None
+    masks: Mapping[str, str | MaskImage] = field(default_factory=dict)
 
     def band_files(self, names: Iterable[str]) -> list[BandFile]:
         """The files of these bands.

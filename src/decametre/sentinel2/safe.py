@@ -18,6 +18,7 @@ from pathlib import Path
 
 from decametre.errors import CorruptDataError, MissingBandError, NotAProductError
 from decametre.sentinel2.bands import ALL_BANDS
+from decametre.sentinel2.masks import find_masks
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.radiometry import Radiometry
 from decametre.sentinel2.raster import common_grid, read_grid
@@ -215,6 +216,7 @@ def _product(
         offset_reason=_offset_reason(metadata, main, offset),
         user_offset_dn=offset,
         properties={**metadata.properties, **_granule_properties(found.values(), files, source)},
+        masks={name: files.gdal_path(path) for name, path in _masks(found.values(), files).items()},
     )
 
 
@@ -336,6 +338,17 @@ def _granule_properties(images: Iterable[str], files: _Files, source: str) -> di
             except (NotAProductError, CorruptDataError) as error:
                 log.warning("sun and view angles are unknown: %s", error)
     return {}
+
+
+def _masks(images: Iterable[str], files: _Files) -> dict[str, str]:
+    """Paths of the scene classification and of masks in the granule that contains the images."""
+    folders = {"/".join(path.split("/")[:2]) for path in images}
+    return find_masks(
+        f"{folder}/{part}/{name}"
+        for folder in folders
+        for part in ("IMG_DATA/R20m", "IMG_DATA", "QI_DATA")
+        for name in files.listing(f"{folder}/{part}")
+    )
 
 
 def _checksums(files: _Files) -> Mapping[str, str]:

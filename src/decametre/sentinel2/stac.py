@@ -30,6 +30,7 @@ from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.documents import read_document
 from decametre.sentinel2.eopf import open_eopf
 from decametre.sentinel2.hrefs import gdal_path, resolve_href
+from decametre.sentinel2.masks import mask_assets
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.raster import BandGrid, common_grid, read_grid
 from decametre.sentinel2.stac_metadata import (
@@ -104,6 +105,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
             if CARRIED.fullmatch(key) and value is not None
         },
         user_offset_dn=offset,
+        masks=_masks(source, item),
     )
 
 
@@ -161,6 +163,17 @@ def _hrefs(source: str, asset: pystac.Asset) -> list[str]:
     others = alternates.values() if isinstance(alternates, dict) else ()
     hrefs = [asset.href, *(other.get("href") for other in others if isinstance(other, dict))]
     return [resolve_href(source, href) for href in hrefs if href]
+
+
+def _masks(source: str, item: pystac.Item) -> dict[str, str]:
+    """GDAL's names of the scene classification and of masks; local files must exist."""
+    found = {}
+    for name, key in mask_assets(item.assets).items():
+        paths = [gdal_path(href) for href in _hrefs(source, item.assets[key])]
+        there = [path for path in paths if path.startswith("/vsi") or Path(path).is_file()]
+        if there:
+            found[name] = there[0]
+    return found
 
 
 def _zarr_root(source: str, item: pystac.Item) -> str | None:

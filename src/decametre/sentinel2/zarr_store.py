@@ -161,6 +161,11 @@ class ZarrImage:
     )
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        return tuple(self.array.shape)
+
+    @property
     def block_rows(self) -> int:
         """Rows of a chunk."""
         return int(self.array.chunks[0])

@@ -19,8 +19,8 @@ from decametre.sentinel2.product import Product
 from decametre.superres.models.registry import Model
 from decametre.superres.sharpening.array_job import run_in_memory
 from decametre.superres.sharpening.options import SharpenOptions
+from decametre.superres.sharpening.output_images import dtype_of
 from decametre.superres.sharpening.quality_card import quality_card
-from decametre.superres.sharpening.sharpening_job import dtype_of
 from decametre.version import __version__
 from decametre.xarray.reading import LazyPixels
 

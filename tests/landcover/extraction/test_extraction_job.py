@@ -227,7 +227,7 @@ def test_a_misfit_on_an_exclusion_list_is_no_mistake(sample_item, tmp_path):
     grid.to_parquet(tmp_path / "grid.parquet")
     (tmp_path / "b.txt").write_text("b\n")
     options = {"patches": tmp_path / "grid.parquet", "workers": 1}
-    with pytest.raises(PatchError, match=r"1 patches cannot be cut; the first, b, begins at"):
+    with pytest.raises(PatchError, match=r"1 patch cannot be cut; the first, b, begins at"):
         api.extract_patches(sample_item, tmp_path / "a.h5", **options)
     api.extract_patches(sample_item, tmp_path / "a.h5", exclude=[tmp_path / "b.txt"], **options)
     assert PatchStore(tmp_path / "a.h5").names == ["dsen2_T33UUB_a"]

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 from rasterio.warp import transform_bounds
 
-from decametre.errors import CorruptDataError, PatchError
+from decametre.errors import CorruptDataError, NoPatchError, PatchError
 from decametre.landcover.extraction.label_raster import CORINE_CODES, read_label_raster
 from decametre.landcover.extraction.patch_lists import CompleteGrid
 from decametre.landcover.patches.nomenclature import CORINE43
@@ -71,7 +71,13 @@ def test_other_names(tmp_path, name):
     assert labels(found) == [("bare ground",), ("water",)]
 
 
-def test_another_crs_and_nothing_beyond_its_edge(tmp_path):
+def test_a_raster_of_another_place_is_refused(tmp_path):
+    path = raster(tmp_path / "clc.tif", np.full((12, 24), 231, np.int16), left=500000)
+    with pytest.raises(NoPatchError, match=r"has no data on any of 2 patches of S2A_.*same ground"):
+        labels(read_label_raster(path))
+
+
+def test_another_crs_and_nothing_beyond_its_edge(tmp_path, caplog):
     product = product_of(width=240, height=120)
     west, south, _, north = transform_bounds(product.grid.crs, "EPSG:4326", *product.grid.bounds)
     edge = (north - south) / 100
@@ -79,6 +85,7 @@ def test_another_crs_and_nothing_beyond_its_edge(tmp_path):
     codes = np.full((100, 60), 311, np.int16)
     path = raster(tmp_path / "lonlat.tif", codes, west, north, edge, "EPSG:4326")
     assert labels(read_label_raster(path)) == [("Broad-leaved forest",), ()]
+    assert "has no data on 1 patch of S2A_" in caplog.text
 
 
 def test_rasters_that_cannot_be_used(tmp_path):

@@ -133,11 +133,13 @@ def test_a_shard_with_another_order_of_bands_is_refused(tmp_path, shards):
         api.merge_patches(shards, tmp_path / "all.h5")
 
 
-def test_a_merged_store_is_copied_but_not_merged_again(tmp_path, shards):
+@pytest.mark.parametrize("consolidate", [False, True])
+def test_a_merged_store_is_merged_again(tmp_path, shards, consolidate):
+    """As `patches extract` with several workers writes it: its shards are followed."""
     api.merge_patches(shards[:2], tmp_path / "two.h5")
-    with pytest.raises(PatchError, match="was merged itself"):
-        api.merge_patches([tmp_path / "two.h5", shards[2]], tmp_path / "all.h5")
-    api.merge_patches([tmp_path / "two.h5", shards[2]], tmp_path / "all.h5", consolidate=True)
+    parts = [tmp_path / "two.h5", shards[2]]
+    api.merge_patches(parts, tmp_path / "all.h5", consolidate=consolidate)
+    (tmp_path / "two.h5").unlink()
     assert_holds(PatchStore(tmp_path / "all.h5"), PATCHES)
 
 

@@ -14,6 +14,7 @@ from decametre.landcover.patches.nomenclature import (
     CORINE43,
     CORINE43_TO_19,
     Nomenclature,
+    match_labels,
     to_nineteen,
 )
 from tests.landcover.bigearthnet.archives import DATA
@@ -101,3 +102,22 @@ def test_the_documented_table_is_the_mapping(published):
         old, new = row["class of 43"], row["class of 19"]
         at = BIGEARTHNET19.classes.index(new) if new else ""
         assert f"| {place} | {row['code']} | {old} | {at} | {new or 'none'} |\n" in docs
+
+
+def test_labels_match_whatever_their_case_and_spaces():
+    assert match_labels(["pastures ", "Urban  fabric", "Pastures"], "grid") == {
+        "pastures ": "Pastures",
+        "Urban  fabric": "Urban fabric",
+        "Pastures": "Pastures",
+    }
+    assert match_labels(["forest", "Forest", "Water "], "grid") == {
+        "forest": "Forest",
+        "Forest": "Forest",
+        "Water ": "Water",
+    }
+
+
+def test_a_misspelled_label_among_published_ones_is_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"class in grid 'Arable lnad'; .*Arable land"):
+        match_labels(["Pastures", "Arable lnad"], "grid")
+    assert match_labels(["Pasture", "Crops"], "grid") == {"Pasture": "Pasture", "Crops": "Crops"}

@@ -117,6 +117,15 @@ def test_crops_are_the_middle_of_truth_and_predictions(sample, part):
     )
 
 
+def test_crops_show_scored_pixels_where_the_middle_has_none():
+    mask = torch.zeros(2, 1000, 700, dtype=torch.bool)
+    mask[1, 950, 20] = True
+    rows, cols = comparison._pictured(mask)
+    assert (rows, cols) == (slice(820, 1000), slice(0, 180))
+    mask[0, 500, 350] = True
+    assert comparison._pictured(mask) == (slice(410, 590), slice(260, 440))
+
+
 def test_the_api_gives_windows_of_one_product_unique_names(sample_item):
     found = decametre.evaluate([sample_item] * 2, model="bicubic", window=(0, 0, 60, 60))
     assert [scene.scene for scene in found.scenes] == ["dsen2_T33UUB", "dsen2_T33UUB#2"]

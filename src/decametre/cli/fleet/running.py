@@ -17,6 +17,7 @@ from decametre.cli.options import Command, options
 from decametre.errors import FleetError
 from decametre.fleet.inputs.options import SearchOptions
 from decametre.fleet.options import FleetOptions
+from decametre.text import counted
 
 if TYPE_CHECKING:
     from decametre.fleet.progress import RunProgress
@@ -72,7 +73,10 @@ def _log_outcome(result: FleetResult, out: Path) -> None:
     """
     before = f", {result.done_before} before" if result.done_before else ""
     log.info(
-        "completed %d products%s; the catalog is %s", result.done, before, out / "catalog.json"
+        "completed %s%s; the catalog is %s",
+        counted(result.done, "product"),
+        before,
+        out / "catalog.json",
     )
     if result.failures:
         raise FleetError(

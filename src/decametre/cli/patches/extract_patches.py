@@ -11,6 +11,7 @@ import decametre
 from decametre.cli.console import progress_of
 from decametre.cli.options import options
 from decametre.landcover.extraction.options import ExtractOptions
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -28,4 +29,4 @@ def extract_patches(products: tuple[str, ...], output: Path, options: ExtractOpt
     """
     with progress_of("extracting", "patches", "patches") as progress:
         result = decametre.extract_patches(products, output, options=options, progress=progress)
-    log.info("wrote %s: %d patches", result.path, result.patches)
+    log.info("wrote %s: %s", result.path, counted(result.patches, "patch"))

@@ -11,6 +11,7 @@ import decametre
 from decametre.cli.console import progress_of
 from decametre.cli.options import options
 from decametre.landcover.bigearthnet.options import ImportOptions
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -27,4 +28,4 @@ def import_patches(archive: Path, output: Path, options: ImportOptions) -> None:
     """
     with progress_of(f"importing {archive.name}", "patches", "patches") as progress:
         result = decametre.import_patches(archive, output, options=options, progress=progress)
-    log.info("wrote %s: %d patches", result.path, result.patches)
+    log.info("wrote %s: %s", result.path, counted(result.patches, "patch"))

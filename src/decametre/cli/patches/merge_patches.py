@@ -11,6 +11,7 @@ import decametre
 from decametre.cli.console import progress_of
 from decametre.cli.options import options
 from decametre.landcover.patches.options import MergeOptions
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -26,4 +27,5 @@ def merge_patches(shards: tuple[Path, ...], output: Path, options: MergeOptions)
     """
     with progress_of(f"merging {output.name}", "patches", "patches") as progress:
         count = decametre.merge_patches(shards, output, options=options, progress=progress)
-    log.info("wrote %s: %d patches of %d shards", output, count, len(shards))
+    patches, stores = counted(count, "patch"), counted(len(shards), "store")
+    log.info("wrote %s: %s of %s", output, patches, stores)

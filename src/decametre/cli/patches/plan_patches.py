@@ -10,6 +10,7 @@ import click
 import decametre
 from decametre.cli.options import json_option, options
 from decametre.landcover.extraction.options import PlanPatchesOptions
+from decametre.text import counted
 
 
 @click.command("plan")
@@ -39,7 +40,7 @@ def plan_patches(patches: Path, options: PlanPatchesOptions, as_json: bool) -> N
         ]
         click.echo(json.dumps(found, indent=2))
         return
-    click.echo(f"{sum(plans[0].counts):,} patches, {options.workers} workers")
+    click.echo(f"{counted(sum(plans[0].counts), 'patch')}, {counted(options.workers, 'worker')}")
     click.echo(f"{'method':<16} {'imbalance':>9} {'smallest':>9} {'largest':>9}")
     for plan in plans:
         click.echo(

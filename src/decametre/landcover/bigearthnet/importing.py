@@ -24,6 +24,7 @@ from decametre.landcover.patches.nomenclature import BIGEARTHNET19, Nomenclature
 from decametre.landcover.patches.patch import NATIVE_KEYS, SPLITS, Patch
 from decametre.landcover.patches.store_writer import PatchWriter
 from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ def import_patches(
     split_of = _split_lists(splits or {})
     left_out: Counter[str] = Counter()
     names = _selected(archive, exclude, split_of if splits else None, left_out)
-    log.info("%s: %d patches", source, len(archive.names))
+    log.info("%s: %s", source, counted(len(archive.names), "patch"))
     for reason, count in left_out.items():
         log.info("skipped patches: %d (%s)", count, reason)
     if not names:

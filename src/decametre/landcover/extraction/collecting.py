@@ -20,6 +20,7 @@ from decametre.landcover.patches.nomenclature import (
 )
 from decametre.sentinel2.product import Product
 from decametre.superres.sharpening.sharpened_tile import SharpenedTile
+from decametre.text import counted
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,8 @@ def count_left_out(
     if misfits and not selection.skip_misfits:
         name, reason = next(iter(misfits.items()))
         raise PatchError(
-            f"{listed.source}: {len(misfits)} patches cannot be cut; the first, {name}, {reason}; "
+            f"{listed.source}: {counted(len(misfits), 'patch')} cannot be cut; the first, "
+            f"{name}, {reason}; "
             "use --skip-misfits to skip them"
         )
     left_out = sum((each.left_out for each in collected), Counter[str]())

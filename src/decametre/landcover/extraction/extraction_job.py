@@ -23,6 +23,7 @@ from decametre.landcover.extraction.planning import (
 from decametre.landcover.extraction.worker_pool import wait_for_orphans, write_shards
 from decametre.landcover.patches.merge import merge_patches
 from decametre.landcover.patches.store import PatchStore
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ def _merge(plan: ExtractionPlan, merged: Path) -> None:
         shutil.rmtree(plan.folder)
         count = sum(plan.counts)
         raise NoPatchError(
-            f"none of {count} patches holds data; nothing was written",
+            f"none of {counted(count, 'patch')} holds data; nothing was written",
             {**plan.left_out, "without data": count},
         )
     if len(shards) == 1:

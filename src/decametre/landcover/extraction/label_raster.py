@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,19 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
-from decametre.errors import CorruptDataError, PatchError
+from decametre.errors import CorruptDataError, NoPatchError, PatchError
 from decametre.landcover.extraction.patch_location import LocatedPatch
-from decametre.landcover.patches.nomenclature import CORINE43, Nomenclature, nomenclature_of
+from decametre.landcover.patches.nomenclature import (
+    CORINE43,
+    Nomenclature,
+    match_labels,
+    nomenclature_of,
+)
 from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
 from decametre.sentinel2.product import Product
+from decametre.text import counted
+
+log = logging.getLogger(__name__)
 
 # CORINE's codes of level 3, without 335 (glaciers), which BigEarthNet does not have.
 # fmt: off
@@ -64,7 +73,10 @@ class LabelRaster:
     def labels(self, product: Product, patches: Sequence[LocatedPatch]) -> list[tuple[str, ...]]:
         """Determine the labels of patches of a product.
 
+        A warning states how many patches the raster does not cover, if there are any.
+
         Raises:
+            NoPatchError: It covers none of the patches.
             CorruptDataError: The raster cannot be read.
             PatchError: The raster does not hold integers.
         """
@@ -85,9 +97,24 @@ class LabelRaster:
                     resampling=Resampling.nearest,
                     nodata=outside,
                 ) as warped:
-                    return [self._labels(warped, patch, outside) for patch in patches]
+                    found = [self._labels(warped, patch, outside) for patch in patches]
         except RasterioError as error:
             raise CorruptDataError(f"{self.path}: cannot be read ({error})") from error
+        without = found.count(None)
+        if without and without == len(found):
+            raise NoPatchError(
+                f"{self.path}: has no data on any of {counted(without, 'patch')} of "
+                f"{product.id}; give a raster of the same ground",
+                {"without labels": without},
+            )
+        if without:
+            log.warning(
+                "%s: has no data on %s of %s, which have no class",
+                self.path,
+                counted(without, "patch"),
+                product.id,
+            )
+        return [labels or () for labels in found]
 
     def _code_outside(self, raster: rasterio.DatasetReader) -> int:
         """The raster's nodata, or else the largest code without a class."""
@@ -96,10 +123,15 @@ class LabelRaster:
         largest = int(np.iinfo(raster.dtypes[0]).max)
         return next(code for code in range(largest, -1, -1) if code not in self.names)
 
-    def _labels(self, warped: WarpedVRT, patch: LocatedPatch, outside: int) -> tuple[str, ...]:
+    def _labels(
+        self, warped: WarpedVRT, patch: LocatedPatch, outside: int
+    ) -> tuple[str, ...] | None:
+        """The classes of a patch; None if no pixel of it has data."""
         pixels = patch.window
         window = rasterio.windows.Window(pixels.col, pixels.row, pixels.width, pixels.height)
         codes, counts = np.unique(warped.read(1, window=window), return_counts=True)
+        if (codes == outside).all():
+            return None
         least = self.share * counts[codes != outside].sum()
         found = {
             self.names[code]
@@ -143,7 +175,8 @@ def read_label_raster(path: Path, names: Path | None = None, share: float = 0.0)
         ) from error
     if not pairs:
         raise PatchError(f"{names}: has no line with a code and a name")
-    return LabelRaster(path, dict(pairs), share)
+    classes = match_labels((name for _, name in pairs), str(names))
+    return LabelRaster(path, {code: classes[name] for code, name in pairs}, share)
 
 
 def _embedded_names(path: Path) -> dict[int, str]:

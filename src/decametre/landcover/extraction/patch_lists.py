@@ -29,6 +29,7 @@ from decametre.landcover.patches.nomenclature import (
     BIGEARTHNET19,
     CORINE43,
     Nomenclature,
+    match_labels,
     nomenclature_of,
 )
 from decametre.landcover.patches.patch import PATCH_METRES, PATCH_PIXELS, POSITION_STEP
@@ -206,12 +207,15 @@ class MappedPatches:
         if label_column not in frame.columns and label_column != "labels":
             known = ", ".join(name for name in frame.columns if name != frame.geometry.name)
             raise PatchError(f"{path}: has no column '{label_column}', only {known or 'none'}")
-        labels = frame.get(label_column, pd.Series([()] * len(frame)))
+        labels = frame.get(label_column, pd.Series([()] * len(frame))).map(_parse_labels)
+        matched = match_labels(labels.explode().dropna(), str(path))
         self._by_product = "product" in frame.columns
         self._frame = geopandas.GeoDataFrame(
             {
                 "name": _texts(frame, "name") if "name" in frame else map(str, range(len(frame))),
-                "labels": [_parse_labels(value) for value in labels],
+                "labels": [
+                    tuple(dict.fromkeys(matched[label] for label in each)) for each in labels
+                ],
                 "split": _texts(frame, "split"),
                 "product": _texts(frame, "product"),
             },

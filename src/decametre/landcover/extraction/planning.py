@@ -35,6 +35,7 @@ from decametre.sentinel2.grid import Window
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.product import Product
 from decametre.superres.sharpening.sharpened_tile import SharpenedTile, open_sharpened
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -151,10 +152,10 @@ def _distribute(collected: Sequence[ProductPatches], workers: int) -> list[list[
         if share
     ]
     log.info(
-        "%d patches of %d products for %d workers: %s, imbalance %.3f",
-        sum(best.counts),
-        len(collected),
-        len(shares),
+        "%s of %s for %s: %s, imbalance %.3f",
+        counted(sum(best.counts), "patch"),
+        counted(len(collected), "product"),
+        counted(len(shares), "worker"),
         best.method,
         best.imbalance,
     )

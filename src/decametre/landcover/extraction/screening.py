@@ -12,8 +12,8 @@ from decametre.errors import PatchError
 from decametre.landcover.bigearthnet.names import read_names
 from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.patch import PATCH_METRES
+from decametre.sentinel2.masks import CLASSES, GSD, read_scene_classification
 from decametre.sentinel2.product import Product
-from decametre.sentinel2.scene_classification import CLASSES, GSD, read_scene_classification
 
 
 def read_exclusions(paths: Iterable[Path]) -> frozenset[str]:

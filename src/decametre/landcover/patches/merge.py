@@ -11,7 +11,7 @@ import h5py
 
 from decametre.errors import PatchError
 from decametre.io.staging import Staging
-from decametre.landcover.patches.file_format import COLUMNS, TEXT_BYTES, Header
+from decametre.landcover.patches.file_format import COLUMNS, TEXT_BYTES, Header, open_store
 from decametre.landcover.patches.patch import LAYOUTS
 from decametre.landcover.patches.store import PatchStore
 from decametre.landcover.patches.store_writer import PatchWriter
@@ -87,15 +87,21 @@ def _copy(
                 progress(writer.length, count, writer.length - resumed)
 
 
+def _plain_stores(store: PatchStore) -> list[PatchStore]:
+    """The files that hold the images of a store: itself, or its shards if it was merged."""
+    if store.shards[0].path == store.path:
+        return [store]
+    for shard in store.shards:
+        with open_store(shard.path) as file:
+            shard.check(file, store.path)
+    return [PatchStore(shard.path) for shard in store.shards]
+
+
 def _refer(
     stores: Sequence[PatchStore], output: Path, header: Header, count: int, overwrite: bool
 ) -> None:
     """Write a file that copies the columns and refers to the shards for the images."""
-    for store in stores:
-        if store.shards[0].path != store.path:
-            raise PatchError(
-                f"{store.path} was merged itself; give its shards, or --consolidate to copy it"
-            )
+    stores = [plain for store in stores for plain in _plain_stores(store)]
     needed = count * (sum(TEXT_BYTES.values()) + 256)
     with Staging(output, overwrite=overwrite, needed=needed) as staging:
         with h5py.File(staging.path(output.name), "w") as file:

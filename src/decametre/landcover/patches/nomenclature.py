@@ -7,12 +7,16 @@ BigEarthNet v1 and v2, which is not always how CORINE spells them ("Peatbogs", "
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from decametre.errors import PatchError, UnknownNameError
+
+MISSPELLED = 0.85
+"""Similarity to a published class, from 0 to 1, from which a label counts as misspelled."""
 
 CORINE43_TO_19: dict[str, str | None] = {
     "Continuous urban fabric": "Urban fabric",
@@ -169,10 +173,39 @@ def to_nineteen(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in BIGEARTHNET19.classes if name in found)
 
 
-def nomenclature_of(labels: Iterable[str]) -> Nomenclature:
-    """The smallest published nomenclature with all labels, or else a new one of these labels."""
-    names = set(labels)
+def nomenclature_of(classes: Iterable[str]) -> Nomenclature:
+    """The smallest published nomenclature with all classes, or else a new one of these classes."""
+    names = set(classes)
     for known in (BIGEARTHNET19, CORINE43):
         if names <= set(known.classes):
             return known
     return Nomenclature("other", tuple(sorted(names)))
+
+
+def match_labels(labels: Iterable[str], source: str) -> dict[str, str]:
+    """The class that each label stands for, whatever its case and spaces.
+
+    `pastures ` is `Pastures`. Labels of one's own nomenclature stand for themselves, or for the
+    first, by the alphabet, of those that differ in case or spaces only.
+
+    Args:
+        labels: Labels as users write them.
+        source: Where they come from, for messages.
+
+    Raises:
+        UnknownNameError: Some labels are of a published nomenclature, and one is nearly so: it is
+            misspelled. The message proposes the nearest class.
+    """
+    given = sorted(set(labels))
+    published = {_key(name): name for name in (*CORINE43.classes, *BIGEARTHNET19.classes)}
+    if any(_key(label) in published for label in given):
+        for label in given:
+            near = difflib.get_close_matches(_key(label), published, 1, MISSPELLED)
+            if near and _key(label) not in published:
+                raise UnknownNameError(f"class in {source}", label, published.values())
+    own = {_key(label): " ".join(label.split()) for label in reversed(given)}
+    return {label: published.get(_key(label), own[_key(label)]) for label in given}
+
+
+def _key(label: str) -> str:
+    return " ".join(label.casefold().split())

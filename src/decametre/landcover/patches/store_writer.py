@@ -15,6 +15,7 @@ from decametre.errors import OutputError, PatchError, UnknownNameError
 from decametre.files import check_parent, check_space
 from decametre.landcover.patches.file_format import TEXT_BYTES, Header
 from decametre.landcover.patches.patch import Patch
+from decametre.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ class PatchWriter:
         self._file.flush()
         self.names = set(names[: self.length])
         if self.length:
-            log.info("%s: resuming after %d patches of an earlier run", self.path, self.length)
+            done = counted(self.length, "patch")
+            log.info("%s: resuming after %s of an earlier run", self.path, done)
         return self
 
     def _create(self) -> None:

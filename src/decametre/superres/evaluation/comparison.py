@@ -31,7 +31,7 @@ REACH = 324
 `FILL_REACH`, and the widest kernel, that of the 60 m bands, reaches 66 pixels beyond its cell."""
 
 CROP = 180
-"""Edge in pixels of the square in the middle of a scene that pictures show."""
+"""Edge in pixels of the square that pictures show."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class SceneWindow:
 
 @dataclass(frozen=True)
 class Crop:
-    """The middle of a scene, for pictures.
+    """A square of a scene, for pictures; in its middle if pixels are scored there.
 
     Attributes:
         scene: The scene's name.
@@ -78,7 +78,7 @@ def compare(
         methods: From `methods_for`.
         scale: 2 or 6.
         kernel: Name of a kernel, see `degradation.kernels`.
-        on_scene: Called after each scene with its middle.
+        on_scene: Called after each scene with its crop.
 
     Returns:
         The scores, and the reason for each scene without scores.
@@ -143,11 +143,11 @@ def degraded_pair(part: SceneWindow, scale: int, kernel: str) -> DegradedPair | 
 def _score(
     name: str, pair: DegradedPair, methods: Sequence[Method], scale: int
 ) -> tuple[SceneScores, Crop]:
-    """Score all methods on one scene; only the middle of the predictions is kept."""
+    """Score all methods on one scene; only a crop of the predictions is kept."""
     bands_in = BANDS_FOR_SCALE[scale]
     bands = bands_in[max(bands_in)]
     target, mask = pair.target[0], pair.mask[0]
-    middle = _middle(target)
+    middle = _pictured(mask)
     gone = torch.tensor(float("nan"))
 
     def crops(image: Tensor, names: Sequence[str], kept: Tensor) -> dict[str, Tensor]:
@@ -169,8 +169,24 @@ def _score(
     return SceneScores(name, pixels, scores), Crop(name, crops(target, bands, mask), predicted)
 
 
-def _middle(image: Tensor) -> tuple[slice, slice]:
-    """Slices of the square in the middle of (bands, rows, columns)."""
-    rows, cols = image.shape[-2:]
-    top, left = max(0, rows - CROP) // 2, max(0, cols - CROP) // 2
-    return slice(top, top + CROP), slice(left, left + CROP)
+def _pictured(mask: Tensor) -> tuple[slice, slice]:
+    """Slices of the square of (bands, rows, columns) that pictures show.
+
+    It is in the middle, or else around a scored pixel near the middle.
+    """
+    starts = [max(0, side - CROP) // 2 for side in mask.shape[-2:]]
+    middle = slice(starts[0], starts[0] + CROP), slice(starts[1], starts[1] + CROP)
+    if not mask[:, *middle].any():
+        scored = mask.any(dim=0)
+        row = _nearest_to_middle(scored.any(dim=1))
+        starts = [
+            min(max(0, at - CROP // 2), max(0, side - CROP))
+            for at, side in zip((row, _nearest_to_middle(scored[row])), scored.shape, strict=True)
+        ]
+    return slice(starts[0], starts[0] + CROP), slice(starts[1], starts[1] + CROP)
+
+
+def _nearest_to_middle(line: Tensor) -> int:
+    """Index of the true value that is nearest to the middle of a line with one or more."""
+    found = line.nonzero().flatten()
+    return int(found[(found - len(line) / 2).abs().argmin()])

@@ -28,9 +28,9 @@ from decametre.superres.evaluation.comparison import SceneWindow
 from decametre.superres.evaluation.results import FullScaleScores
 from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.consistency import ResidualSums
+from decametre.superres.sharpening.output_images import measured_reflectance
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.sharpener import Sharpener
-from decametre.superres.sharpening.sharpening_job import measured_reflectance
 
 FINE_BANDS = bands_at(FINEST_GSD)
 

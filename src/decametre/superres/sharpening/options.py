@@ -8,7 +8,7 @@ from pydantic import Field
 
 from decametre.options import DEFAULT_TILE, Devices, Models, Overwrite, Precision
 from decametre.sentinel2.bands import BAND_NAMES
-from decametre.sentinel2.options import Bands, Offset, PartOfProduct
+from decametre.sentinel2.options import Bands, Masks, Offset, PartOfProduct
 
 DTYPES = {"dn": "uint16", "reflectance": "float32"}
 """Data types of sharpened images by encoding."""
@@ -38,6 +38,10 @@ class SharpenOptions(PartOfProduct):
     nodata."""
     compression: Literal["deflate", "zstd"] = "deflate"
     """Compression of the GeoTIFF."""
+    masks: Masks = ("scl",)
+    mask_clouds: bool = False
+    """Set pixels to nodata that are cloud or cloud shadow, by the scene classification of Level-2A
+    or the cloud mask of Level-1C."""
     quicklook: bool = False
     """Also write a before/after picture, NAME.quicklook.png."""
     tile: Annotated[int, Field(ge=60)] = DEFAULT_TILE

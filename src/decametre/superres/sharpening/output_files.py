@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from decametre.io.outputs import OutputFiles
+from decametre.sentinel2.options import MASK_NAMES
 
 
 class SharpenedFiles(OutputFiles):
@@ -20,7 +21,11 @@ class SharpenedFiles(OutputFiles):
         """The before/after picture, if there is one."""
         return self.next_to_image("quicklook.png")
 
+    def mask(self, name: str) -> Path:
+        """The copy of a raster of `sentinel2.options.MASK_NAMES`, such as `NAME.scl.tif`."""
+        return self.next_to_image(f"{name}.tif")
+
     @property
     def companions(self) -> tuple[Path, ...]:
         """All but the image."""
-        return self.item, self.quality, self.quicklook
+        return self.item, self.quality, self.quicklook, *map(self.mask, MASK_NAMES)

@@ -17,12 +17,10 @@ from decametre.io.outputs import check_input_safe, write_json
 from decametre.io.stac_item import sharpened_item
 from decametre.io.staging import Staging
 from decametre.progress import Progress, silent
-from decametre.sentinel2.bands import COARSEST_FACTOR
 from decametre.sentinel2.grid import Window
+from decametre.sentinel2.masks import read_clouds
 from decametre.sentinel2.offset_check import OffsetCheck, check_offset
 from decametre.sentinel2.product import Product
-from decametre.sentinel2.radiometry import Radiometry
-from decametre.sentinel2.raster import BandReader
 from decametre.sentinel2.tiling import split
 from decametre.superres.models.registry import Model
 from decametre.superres.sharpening import quicklook as picture
@@ -30,12 +28,15 @@ from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.available_bands import available_bands, usable_models
 from decametre.superres.sharpening.consistency import ResidualSums
 from decametre.superres.sharpening.image_writer import BandStatistics, CogWriter, bytes_needed
-from decametre.superres.sharpening.options import DTYPES, SharpenOptions
+from decametre.superres.sharpening.mask_writer import available_masks, write_mask
+from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.output_files import SharpenedFiles
+from decametre.superres.sharpening.output_images import dtype_of, images_of, without_clouds
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.quality_card import Measurements, quality_card
 from decametre.superres.sharpening.self_check import SelfCheck, check_product
 from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener, inputs_of
+from decametre.superres.sharpening.snapshot import Snapshot
 from decametre.version import __version__
 
 log = logging.getLogger(__name__)
@@ -103,6 +104,10 @@ def run(
         quality = result.quality_card()
         write_json(staging.path(files.quality.name), quality)
         assets = {"quality": files.quality.name}
+        with stages("encode"):
+            for name in result.masks:
+                assets[name] = files.mask(name).name
+                write_mask(staging.path(assets[name]), product, name, window)
         if result.write_quicklook(staging.path(files.quicklook.name)):
             assets["thumbnail"] = files.quicklook.name
         write_json(staging.path(files.item.name), result.item(output, quality, assets))
@@ -152,6 +157,8 @@ class SharpenedProduct:
             Sharpener(self.models, options.bands, device, self.precision, options.consistent)
             for device in self.devices
         ]
+        self.masks = available_masks(product, options)
+        self.clouds = read_clouds(product, window) if options.mask_clouds else None
         self.grid = product.grid.crop(window)
         self.radiometry = {name: product.bands[name].radiometry for name in options.bands}
         self.dtype = dtype_of(self.radiometry, options)
@@ -225,6 +232,9 @@ class SharpenedProduct:
 
     def _add(self, piece: SharpenedWindow, writer: ImageWriter) -> None:
         images = images_of(piece, self.radiometry, self.dtype)
+        if self.clouds is not None:
+            clouds = self.clouds.at(piece.core)[0]
+            images = without_clouds(images, clouds, self.radiometry)
         writer.write(piece.core.relative_to(self.window), images)
         for name, sums in piece.residuals.items():
             self.residuals[name] += sums
@@ -299,7 +309,11 @@ def settings_of(
         "bands": list(options.bands),
         "offset_dn": offset_dn,
     } | options.model_dump(
-        include={"precision", "consistent", "self_check", "encoding", "compression", "quicklook"}
+        include={
+            *("precision", "consistent", "self_check", "encoding", "compression", "quicklook"),
+            *("masks", "mask_clouds"),
+        },
+        mode="json",
     )
 
 
@@ -321,62 +335,3 @@ def worse_bands(check: SelfCheck, bands: Sequence[str], product: str) -> frozens
             ratios,
         )
     return frozenset(worse)
-
-
-def dtype_of(radiometry: Mapping[str, Radiometry], options: SharpenOptions) -> str:
-    """Data type of a result: `uint16` for DN, `float32` for reflectance."""
-    if any(band.dtype == "float32" for band in radiometry.values()):
-        return "float32"
-    return DTYPES[options.encoding]
-
-
-def images_of(
-    piece: SharpenedWindow, radiometry: Mapping[str, Radiometry], dtype: str
-) -> Mapping[str, np.ndarray]:
-    """Every band of a window as uint16 DN, or as float32 reflectance with NaN without data."""
-    if dtype == "uint16":
-        return piece.dn
-    images = dict(piece.reflectance)
-    for name in piece.dn.keys() - images.keys():
-        dn = piece.dn[name]
-        images[name] = measured_reflectance(dn, radiometry[name])
-    return images
-
-
-def measured_reflectance(dn: np.ndarray, radiometry: Radiometry) -> np.ndarray:
-    """Reflectance, float32, with NaN where there is no measurement."""
-    return np.where(radiometry.valid(dn), radiometry.to_reflectance(dn), np.float32(np.nan))
-
-
-class Snapshot:
-    """Collects what the before/after picture shows: a square in the middle of the window."""
-
-    def __init__(self, product: Product, window: Window, bands: Sequence[str]) -> None:
-        step = COARSEST_FACTOR
-        width = min(picture.EDGE, window.width) // step * step
-        height = min(picture.EDGE, window.height) // step * step
-        col = window.col + (window.width - width) // 2 // step * step
-        row = window.row + (window.height - height) // 2 // step * step
-        self.square = Window(col, row, width, height)
-        self.product = product
-        self.bands = [n for n in bands if any(n in names for names in picture.COMPOSITES)]
-        self.after = {n: np.full((height, width), np.nan, np.float32) for n in self.bands}
-
-    def add(self, piece: SharpenedWindow) -> None:
-        """Keep the part of a core that lies in the square."""
-        common = piece.core.intersection(self.square)
-        if common.width and common.height:
-            for name in self.bands:
-                into = common.relative_to(self.square).slices
-                self.after[name][into] = piece.reflectance[name][
-                    common.relative_to(piece.core).slices
-                ]
-
-    def draw(self) -> np.ndarray | None:
-        """The picture, or None where the bands make no composite."""
-        before = {}
-        with BandReader(self.product, self.bands) as reader:
-            for name in self.bands:
-                dn = reader.read(name, self.square)
-                before[name] = measured_reflectance(dn, self.product.bands[name].radiometry)
-        return picture.draw(before, self.after)

@@ -41,6 +41,7 @@ from decametre.superres.models.registry import (
 from decametre.superres.pixels.scenes import Scene, load_scenes
 from decametre.superres.sharpening.quicklook import stretch, to_bytes
 from decametre.superres.training.recipe import SuperResolutionRecipe
+from decametre.text import counted
 from decametre.training.model_record import (
     check_same_network,
     init_provenance,
@@ -184,7 +185,8 @@ class SuperResolution:
                 f"no product under data.{part} is large enough and has the bands "
                 f"{', '.join(card.bands)}; give other products"
             )
-        log.info("%s: %d scenes of %d products", part, len(scenes), len(products))
+        found = counted(len(scenes), "scene"), counted(len(products), "product")
+        log.info("%s: %s of %s", part, *found)
         return scenes
 
     def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[DegradedPair]]:

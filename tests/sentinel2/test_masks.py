@@ -7,8 +7,14 @@ import pytest
 import rasterio
 
 from decametre.errors import CorruptDataError, GridError, MissingBandError
+from decametre.sentinel2.grid import Window
+from decametre.sentinel2.masks import (
+    find_masks,
+    mask_assets,
+    read_mask,
+    read_scene_classification,
+)
 from decametre.sentinel2.opening import open_product
-from decametre.sentinel2.scene_classification import read_scene_classification
 
 
 @pytest.fixture
@@ -66,3 +72,31 @@ def test_none_at_all(item):
     product, _ = item("something")
     with pytest.raises(MissingBandError, match="has no scene classification"):
         read_scene_classification(product)
+
+
+def test_files_of_products_are_recognised_by_name():
+    folder = "GRANULE/L2A_T31TCJ/"
+    found = find_masks(
+        [
+            f"{folder}IMG_DATA/R20m/T31TCJ_20230817T104629_SCL_20m.jp2",
+            f"{folder}IMG_DATA/R20m/T31TCJ_20230817T104629_B05_20m.jp2",
+            f"{folder}QI_DATA/MSK_CLDPRB_20m.jp2",
+            f"{folder}QI_DATA/MSK_CLDPRB_60m.jp2",
+            f"{folder}QI_DATA/MSK_CLASSI_B00.jp2",
+            f"{folder}QI_DATA/MSK_CLOUDS_B00.gml",
+            f"{folder}QI_DATA/MSK_DETFOO_B02.jp2",
+            f"{folder}QI_DATA/MSK_DETFOO_B03.jp2",
+        ]
+    )
+    assert list(found) == ["scl", "cloud_probability", "l1c_clouds", "detectors"]
+    assert found["detectors"].endswith("_B02.jp2")
+    assert find_masks(["R20m/SCL.jp2"]) == {"scl": "R20m/SCL.jp2"}
+    assert mask_assets(["SCL", "cloud", "red"]) == {"scl": "SCL", "cloud_probability": "cloud"}
+
+
+def test_windows_may_start_inside_a_pixel(item):
+    product, classes = item("scl")
+    pixels = read_mask(product, "scl", Window(3, 5, 4, 3))
+    assert pixels.window == Window(2, 4, 6, 4)
+    expected = classes.repeat(2, axis=0).repeat(2, axis=1)[5:8, 3:7]
+    np.testing.assert_array_equal(pixels.at(Window(3, 5, 4, 3)), expected[None])

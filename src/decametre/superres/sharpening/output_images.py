@@ -1,0 +1,56 @@
+"""Pixels of the output: DN or reflectance, and nodata under clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from decametre.sentinel2.radiometry import Radiometry
+from decametre.superres.sharpening.options import DTYPES, SharpenOptions
+from decametre.superres.sharpening.sharpener import SharpenedWindow
+
+
+def dtype_of(radiometry: Mapping[str, Radiometry], options: SharpenOptions) -> str:
+    """Data type of a result: `uint16` for DN, `float32` for reflectance."""
+    if any(band.dtype == "float32" for band in radiometry.values()):
+        return "float32"
+    return DTYPES[options.encoding]
+
+
+def images_of(
+    piece: SharpenedWindow, radiometry: Mapping[str, Radiometry], dtype: str
+) -> Mapping[str, np.ndarray]:
+    """Every band of a window as uint16 DN, or as float32 reflectance with NaN without data."""
+    if dtype == "uint16":
+        return piece.dn
+    images = dict(piece.reflectance)
+    for name in piece.dn.keys() - images.keys():
+        dn = piece.dn[name]
+        images[name] = measured_reflectance(dn, radiometry[name])
+    return images
+
+
+def measured_reflectance(dn: np.ndarray, radiometry: Radiometry) -> np.ndarray:
+    """Reflectance, float32, with NaN where there is no measurement."""
+    return np.where(radiometry.valid(dn), radiometry.to_reflectance(dn), np.float32(np.nan))
+
+
+def without_clouds(
+    images: Mapping[str, np.ndarray], clouds: np.ndarray, radiometry: Mapping[str, Radiometry]
+) -> Mapping[str, np.ndarray]:
+    """Bands with nodata, or NaN for reflectance, where there are clouds.
+
+    Args:
+        images: (rows, columns) for each band, from `images_of`.
+        clouds: (rows, columns), not 0 where there are clouds.
+        radiometry: Radiometry of each band.
+    """
+    return {
+        name: np.where(
+            clouds,
+            image.dtype.type(np.nan if image.dtype.kind == "f" else radiometry[name].nodata),
+            image,
+        )
+        for name, image in images.items()
+    }
