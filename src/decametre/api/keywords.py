@@ -86,7 +86,7 @@ def in_python_terms(message: str, fields: Mapping[str, FieldInfo]) -> str:
         message: The message; options that are not among the fields are unchanged.
         fields: The options, by argument.
     """
-    arguments = {}
+    arguments: dict[str, str] = {}
     for name, field in fields.items():
         flag = flag_of(name, field)
         if unwrapped(field.annotation)[0] is bool:

@@ -113,7 +113,7 @@ MASKS: Mapping[str, Mask] = {
 
 def find_masks(paths: Iterable[str]) -> dict[str, str]:
     """The raster files among those of a product: path by name in `MASKS`."""
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(paths):
         stem, _, suffix = path.replace("\\", "/").rpartition("/")[2].rpartition(".")
         for name, mask in MASKS.items():
@@ -124,7 +124,7 @@ def find_masks(paths: Iterable[str]) -> dict[str, str]:
 
 def mask_assets(keys: Iterable[str]) -> dict[str, str]:
     """The rasters among the assets of a STAC item: key by name in `MASKS`."""
-    found = {}
+    found: dict[str, str] = {}
     for key in keys:
         for name, mask in MASKS.items():
             if key.lower() in mask.assets:
@@ -232,13 +232,13 @@ def read_clouds(product: Product, window: Window) -> MaskPixels:
     """
     if "scl" in product.masks:
         found = read_mask(product, "scl", window)
-        clouds = np.isin(found.planes, CLASSES["cloud"] + CLASSES["shadow"])
+        clouds = np.isin(found.planes, CLASSES["cloud"] + CLASSES["shadow"]).astype(np.uint8)
     elif "l1c_clouds" in product.masks:
         found = read_mask(product, "l1c_clouds", window)
-        clouds = found.planes[:2].any(axis=0, keepdims=True)
+        clouds = found.planes[:2].max(axis=0, keepdims=True)
     else:
         raise MissingBandError(
             f"{product.id}: has neither a scene classification (Level-2A) nor MSK_CLASSI_B00 "
             "(Level-1C from baseline 04.00), which show the clouds; omit --mask-clouds"
         )
-    return MaskPixels(found.window, found.factor, clouds.astype(np.uint8))
+    return MaskPixels(found.window, found.factor, clouds)

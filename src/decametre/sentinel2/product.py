@@ -32,7 +32,9 @@ class BandImage(Protocol):
 class MaskImage(Protocol):
     """The pixels of a raster that GDAL does not read; see `sentinel2.masks`."""
 
-    where: str
+    @property
+    def where(self) -> str:
+        """Its path or URL, for messages."""
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -407,7 +407,7 @@ def test_an_existing_store_is_kept(scenes, one_process, tmp_path):
     output = tmp_path / "all.h5"
     safe = scenes["31TCK"][0]
     api.extract_patches(safe, output, workers=2)
-    with pytest.raises(OutputError, match="exists already; use --overwrite"):
+    with pytest.raises(OutputError, match="exists already; use overwrite=True"):
         api.extract_patches(safe, output)
     assert len(PatchStore(output)) == 4
     # A store of one file replaces one of two, whose shards go.

@@ -116,7 +116,7 @@ def test_the_release_may_stand_in_the_readme_or_be_given(tmp_path):
     (tmp_path / "download" / "README.md").write_text(readme)
     card = decametre.import_model(tmp_path / "download", tmp_path / "b")
     assert card.training["imported_from"].endswith("0.2.0")
-    with pytest.raises(OutputError, match="holds a model already; use --overwrite"):
+    with pytest.raises(OutputError, match="holds a model already; use overwrite=True"):
         decametre.import_model(tmp_path / "download", tmp_path / "b")
 
 

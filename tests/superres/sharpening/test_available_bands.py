@@ -60,7 +60,7 @@ def test_remaining_bands_are_as_without_the_missing_ones(sample, tmp_path):
 
 
 def test_a_requested_band_that_is_missing_is_an_error_with_a_remedy(sample, tmp_path):
-    with pytest.raises(MissingBandError, match=r"B8A is missing: searched .* by --bands B05,B06"):
+    with pytest.raises(MissingBandError, match=r"B8A is missing: searched .* give bands B05,B06"):
         sharpened(without(sample, "B8A"), tmp_path, bands=("B05", "B06", "B8A"))
 
 

@@ -225,7 +225,7 @@ def test_bad_input_is_a_one_line_error_and_leaves_no_file(sample, tmp_path, opti
 
 def test_an_invalid_output_path_is_an_error(sample, tmp_path):
     (tmp_path / "there.tif").write_text("mine")
-    with pytest.raises(OutputError, match="exists already; use --overwrite"):
+    with pytest.raises(OutputError, match="exists already; use overwrite=True"):
         decametre.sharpen(sample, tmp_path / "there.tif", window=WINDOW)
     assert (tmp_path / "there.tif").read_text() == "mine"
     with pytest.raises(OutputError, match="does not exist"):
@@ -308,7 +308,7 @@ def test_a_disk_that_fills_up_half_way(tmp_path, noise, limit):
 
 def test_neighbours_are_not_replaced(sample, tmp_path):
     (tmp_path / "x.json").write_text("mine")
-    with pytest.raises(OutputError, match=r"x.json exists already; use --overwrite"):
+    with pytest.raises(OutputError, match=r"x.json exists already; use overwrite=True"):
         decametre.sharpen(sample, tmp_path / "x.tif", window=WINDOW)
     assert (tmp_path / "x.json").read_text() == "mine"
     with pytest.raises(OutputError, match=r"ends in .tif"):

@@ -28,7 +28,7 @@ def available_bands(product: Product, bands: Sequence[str]) -> tuple[str, ...]:
     missing = [name for name in bands if name not in product.bands]
     if missing and (set(bands) != set(BAND_NAMES) or not found):
         where = product.missing.get(missing[0], product.source)
-        remedy = f"; continue without it by --bands {','.join(found)}" if found else ""
+        remedy = f"; give --bands {','.join(found)} to continue without it" if found else ""
         raise MissingBandError(f"{product.id}: band {missing[0]} is missing: {where}{remedy}")
     return found
 
