@@ -37,7 +37,7 @@ PUBLIC = {
     "fleet_predict": "api.fleet",
     "view": "api.viewing",
     "measure_mtf": "api.mtf",
-    "lonlat_bounds": "api.window",
+    "lonlat_bounds": "sentinel2.parts",
     "SharpenOptions": "superres.sharpening.options",
     "EvaluateOptions": "superres.evaluation.options",
     "TrainOptions": "recipes.options",

@@ -34,6 +34,11 @@ from tests.support.synthetic_products import make_products
 
 SHARPEN = Sharpen(SharpenOptions(bands=("B05", "B01"), model="bicubic", device="cpu"))
 
+AREA = (
+    "SRID=32633;POLYGON ((300605 6199435, 301195 6199435, 301195 6198245, 300605 6198245, "
+    "300605 6199435))"
+)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -83,6 +88,10 @@ def test_settings_of_sharpen_contain_all_that_changes_the_result():
         options(encoding="reflectance"),
         options(compression="zstd"),
         options(quicklook=True),
+        options(masks="none"),
+        options(mask_clouds=True),
+        options(aoi=AREA),
+        options(aoi=AREA, crop=True),
     ]
     assert settings not in others
     assert len({json.dumps(each) for each in others}) == len(others)
@@ -95,6 +104,17 @@ def test_invalid_settings_of_sharpen():
         Sharpen(SHARPEN.options.replaced(model="nativ")).settings()
     with pytest.raises(DecametreError, match="lots"):
         SHARPEN.options.replaced(offset="lots")
+
+
+def test_a_fleet_sharpens_an_area_of_interest(sample_item, folder):
+    options = SHARPEN.options.replaced(bands=("B02", "B05"), aoi=AREA, crop=True)
+    fields, result = process(Sharpen(options), sample_item, folder / "area")
+    assert fields["pixels"] == 60 * 120
+    alone = folder / "alone_area" / "X"
+    alone.mkdir(parents=True)
+    api.sharpen(sample_item, alone / "X.tif", options=options)
+    for path in result.iterdir():
+        assert path.read_bytes() == (alone / path.name).read_bytes(), path.name
 
 
 def test_memory_grows_with_the_input_up_to_a_full_product():

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @takes(
     SharpenOptions,
-    exclude=("bbox", "compression", "quicklook", "masks", "mask_clouds", "overwrite"),
+    exclude={
+        *("bbox", "aoi", "crop", "compression"),
+        *("quicklook", "masks", "mask_clouds", "overwrite"),
+    },
 )
 def sharpen_arrays(
     images: Mapping[str, ArrayLike],
@@ -54,9 +57,9 @@ def sharpen_arrays(
     # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
     import numpy as np
 
-    from decametre.api.window import choose_window
     from decametre.sentinel2.array_product import BandArray, array_product
     from decametre.sentinel2.bands import parse_bands
+    from decametre.sentinel2.parts import choose_window
     from decametre.superres.models.registry import models_for
     from decametre.superres.sharpening.array_job import run_in_memory
 
@@ -68,6 +71,6 @@ def sharpen_arrays(
         is_dn = array.dtype.kind in "iu"
         arrays[name] = BandArray(array, scale if is_dn else None, nodata=nodata if is_dn else None)
     product = array_product(arrays, "arrays", parse_offset(options.offset))
-    window = choose_window(product, options.window, None)
+    window = choose_window(product, options.window)
     models = models_for(options.bands, options.model)
     return run_in_memory(product, models, window, options, progress)

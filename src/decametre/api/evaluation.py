@@ -54,9 +54,9 @@ def evaluate(
         check_result_folder(out, overwrite=options.overwrite)
     # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
     from decametre.api.opening import opened
-    from decametre.api.window import choose_window
     from decametre.device import choose_devices
     from decametre.io.outputs import check_input_safe
+    from decametre.sentinel2.parts import choose_window
     from decametre.superres.evaluation.compared_models import methods_for
     from decametre.superres.evaluation.comparison import SceneWindow, compare
     from decametre.superres.evaluation.full_scale import full_scale_scores
@@ -73,7 +73,7 @@ def evaluate(
         if out is not None:
             check_input_safe(product, out / "scores.json")
     parts = [
-        SceneWindow(name, product, choose_window(product, options.window, None))
+        SceneWindow(name, product, choose_window(product, options.window))
         for name, product in zip(numbered(p.id for p in found), found, strict=True)
     ]
     staged: AbstractContextManager[ResultFolder | None] = nullcontext()

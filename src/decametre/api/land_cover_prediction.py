@@ -48,11 +48,11 @@ def predict_land_cover(
     MapFiles(Path(output)).check(overwrite=options.overwrite)
     # Imported here: rasterio and torch take seconds, which wrong arguments should not cost.
     from decametre.api.opening import opened
-    from decametre.api.window import choose_window
+    from decametre.sentinel2.parts import choose_window
 
     product = opened(product, options.offset)
     log.info("offset: %s", product.offset_reason)
-    window = choose_window(product, options.window, options.bbox)
+    window = choose_window(product, options.window, options.bbox, options.aoi)
     from decametre.landcover.mapping import mapping_job
     from decametre.landcover.models.card import load_land_cover
     from decametre.superres.sharpening.sharpened_tile import open_sharpened

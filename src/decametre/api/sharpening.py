@@ -88,11 +88,11 @@ def sharpen(
         check_source(product)
     # Imported here: rasterio and torch take seconds, which a wrong argument should not cost.
     from decametre.api.opening import opened
-    from decametre.api.window import choose_window
+    from decametre.sentinel2.parts import choose_window
 
     product = opened(product, options.offset)
     log.info("offset: %s", product.offset_reason)
-    window = choose_window(product, options.window, options.bbox)
+    window = choose_window(product, options.window, options.bbox, options.aoi)
     from decametre.superres.models.registry import models_for
     from decametre.superres.sharpening.sharpening_job import run
 
@@ -115,18 +115,18 @@ def _sharpened_dataset(
         raise OptionError(
             "output", "must be None for a dataset; write the result with .rio or .to_zarr()"
         )
-    for name in ("compression", "quicklook", "masks", "mask_clouds", "overwrite"):
+    for name in ("compression", "crop", "quicklook", "masks", "mask_clouds", "overwrite"):
         if getattr(options, name) != SharpenOptions.model_fields[name].default:
             raise OptionError(name, "cannot be used for a dataset, as no file is written")
     check_extra("xarray")
-    from decametre.api.window import choose_window
+    from decametre.sentinel2.parts import choose_window
     from decametre.superres.models.registry import models_for
     from decametre.xarray.reading import product_of
     from decametre.xarray.sharpening import sharpened_dataset
 
     product = product_of(dataset, parse_offset(options.offset))
     log.info("offset: %s", product.offset_reason)
-    window = choose_window(product, options.window, options.bbox)
+    window = choose_window(product, options.window, options.bbox, options.aoi)
     models = models_for(options.bands, options.model)
     with notebook_bar(progress) as shown:
         return sharpened_dataset(product, models, window, options, shown)

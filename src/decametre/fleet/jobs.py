@@ -27,6 +27,7 @@ from decametre.sentinel2.grid import Window
 from decametre.sentinel2.local_copy import copy_bands
 from decametre.sentinel2.opening import open_product
 from decametre.sentinel2.options import parse_offset
+from decametre.sentinel2.parts import choose_window
 from decametre.sentinel2.product import Product
 from decametre.superres.models.registry import Model, models_for
 from decametre.superres.sharpening import sharpening_job
@@ -164,7 +165,7 @@ class Sharpen(_RasterWork):
         return inputs_of(self._load_models(), self.options.bands)
 
     def _write(self, product: Product, output: Path, stages: Stages) -> ProductSummary:
-        window = product.grid.window
+        window = choose_window(product, aoi=self.options.aoi)
         options = self.options.replaced(overwrite=True)
         models = self._load_models()
         # A fleet lists a product that lacks a band as failed: all of its results have equal bands.
@@ -212,7 +213,7 @@ class Predict(_RasterWork):
         return product.bands
 
     def _write(self, product: Product, output: Path, stages: Stages) -> ProductSummary:
-        window = product.grid.window
+        window = choose_window(product, aoi=self.options.aoi)
         options = self.options.replaced(overwrite=True)
         with stages("compute"):
             mapping_job.run(product, output, self._load_models(), window, None, options)

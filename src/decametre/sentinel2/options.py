@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import operator
+import os
 from collections.abc import Callable
 from typing import Annotated, Any, Self
 
@@ -168,17 +170,48 @@ Masks = Annotated[
 ]
 
 
+def _area(value: Any) -> Any:
+    if value is None:
+        return None
+    from decametre.sentinel2.area import area_text  # imports GDAL
+
+    return area_text(os.fspath(value))
+
+
+AreaOfInterest = Annotated[
+    str | None,
+    BeforeValidator(_area),
+    Accepts("PathLike | None"),
+    Text(metavar="FILE|WKT"),
+    Field(
+        description="Part of the product: the bounds of polygons in a GeoJSON file, a GeoPackage "
+        "or WKT, extended to complete 60 m pixels."
+    ),
+]
+
+
 class PartOfProduct(Options):
     """The part of a product to process; the complete product by default."""
 
     window: PartWindow = None
     bbox: PartBox = None
+    aoi: AreaOfInterest = None
+    crop: bool = False
+    """Set pixels outside the polygons of `aoi` to nodata."""
 
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
-        if self.window is not None and self.bbox is not None:
-            raise GridError("give a window or a bbox, not both")
+        if sum(part is not None for part in (self.window, self.bbox, self.aoi)) > 1:
+            raise GridError("give a window, a bbox or an area of interest, only one of them")
+        if self.crop and self.aoi is None:
+            raise GridError("crop needs an area of interest (aoi)")
         return self
+
+    @property
+    def area_settings(self) -> dict[str, Any]:
+        """The area of interest as settings of a result: a checksum, and whether it is cropped."""
+        digest = hashlib.sha256(self.aoi.encode()).hexdigest()[:16] if self.aoi else None
+        return {"aoi": digest, "crop": self.crop}
 
 
 class OpenOptions(Options):

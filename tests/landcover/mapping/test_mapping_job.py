@@ -297,3 +297,22 @@ def test_a_custom_nomenclature_has_distinct_colours(folder, sample_item):
     with rasterio.open(result.classes_path) as dataset:
         table = dataset.colormap(1)
     assert len({table[value] for value in range(3)}) == 3
+
+
+def test_crop_leaves_patches_outside_the_area_of_interest_without_a_class(
+    folder, model, sample_item, sample
+):
+    left, top = sample.grid.left + 10, sample.grid.top - 10
+    # The centres of the first two patches of the first row are inside, and one of the second row.
+    corners = [(0, 0), (3000, 0), (3000, 1100), (1200, 1100), (1200, 2700), (0, 2700), (0, 0)]
+    area = f"SRID=32633;POLYGON (({', '.join(f'{left + x} {top - y}' for x, y in corners)}))"
+    whole = api.predict_land_cover(sample_item, folder / "area.tif", model, aoi=area)
+    cropped = api.predict_land_cover(
+        sample_item, folder / "cropped.tif", model, aoi=area, crop=True, overwrite=True
+    )
+    before, after = probabilities(whole.path), probabilities(cropped.path)
+    assert before.shape[:2] == (2, 2)
+    expected = before.copy()
+    expected[1, 1] = np.nan
+    np.testing.assert_allclose(after, expected, rtol=0, atol=1e-6)  # other sizes of batches
+    assert (cropped.patches, cropped.without_data) == (3, 1)

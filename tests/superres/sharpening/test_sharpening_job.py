@@ -407,3 +407,32 @@ def test_a_band_without_data_gets_a_warning(tmp_path, caplog):
     safe = make_safe(tmp_path, bands)
     decametre.sharpen(safe, tmp_path / "sharp.tif", bands=["B02", "B03"])
     assert f"{safe.stem}: no pixel of B02 has data" in caplog.messages
+
+
+def test_an_area_of_interest_sets_the_window_and_crop_the_pixels_outside(sample, tmp_path):
+    left, top = sample.grid.left, sample.grid.top
+    corners = [(601, 601), (1797, 601), (601, 1797)]  # metres from the corner of the grid
+    ring = ", ".join(f"{left + x} {top - y}" for x, y in [*corners, corners[0]])
+    how = {
+        "aoi": f"SRID=32633;POLYGON (({ring}))",
+        "bands": ["B02", "B05"],
+        "model": "bicubic",
+        "self_check": False,
+    }
+    part = decametre.sharpen(sample, tmp_path / "part.tif", **how)
+    cropped = decametre.sharpen(sample, tmp_path / "cropped.tif", crop=True, tile=60, **how)
+    assert part.quality["window"] == [60, 60, 120, 120]
+    with rasterio.open(part.path) as before, rasterio.open(cropped.path) as after:
+        rows, columns = np.mgrid[:120, :120]
+        outside = rows + columns >= 119  # by the pixels' centres
+        expected = np.where(outside, 0, before.read())
+        np.testing.assert_array_equal(after.read(), expected)
+        assert after.bounds.left == left + 600
+    settings = json.loads(cropped.item_path.read_text())["properties"]["decametre:settings"]
+    assert settings["crop"]
+    assert len(settings["aoi"]) == 16
+    assert settings["window"] is None
+    with pytest.raises(GridError, match=r"crop needs an area of interest"):
+        decametre.sharpen(sample, tmp_path / "x.tif", crop=True)
+    with pytest.raises(GridError, match="only one of them"):
+        decametre.sharpen(sample, tmp_path / "x.tif", aoi=how["aoi"], window=(0, 0, 60, 60))

@@ -35,6 +35,7 @@ from decametre.landcover.models.classifier import BATCH, probabilities, threshol
 from decametre.landcover.patches.nomenclature import Nomenclature
 from decametre.landcover.patches.patch import PATCH_METRES
 from decametre.progress import Progress, silent
+from decametre.sentinel2.area import Area
 from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
@@ -156,6 +157,10 @@ class _Mapping:
         self.network = model.network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.grid = self.patches.map_on(product.grid)
         self.total, self.classified = self.patches.rows * self.patches.columns, 0
+        self.outside = np.zeros(self.grid.shape, bool)
+        if options.aoi and options.crop:
+            area = Area(options.aoi, product.grid)
+            self.outside = area.outside_of(self.grid.shape, self.grid.transform)
 
     @property
     def bytes_needed(self) -> int:
@@ -196,7 +201,13 @@ class _Mapping:
                 features = stack.enter_context(PatchFeatures(path, crs, about))
             progress(0, self.total, 0)
             rows = classified(
-                self.network, self.source, self.patches, self.options.least_data, self.device, card
+                self.network,
+                self.source,
+                self.patches,
+                self.options.least_data,
+                self.device,
+                card,
+                self.outside,
             )
             for row, scores in enumerate(rows):
                 self._write_row(row, scores, features)
@@ -230,7 +241,7 @@ class _Mapping:
             "patches": self.classified,
             "patches_without_data": self.total - self.classified,
         }
-        complete = self.window == self.product.grid.window
+        complete = self.window == self.product.grid.window or self.options.aoi is not None
         settings = settings_of(self.card, self.product.user_offset_dn, self.options)
         return land_cover_item(
             self.product,
@@ -268,6 +279,7 @@ def classified(
     least_data: float,
     device: torch.device,
     card: LandCoverCard,
+    outside: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """Classify patches, a row of them at a time.
 
@@ -278,19 +290,22 @@ def classified(
         least_data: Share of a patch that must have data.
         device: Device of the network.
         card: Card of the network.
+        outside: bool, (rows, columns): patches that are not classified; by default none.
 
     Yields:
-        float32, (columns, classes); NaN for patches with too little data.
+        float32, (columns, classes); NaN for patches with too little data or outside.
 
     Raises:
         EvaluationError: A score of the network is not finite.
     """
-    for planes in source.rows:
+    for row, planes in enumerate(source.rows):
         found = np.full((patches.columns, len(card.classes)), np.nan, np.float32)
         for begin in range(0, patches.columns, BATCH):
             columns = np.arange(begin, min(begin + BATCH, patches.columns))
             dn = cut(planes, source.bands_in, columns.tolist(), patches.step)
             enough = data_share(dn) >= least_data
+            if outside is not None:
+                enough &= ~outside[row, columns]
             if not enough.any():
                 continue
             some = {gsd: image[enough] for gsd, image in dn.items()}
@@ -325,7 +340,7 @@ def settings_of(
         "precision": options.precision,
         "encoding": options.encoding,
         "geojson": options.geojson,
-    }
+    } | options.area_settings
 
 
 def patch_properties(

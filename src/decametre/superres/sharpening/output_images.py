@@ -1,4 +1,4 @@
-"""Pixels of the output: DN or reflectance, and nodata under clouds."""
+"""Pixels of the output: DN or reflectance, and nodata where the user wants none."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def measured_reflectance(dn: np.ndarray, radiometry: Radiometry) -> np.ndarray:
     return np.where(radiometry.valid(dn), radiometry.to_reflectance(dn), np.float32(np.nan))
 
 
-def without_clouds(
-    images: Mapping[str, np.ndarray], clouds: np.ndarray, radiometry: Mapping[str, Radiometry]
+def with_nodata(
+    images: Mapping[str, np.ndarray], where: np.ndarray, radiometry: Mapping[str, Radiometry]
 ) -> Mapping[str, np.ndarray]:
-    """Bands with nodata, or NaN for reflectance, where there are clouds.
+    """Bands with nodata, or NaN for reflectance, at some pixels.
 
     Args:
         images: (rows, columns) for each band, from `images_of`.
-        clouds: (rows, columns), not 0 where there are clouds.
+        where: bool, (rows, columns).
         radiometry: Radiometry of each band.
     """
     return {
         name: np.where(
-            clouds,
+            where,
             image.dtype.type(np.nan if image.dtype.kind == "f" else radiometry[name].nodata),
             image,
         )

@@ -17,6 +17,7 @@ from decametre.io.outputs import check_input_safe, write_json
 from decametre.io.stac_item import sharpened_item
 from decametre.io.staging import Staging
 from decametre.progress import Progress, silent
+from decametre.sentinel2.area import Area
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.masks import read_clouds
 from decametre.sentinel2.offset_check import OffsetCheck, check_offset
@@ -31,7 +32,7 @@ from decametre.superres.sharpening.image_writer import BandStatistics, CogWriter
 from decametre.superres.sharpening.mask_writer import available_masks, write_mask
 from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.output_files import SharpenedFiles
-from decametre.superres.sharpening.output_images import dtype_of, images_of, without_clouds
+from decametre.superres.sharpening.output_images import dtype_of, images_of, with_nodata
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.quality_card import Measurements, quality_card
 from decametre.superres.sharpening.self_check import SelfCheck, check_product
@@ -159,6 +160,7 @@ class SharpenedProduct:
         ]
         self.masks = available_masks(product, options)
         self.clouds = read_clouds(product, window) if options.mask_clouds else None
+        self.area = Area(options.aoi, product.grid) if options.aoi and options.crop else None
         self.grid = product.grid.crop(window)
         self.radiometry = {name: product.bands[name].radiometry for name in options.bands}
         self.dtype = dtype_of(self.radiometry, options)
@@ -233,8 +235,9 @@ class SharpenedProduct:
     def _add(self, piece: SharpenedWindow, writer: ImageWriter) -> None:
         images = images_of(piece, self.radiometry, self.dtype)
         if self.clouds is not None:
-            clouds = self.clouds.at(piece.core)[0]
-            images = without_clouds(images, clouds, self.radiometry)
+            images = with_nodata(images, self.clouds.at(piece.core)[0] > 0, self.radiometry)
+        if self.area is not None:
+            images = with_nodata(images, self.area.outside(piece.core), self.radiometry)
         writer.write(piece.core.relative_to(self.window), images)
         for name, sums in piece.residuals.items():
             self.residuals[name] += sums
@@ -276,7 +279,7 @@ class SharpenedProduct:
         self, output: Path, quality: Mapping[str, Any], assets: Mapping[str, str]
     ) -> dict[str, Any]:
         """The STAC item."""
-        complete = self.window == self.product.grid.window
+        complete = self.window == self.product.grid.window or self.options.aoi is not None
         settings = settings_of(self.models, self.product.user_offset_dn, self.options)
         return sharpened_item(
             self.product,
@@ -304,16 +307,20 @@ def settings_of(
         offset_dn: Radiometric offset given by the user, or None.
         options: How.
     """
-    return {
-        "models": {model.card.name: model.card.checksum for model in models},
-        "bands": list(options.bands),
-        "offset_dn": offset_dn,
-    } | options.model_dump(
-        include={
-            *("precision", "consistent", "self_check", "encoding", "compression", "quicklook"),
-            *("masks", "mask_clouds"),
-        },
-        mode="json",
+    return (
+        {
+            "models": {model.card.name: model.card.checksum for model in models},
+            "bands": list(options.bands),
+            "offset_dn": offset_dn,
+        }
+        | options.model_dump(
+            include={
+                *("precision", "consistent", "self_check", "encoding", "compression", "quicklook"),
+                *("masks", "mask_clouds"),
+            },
+            mode="json",
+        )
+        | options.area_settings
     )
 
 

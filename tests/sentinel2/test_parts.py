@@ -1,7 +1,7 @@
 import dataclasses
 
-from decametre.api.window import choose_window, lonlat_bounds
 from decametre.sentinel2.grid import Grid
+from decametre.sentinel2.parts import choose_window, lonlat_bounds
 
 
 def test_bounds_over_the_antimeridian_give_the_complete_product(sample):

@@ -7,6 +7,7 @@ import logging
 from rasterio.warp import transform_bounds
 
 from decametre.errors import GridError
+from decametre.sentinel2.area import Area
 from decametre.sentinel2.bands import COARSEST_FACTOR
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.product import Product
@@ -16,10 +17,17 @@ log = logging.getLogger(__name__)
 
 def choose_window(
     product: Product,
-    window: Window | None,
-    bbox: tuple[float, float, float, float] | None,
+    window: Window | None = None,
+    bbox: tuple[float, float, float, float] | None = None,
+    aoi: str | None = None,
 ) -> Window:
-    """The window of a product given in pixels or degrees, extended to complete 60 m pixels.
+    """The window of a product given in one of three ways, extended to complete 60 m pixels.
+
+    Args:
+        product: The product.
+        window: In 10 m pixels.
+        bbox: West, south, east and north in degrees.
+        aoi: EWKT from `area.area_text`; its bounds are the window.
 
     Raises:
         GridError: It is empty or outside the product.
@@ -33,6 +41,8 @@ def choose_window(
                 f"bbox {west},{south},{east},{north} is outside the product, which covers "
                 f"{','.join(f'{v:.4f}' for v in lonlat_bounds(product))}"
             )
+    elif aoi is not None:
+        asked = Area(aoi, product.grid).window
     elif window is not None:
         asked = window
     else:
