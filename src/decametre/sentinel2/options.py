@@ -202,7 +202,7 @@ class PartOfProduct(Options):
     @model_validator(mode="after")
     def _at_most_one(self) -> Self:
         if sum(part is not None for part in (self.window, self.bbox, self.aoi)) > 1:
-            raise GridError("give a window, a bbox or an area of interest, only one of them")
+            raise GridError("give a window, a bbox or an area of interest, not several of them")
         if self.crop and self.aoi is None:
             raise GridError("crop needs an area of interest (aoi)")
         return self

@@ -205,7 +205,7 @@ BAD = [
     ({"window": (500, 500, 200, 10)}, GridError, "outside the product"),
     ({"bbox": (0, 0, 1, 1)}, GridError, "outside the product"),
     ({"bbox": (2, 0, 1, 1)}, GridError, "is empty"),
-    ({"bbox": (11.83, 55.87, 11.85, 55.88), "window": WINDOW}, GridError, "not both"),
+    ({"bbox": (11.83, 55.87, 11.85, 55.88), "window": WINDOW}, GridError, "not several"),
     ({"bands": ["B02"], "model": ["nonsense"]}, UnknownNameError, "unknown model 'nonsense'"),
     ({"bands": []}, UnknownNameError, "unknown band ''"),
     ({"compression": "lzma"}, UnknownNameError, "unknown compression 'lzma'"),
@@ -434,5 +434,5 @@ def test_an_area_of_interest_sets_the_window_and_crop_the_pixels_outside(sample,
     assert settings["window"] is None
     with pytest.raises(GridError, match=r"crop needs an area of interest"):
         decametre.sharpen(sample, tmp_path / "x.tif", crop=True)
-    with pytest.raises(GridError, match="only one of them"):
+    with pytest.raises(GridError, match="not several"):
         decametre.sharpen(sample, tmp_path / "x.tif", aoi=how["aoi"], window=(0, 0, 60, 60))
