@@ -7,7 +7,16 @@ import click
 from decametre.cli.lazy import LazyGroup
 from decametre.cli.main import main
 
-BENCHMARKS = ("fleet", "bookkeeping", "patches", "predict", "kernels", "gpu", "offset")
+BENCHMARKS = (
+    "fleet",
+    "bookkeeping",
+    "patches",
+    "predict",
+    "kernels",
+    "gpu",
+    "offset",
+    "uncertainty",
+)
 """Each is a module of `benchmarks.cli` with a command: `fleet` is `fleet.fleet_bench`."""
 
 

@@ -112,7 +112,7 @@ def run(
             predictors["dsen2 (published)"] = _published_dsen2(file, scale)
         scene = load_scene(product, [name for names in bands_in.values() for name in names])
         for kernel in kernels:
-            pair = _degraded(scene, kernel, bands_in, scale).full_pair()
+            pair = degraded_by(scene, kernel, bands_in, scale).full_pair()
             if not pair.mask.any():
                 log.warning("%s has no pixel to score under kernel %s", product.id, kernel)
                 continue
@@ -129,7 +129,7 @@ def run(
     return KernelReport(scale, tuple(scores))
 
 
-def _degraded(
+def degraded_by(
     scene: Scene, kernel: str, bands_in: Mapping[int, tuple[str, ...]], scale: int
 ) -> DegradedScene:
     """The scene degraded by a kernel of `run`."""

@@ -5,6 +5,8 @@ from decametre.errors import RecipeError, UnknownNameError
 from decametre.landcover.models.network import LandCoverNetwork
 from decametre.recipes.reading import LandCoverRecipe, check_recipe, read_recipe, shipped_recipes
 from decametre.superres.models.registry import shipped_cards
+from decametre.superres.models.uncertainty import UncertaintyTrunk
+from decametre.superres.training.recipe import UncertaintyRecipe
 from decametre.superres.training.task import build_card
 
 RECIPES = shipped_recipes()
@@ -21,9 +23,11 @@ def test_a_shipped_recipe_is_valid_and_builds_its_network(name):
     if isinstance(recipe, LandCoverRecipe):
         network = LandCoverNetwork(recipe.network.backbone, {10: recipe.network.bands}, 43)
         assert network.features == 2048
-        return
-    card = build_card(recipe)
-    assert recipe.data.patch % card.alignment == 0
+    elif isinstance(recipe, UncertaintyRecipe):
+        assert recipe.network.model in shipped_cards()
+        UncertaintyTrunk({10: 4, 20: 6}, **recipe.network.config)
+    else:
+        assert recipe.data.patch % build_card(recipe).alignment == 0
 
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name in shipped_cards()])

@@ -48,6 +48,7 @@ def sharpened_item(
     settings: Mapping[str, Any],
     files: Mapping[str, str],
     dtype: str,
+    deviations: Mapping[str, Radiometry],
 ) -> pystac.Item:
     """The item of a sharpened product.
 
@@ -59,9 +60,10 @@ def sharpened_item(
         statistics: GDAL's `STATISTICS_*` tags of each band.
         quality: The quality card, embedded as `decametre:quality`.
         settings: Settings of the run, embedded as `decametre:settings`.
-        files: File names of the other assets: `quality`, `thumbnail` if there is one, and those of
-            `masks.MASKS` that were copied.
+        files: File names of the other assets: `quality`; `uncertainty` and `thumbnail` if there are
+            any; and those of `masks.MASKS` that were copied.
         dtype: `uint16` (DN) or `float32` (reflectance).
+        deviations: Radiometry of each band of the file `uncertainty`, in its order.
     """
     item = derived_item(
         product,
@@ -80,6 +82,10 @@ def sharpened_item(
     bands = [_band(name, radiometry[name], statistics[name], dtype) for name in radiometry]
     add_asset(item, "data", output.name, "COG", ["data", "reflectance"], bands=bands)
     add_asset(item, "quality", files["quality"], "JSON", ["metadata"], "Quality card")
+    if "uncertainty" in files:
+        bands = [_band(name, radiometry, {}, dtype) for name, radiometry in deviations.items()]
+        title = "Standard deviation of the error, calibrated at degraded scale"
+        add_asset(item, "uncertainty", files["uncertainty"], "COG", ["data"], title, bands=bands)
     if "thumbnail" in files:
         title = "As measured (left) and at 10 m (right)"
         add_asset(item, "thumbnail", files["thumbnail"], "PNG", ["thumbnail"], title)

@@ -16,16 +16,17 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from decametre.errors import RecipeError, UnknownNameError
 from decametre.landcover.training.recipe import LandCoverRecipe
-from decametre.superres.training.recipe import SuperResolutionRecipe
+from decametre.superres.training.recipe import SuperResolutionRecipe, UncertaintyRecipe
 from decametre.training.recipe import SCHEDULE_RULES, Section
 
 RECIPE_FOLDER = Path(__file__).parent
 
 
-AnyRecipe = SuperResolutionRecipe | LandCoverRecipe
+AnyRecipe = SuperResolutionRecipe | UncertaintyRecipe | LandCoverRecipe
 
 RECIPES_BY_TASK: dict[str, type[AnyRecipe]] = {
     "super-resolution": SuperResolutionRecipe,
+    "uncertainty": UncertaintyRecipe,
     "landcover": LandCoverRecipe,
 }
 """Recipe classes by the value of `task`."""

@@ -11,12 +11,15 @@ from pathlib import Path
 from decametre.device import choose_precision, precision_name
 from decametre.errors import OutputError, TrainingError
 from decametre.files import check_parent, locked
-from decametre.landcover.models.card import LandCoverCard
 from decametre.model_folder import CARD_NAME
 from decametre.progress import Progress
 from decametre.recipes.reading import AnyRecipe, fill_defaults
-from decametre.recipes.tasks import build_task, read_trained_card, summarise_card
-from decametre.superres.models.card import Card
+from decametre.recipes.tasks import (
+    TrainedCard,
+    build_task,
+    read_trained_card,
+    summarise_card,
+)
 from decametre.training.checkpoint import (
     CHECKPOINT_NAME,
     Checkpoint,
@@ -45,7 +48,7 @@ class TrainingResult:
     """
 
     folder: Path
-    card: Card | LandCoverCard
+    card: TrainedCard
 
     def summary(self) -> str:
         """The best validation score and its step, as text."""

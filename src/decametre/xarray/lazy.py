@@ -31,9 +31,8 @@ from decametre.superres.pixels.stack import read_stack
 from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.output_images import dtype_of, images_of
-from decametre.superres.sharpening.self_check import check_product
+from decametre.superres.sharpening.self_check import check_product, worse_bands
 from decametre.superres.sharpening.sharpener import Sharpener
-from decametre.superres.sharpening.sharpening_job import worse_bands
 from decametre.xarray.reading import LazyPixels
 
 

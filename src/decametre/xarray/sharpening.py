@@ -11,6 +11,7 @@ import rioxarray  # noqa: F401  # registers `.rio`
 import xarray
 
 from decametre.device import choose_devices, choose_precision, precision_name
+from decametre.errors import OptionError
 from decametre.progress import Progress, silent
 from decametre.sentinel2.array_product import ArrayImage
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
@@ -59,9 +60,14 @@ def sharpened_dataset(
         DecametreError: See `decametre.sharpen`.
     """
     bands: Mapping[str, Any]
+    deviations: Mapping[str, np.ndarray] = {}
     if is_lazy(product):
         from decametre.xarray.lazy import lazy_bands
 
+        if options.uncertainty:
+            raise OptionError(
+                "uncertainty", "needs pixels in memory, and the dataset is lazy; use dataset.load()"
+            )
         bands = lazy_bands(product, models, window, options)
         devices = choose_devices(options.device)
         quality: Mapping[str, Any] = quality_card(
@@ -75,14 +81,15 @@ def sharpened_dataset(
         )
     else:
         arrays = run_in_memory(product, models, window, options, progress)
-        bands, quality = arrays.bands, arrays.quality
-    return _dataset(product, product.grid.crop(window), bands, quality, options)
+        bands, quality, deviations = arrays.bands, arrays.quality, arrays.deviations
+    return _dataset(product, product.grid.crop(window), bands, deviations, quality, options)
 
 
 def _dataset(
     product: Product,
     grid: Grid,
     bands: Mapping[str, Any],
+    deviations: Mapping[str, np.ndarray],
     quality: Mapping[str, Any],
     options: SharpenOptions,
 ) -> xarray.Dataset:
@@ -114,6 +121,13 @@ def _dataset(
         else:
             attributes["_FillValue"] = np.float32(np.nan)
         variables[name] = xarray.Variable(("y", "x"), pixels, attributes)
+        if name in deviations:
+            described: dict[str, Any] = {"long_name": f"standard deviation of the error of {name}"}
+            if "add_offset" in attributes:
+                described["add_offset"] = 0.0
+            variables[f"{name}_standard_deviation"] = xarray.Variable(
+                ("y", "x"), deviations[name], attributes | described
+            )
     settings = {
         "id": product.id,
         "processing:level": product.level,

@@ -9,19 +9,15 @@ import torch
 
 import decametre.api as api
 from decametre.errors import BusyError, ModelError, OutputError, TrainingError
-from decametre.model_folder import ATTRIBUTION
 from decametre.progress import silent
 from decametre.recipes.reading import read_recipe
 from decametre.superres.degradation.degraded_scene import DegradedPair
-from decametre.superres.models.card import Card
 from decametre.superres.models.registry import build, load_folder, load_model, shipped_cards
 from decametre.superres.pixels.scenes import load_scenes
 from decametre.superres.training.task import (
     RELATIVE_FLOOR,
     SuperResolution,
-    attribution_of,
     build_card,
-    expand_patterns,
     load_initial_model,
 )
 from decametre.training.ranks import SINGLE_PROCESS
@@ -143,12 +139,6 @@ def test_the_card_names_the_initial_model_without_its_path(trained, sample_item,
     assert str(sample_item) not in text
 
 
-def test_attribution_includes_the_years_of_the_initial_model(sample):
-    before = Card("a", "native", {}, {}, 0, attribution=f"{ATTRIBUTION} 2019-2021")
-    assert attribution_of([sample], before) == f"{ATTRIBUTION} 2017-2021"
-    assert attribution_of([], None) == ATTRIBUTION
-
-
 def test_a_network_with_a_projection_is_loaded(sample_item, tmp_path):
     settings = {"network.projection": "dsen2", "optimization.steps": 1}
     result = train(sample_item, tmp_path / "run", **settings)
@@ -177,7 +167,7 @@ def test_a_product_without_a_measured_pixel_is_a_one_line_error(sample_item, mon
             none = {gsd: torch.zeros_like(mask) for gsd, mask in scene.valid.items()}
             yield product, replace(scene, valid=none)
 
-    monkeypatch.setattr("decametre.superres.training.task.load_scenes", nothing)
+    monkeypatch.setattr("decametre.superres.training.degraded_data.load_scenes", nothing)
     with pytest.raises(TrainingError, match=r"data\.train has a measured pixel"):
         task(sample_item)
 
@@ -212,7 +202,7 @@ def test_the_relative_loss_weights_patches_by_the_error_of_bicubic(sample_item):
 def validated(ranks, sample_item):
     """What each rank finds of an untrained network, of four parts of the sample."""
     learner = task(sample_item, **{"data.window": 300})
-    assert len(learner.held_out) == 8  # under two kernels
+    assert len(learner.data.held_out) == 8  # under two kernels
     with torch.no_grad():
         for weights in learner.network.parameters():
             weights.add_(0.01)  # not bicubic any more
@@ -276,29 +266,13 @@ def test_products_without_60_m_bands_are_skipped_at_6x(sample_item, tmp_path, ca
     without = tmp_path / "item.json"
     without.write_text(json.dumps(item))
     both = {"data.train": [sample_item, str(without)]}
-    assert len(task(sample_item, **both).products) == 2
+    assert len(task(sample_item, **both).data.products) == 2
     assert "skipped" not in caplog.text
     at_six = {"network.scale": 6, "data.patch": 4}
-    assert len(task(sample_item, **both, **at_six).products) == 1
+    assert len(task(sample_item, **both, **at_six).data.products) == 1
     assert "skipped at scale 6, since bands are missing: no60 (B01, B09)" in caplog.text
     with pytest.raises(TrainingError, match=r"data\.train is large enough .* B01"):
         task(sample_item, **{"data.train": [str(without)]}, **at_six)
-
-
-def test_products_are_paths_urls_and_patterns(tmp_path):
-    for name in "ba":
-        (tmp_path / f"{name}.json").touch()
-    found = expand_patterns([f"{tmp_path}/*.json", "https://example.org/?x=1", "plain"], "train")
-    assert found == [
-        f"{tmp_path}/a.json",
-        f"{tmp_path}/b.json",
-        "https://example.org/?x=1",
-        "plain",
-    ]
-    with pytest.raises(TrainingError, match=r"data\.train: no file matches"):
-        expand_patterns([f"{tmp_path}/*.safe"], "train")
-    with pytest.raises(TrainingError, match=r"data\.validation names no product"):
-        expand_patterns([], "validation")
 
 
 def test_a_too_small_product_is_a_one_line_error(sample_item):

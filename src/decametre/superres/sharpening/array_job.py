@@ -26,10 +26,14 @@ class SharpenedArrays:
         bands: (rows, columns) at 10 m for each band: DN, uint16, with scale, offset and nodata of
             the input; or reflectance, float32, with NaN without data.
         quality: The quality card.
+        deviations: For each sharpened band, the standard deviation of its error, in the unit and
+            shape of the band: uint16 DN with 0 where it is unknown, or float32 with NaN. Empty if
+            it was not requested.
     """
 
     bands: Mapping[str, np.ndarray]
     quality: Mapping[str, Any]
+    deviations: Mapping[str, np.ndarray]
 
 
 class ArrayWriter:
@@ -79,6 +83,9 @@ def run_in_memory(
         DecametreError: See `decametre.sharpen`.
     """
     result = SharpenedProduct(product, window, models, options)
-    writer = ArrayWriter(result.grid, result.radiometry, result.dtype)
-    result.compute(writer, progress)
-    return SharpenedArrays(writer.images, result.quality_card())
+    writer, deviations = (
+        ArrayWriter(result.grid, radiometry, result.dtype)
+        for radiometry in (result.radiometry, result.deviations)
+    )
+    result.compute(writer, deviations, progress)
+    return SharpenedArrays(writer.images, result.quality_card(), deviations.images)

@@ -33,6 +33,8 @@ class SharpenOptions(PartOfProduct):
     self_check: bool = True
     """Score the models on degraded windows of the product, and use bicubic interpolation for bands
     in which they are worse."""
+    uncertainty: bool = False
+    """Also write the standard deviation of the error at every pixel, NAME.uncertainty.tif."""
     encoding: Literal["dn", "reflectance"] = "dn"
     """dn: uint16 with the scale, offset and nodata of the input. reflectance: float32, with NaN as
     nodata."""

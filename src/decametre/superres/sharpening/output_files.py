@@ -26,6 +26,12 @@ class SharpenedFiles(OutputFiles):
         return self.next_to_image(f"{name}.tif")
 
     @property
+    def uncertainty(self) -> Path:
+        """The standard deviations of the errors, if they were requested."""
+        return self.next_to_image("uncertainty.tif")
+
+    @property
     def companions(self) -> tuple[Path, ...]:
         """All but the image."""
-        return self.item, self.quality, self.quicklook, *map(self.mask, MASK_NAMES)
+        optional = self.quicklook, self.uncertainty, *map(self.mask, MASK_NAMES)
+        return self.item, self.quality, *optional

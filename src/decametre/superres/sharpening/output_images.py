@@ -54,3 +54,24 @@ def with_nodata(
         )
         for name, image in images.items()
     }
+
+
+def deviations_of(
+    piece: SharpenedWindow, radiometry: Mapping[str, Radiometry], dtype: str
+) -> Mapping[str, np.ndarray]:
+    """The standard deviations of a window.
+
+    Args:
+        piece: The window.
+        radiometry: See `deviations.deviation_radiometry`.
+        dtype: `uint16`: in DN, at least 1, and nodata where they are unknown; `float32`: in
+            reflectance, with NaN.
+    """
+    if dtype == "float32":
+        return piece.deviations
+    return {
+        name: np.where(
+            np.isnan(deviation), radiometry[name].nodata, radiometry[name].to_dn(deviation)
+        ).astype(np.uint16)
+        for name, deviation in piece.deviations.items()
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from decametre.sentinel2.grid import Window
 from decametre.sentinel2.offset_check import OffsetCheck
 from decametre.sentinel2.product import Product
 from decametre.superres.models.card import Card
+from decametre.superres.models.uncertainty import Uncertainty
 from decametre.superres.sharpening.adaptation import Gains
 from decametre.superres.sharpening.consistency import KERNEL, STEPS, ResidualSums
 from decametre.superres.sharpening.image_writer import BandStatistics
@@ -36,6 +37,7 @@ class Measurements:
         check: The self-check; None if it was skipped.
         gains: See `adaptation.adapt_models`.
         offset: Whether the pixels agree with the radiometric offset.
+        uncertainties: For each model by name, the network that predicted its uncertainty.
     """
 
     residuals: Mapping[str, ResidualSums]
@@ -44,6 +46,7 @@ class Measurements:
     check: SelfCheck | None
     gains: Gains
     offset: OffsetCheck | None = None
+    uncertainties: Mapping[str, Uncertainty] = field(default_factory=dict)
 
 
 def quality_card(
@@ -73,6 +76,7 @@ def quality_card(
     """
     check = measurements.check if measurements else None
     gains: Gains = measurements.gains if measurements else {}
+    uncertainties = measurements.uncertainties if measurements else {}
     sharpened: dict[str, dict[str, Any]] = {}
     for card in cards:
         for index, name in enumerate(card.bands_out):
@@ -131,6 +135,7 @@ def quality_card(
                 "adapted_to_nyquist_gains": {
                     name: round(gain, 3) for name, gain in gains.get(card.name, {}).items()
                 },
+                "uncertainty": uncertainty_section(uncertainties.get(card.name)),
                 "scores_at_degraded_scale": {
                     key: value for key, value in card.scores.items() if key != "scenes"
                 },
@@ -139,6 +144,29 @@ def quality_card(
         },
         "self_check": None if check is None else check_section(check),
         "bands": entries,
+    }
+
+
+def uncertainty_section(uncertainty: Uncertainty | None) -> dict[str, Any] | None:
+    """How the standard deviations of a model's bands were predicted; None if they were not.
+
+    `intervals` has, for each band and percentage, the factor on the standard deviation that gives
+    half of the interval with this percentage of the errors.
+    """
+    if uncertainty is None:
+        return None
+    card = uncertainty.card
+    return {
+        "model": card.name,
+        "checksum_sha256": card.checksum,
+        "intervals": {
+            band: {
+                level: round(factor / factors["deviation"], 4)
+                for level, factor in factors.items()
+                if level != "deviation"
+            }
+            for band, factors in card.factors.items()
+        },
     }
 
 

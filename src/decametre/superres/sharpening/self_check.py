@@ -8,6 +8,7 @@ bands a model is inaccurate. Nothing depends on the clock, so the same input has
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from decametre.superres.pixels.scenes import Scene, load_scene, middle_of
 from decametre.superres.pixels.stack import by_gsd
 from decametre.superres.sharpening.sample_windows import sample_windows
 from decametre.superres.sharpening.sharpener import inputs_of
+
+log = logging.getLogger(__name__)
 
 MTF_EDGE = 504
 """Edge of the middle of each window in which the MTF is measured, in 10 m pixels."""
@@ -250,6 +253,26 @@ def select_bands(
         }
 
     return Scene(scene.name, selected(scene.reflectance), selected(scene.valid))
+
+
+def worse_bands(check: SelfCheck, bands: Sequence[str], product: str) -> frozenset[str]:
+    """The bands that are interpolated bicubically in place of networks; a warning names them.
+
+    Args:
+        check: The self-check of the product.
+        bands: Bands of the output.
+        product: Id of the product.
+    """
+    worse = [name for name in bands if name in check.worse_bands]
+    if worse:
+        ratios = ", ".join(f"{name} {check.bands[name].ratio:.2f}" for name in worse)
+        log.warning(
+            "%s: bicubic interpolation replaces networks that are worse on this product, with an "
+            "RMSE relative to bicubic of: %s",
+            product,
+            ratios,
+        )
+    return frozenset(worse)
 
 
 def check_section(check: SelfCheck) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from decametre.device import autocast
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
@@ -19,10 +20,13 @@ from decametre.superres.models.bicubic import bicubic
 from decametre.superres.models.card import Card
 from decametre.superres.models.guided import GuidedTrunk
 from decametre.superres.models.registry import Model
+from decametre.superres.models.uncertainty import Uncertainty
 from decametre.superres.pixels.stack import Stack, reach_for
 from decametre.superres.sharpening.consistency import STEPS, Consistency, ResidualSums
 from decametre.superres.sharpening.outliers import REACH as OUTLIER_REACH
 from decametre.superres.sharpening.outliers import count_outliers
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class SharpenedWindow:
         residuals: Consistency residual of each model's bands over the core.
         outliers: Number of pixels of each model's bands over the core that are far outside the
             range of the coarse pixels around them, see `count_outliers`.
+        deviations: float32, (rows, columns) at 10 m for each sharpened band: standard deviation of
+            its error in reflectance; NaN where there is no data, and for bands that were
+            interpolated bicubically. Empty if it was not requested.
     """
 
     core: Window
@@ -45,6 +52,16 @@ class SharpenedWindow:
     reflectance: Mapping[str, np.ndarray]
     residuals: Mapping[str, ResidualSums]
     outliers: Mapping[str, Tensor]
+    deviations: Mapping[str, np.ndarray]
+
+
+class _ModelResult(NamedTuple):
+    """The result of one model for one core; see `SharpenedWindow`."""
+
+    fine: np.ndarray
+    residuals: ResidualSums
+    outliers: Tensor
+    deviations: np.ndarray | None
 
 
 class Sharpener:
@@ -60,6 +77,8 @@ class Sharpener:
         precision: `torch.float32`, or `torch.bfloat16` for autocast.
         consistent: Project the result so that it reproduces the input when degraded by the
             sensor's MTF.
+        uncertainties: For each model by name, the network that predicts its uncertainty; none by
+            default.
 
     Attributes:
         bicubic_bands: Bands for which bicubic interpolation is used in place of the networks.
@@ -74,18 +93,17 @@ class Sharpener:
         device: torch.device,
         precision: torch.dtype,
         consistent: bool = False,
+        uncertainties: Mapping[str, Uncertainty] | None = None,
     ) -> None:
         assert not any(isinstance(m.network, AdaptiveTrunk) for m in models), "adapt models first"
         self.bands = tuple(bands)
         self.device, self.precision = device, precision
         self.steps = STEPS if consistent else 0
-        self.models = [
-            Model(
-                model.card,
-                copy.deepcopy(model.network).to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-            )
-            for model in models
-        ]
+        self.models = [Model(model.card, copied_to(device, model.network)) for model in models]
+        self.uncertainties = {
+            name: Uncertainty(uncertainty.card, copied_to(device, uncertainty.network))
+            for name, uncertainty in (uncertainties or {}).items()
+        }
         self.checks = {
             m.card.name: Consistency(m.card.bands_out, m.card.scale) for m in self.models
         }
@@ -116,13 +134,21 @@ class Sharpener:
         return -(-(margin + self.reach + rim) // self.step) * self.step
 
     def _halo(self, model: Model) -> int:
-        """A model's margin with that of the consistency check, in 10 m pixels.
+        """A model's margin with that of what follows it, in 10 m pixels.
 
         A core may start in the middle of an attention window, so `alignment` - 1 is added.
         """
         card = model.card
+        return (card.margin + self._rim(card) + card.alignment - 1) * card.scale
+
+    def _rim(self, card: Card) -> int:
+        """How far around a core a model's result is needed, in pixels of its coarsest grid.
+
+        The consistency check and the prediction of uncertainty need it.
+        """
         check = self.checks[card.name].margin(self.steps)
-        return (card.margin + check + card.alignment - 1) * card.scale
+        uncertainty = self.uncertainties.get(card.name)
+        return max(check, uncertainty.network.margin if uncertainty else 0)
 
     def __call__(
         self, stack: Stack, window: Window, core: Window, radiometry: Mapping[str, Radiometry]
@@ -139,6 +165,7 @@ class Sharpener:
         reflectance: dict[str, np.ndarray] = {}
         residuals: dict[str, ResidualSums] = {}
         outliers: dict[str, Tensor] = {}
+        deviations: dict[str, np.ndarray] = {}
         for name in self.bands:
             if ALL_BANDS[name].gsd == FINEST_GSD:
                 dn[name] = band_plane(stack.dn, stack, name)[core.relative_to(window).slices]
@@ -146,29 +173,36 @@ class Sharpener:
             scale, names = model.card.scale, model.card.bands_out
             at = core.relative_to(window).coarsened(scale).slices
             if any(band_plane(stack.valid, stack, name)[at].any() for name in names):
-                fine, residuals[model.card.name], outliers[model.card.name] = self._run(
-                    model, stack, window, core
-                )
+                result = self._run(model, stack, window, core)
             else:
-                fine = np.zeros((len(names), core.height, core.width), np.float32)
-                residuals[model.card.name] = ResidualSums.zeros(names)
-                outliers[model.card.name] = torch.zeros(len(names), dtype=torch.int64)
-            for name, image in zip(names, fine, strict=True):
+                nothing = np.zeros((len(names), core.height, core.width), np.float32)
+                result = _ModelResult(
+                    nothing,
+                    ResidualSums.zeros(names),
+                    torch.zeros(len(names), dtype=torch.int64),
+                    nothing if model.card.name in self.uncertainties else None,
+                )
+            residuals[model.card.name] = result.residuals
+            outliers[model.card.name] = result.outliers
+            for index, (name, image) in enumerate(zip(names, result.fine, strict=True)):
                 if name in self.bands and name not in dn:  # else an earlier model sharpened it
                     coarse = band_plane(stack.dn, stack, name)[at]
                     unmeasured = ~band_plane(stack.valid, stack, name)[at]
                     reflectance[name], dn[name] = restore(
                         image, coarse, unmeasured, radiometry[name], scale
                     )
-        return SharpenedWindow(core, dn, reflectance, residuals, outliers)
+                    if result.deviations is not None:
+                        unknown = np.isnan(reflectance[name]) | (name in self.bicubic_bands)
+                        deviations[name] = np.where(
+                            unknown, np.float32(np.nan), result.deviations[index]
+                        )
+        return SharpenedWindow(core, dn, reflectance, residuals, outliers, deviations)
 
     @torch.inference_mode()
-    def _run(
-        self, model: Model, stack: Stack, window: Window, core: Window
-    ) -> tuple[np.ndarray, ResidualSums, Tensor]:
-        """Run one network on one core: (bands, rows, columns) at 10 m, residuals and outliers."""
+    def _run(self, model: Model, stack: Stack, window: Window, core: Window) -> _ModelResult:
+        """Run one network on one core."""
         card, check = model.card, self.checks[model.card.name]
-        kept = core.padded(check.margin(self.steps) * card.scale)
+        kept = core.padded(self._rim(card) * card.scale)
         aligned = kept.padded(card.margin * card.scale).snapped(card.alignment * card.scale)
         inputs = {
             gsd: self._tensor(stack, names, gsd, aligned.relative_to(window))
@@ -178,6 +212,7 @@ class Sharpener:
         unused = {"unused": card.margin} if isinstance(model.network, GuidedTrunk) else {}
         with autocast(self.device, self.precision):
             fine = model.network(inputs, measured, **unused).float()
+        deviations = self._deviations(card, inputs, fine, aligned, kept, core)
         for index, name in enumerate(card.bands_out):
             if name in self.bicubic_bands:
                 coarse = inputs[card.coarsest][:, index : index + 1]
@@ -203,7 +238,39 @@ class Sharpener:
         fine = fine[..., rows, cols]
         nearby = inputs[card.coarsest][..., *near.slices]
         outliers = count_outliers(fine, nearby, valid, card.scale)
-        return fine[0].cpu().numpy(), sums, outliers
+        return _ModelResult(fine[0].cpu().numpy(), sums, outliers, deviations)
+
+    def _deviations(
+        self,
+        card: Card,
+        inputs: Mapping[int, Tensor],
+        fine: Tensor,
+        aligned: Window,
+        kept: Window,
+        core: Window,
+    ) -> np.ndarray | None:
+        """Standard deviations of a model's errors, (bands, rows, columns) of the core.
+
+        Args:
+            card: The model's card.
+            inputs: Its inputs for `aligned`.
+            fine: Its result for `aligned`.
+            aligned: The window of the inputs.
+            kept: The part of it in which the result does not depend on the window's edge.
+            core: The part of that for which deviations are computed.
+        """
+        if card.name not in self.uncertainties:
+            return None
+        inside = kept.relative_to(aligned)
+        parts = {}
+        for gsd, image in inputs.items():
+            rows, cols = inside.coarsened(gsd // FINEST_GSD).slices
+            parts[gsd] = image[..., rows, cols]
+        rows, cols = inside.slices
+        with autocast(self.device, self.precision):
+            found = self.uncertainties[card.name].deviation(parts, fine[..., rows, cols])
+        rows, cols = core.relative_to(kept).slices
+        return found[0, :, rows, cols].cpu().numpy()
 
     def _measured(self, stack: Stack, card: Card, at: Window, window: Window) -> Tensor:
         """The share of a model's inputs that was measured, as in `DegradedPair`.
@@ -230,6 +297,11 @@ class Sharpener:
         index = [stack.bands[gsd].index(name) for name in names]
         image = torch.from_numpy(stack.reflectance[gsd][index, rows, cols])[None]
         return image.to(self.device, memory_format=torch.channels_last)
+
+
+def copied_to(device: torch.device, network: Network) -> Network:
+    """A copy of a network on a device, in channels-last memory."""
+    return copy.deepcopy(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def inputs_of(models: Sequence[Model], bands: Sequence[str]) -> tuple[str, ...]:

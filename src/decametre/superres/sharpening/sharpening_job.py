@@ -22,20 +22,27 @@ from decametre.sentinel2.grid import Window
 from decametre.sentinel2.masks import read_clouds
 from decametre.sentinel2.offset_check import OffsetCheck, check_offset
 from decametre.sentinel2.product import Product
+from decametre.sentinel2.radiometry import Radiometry
 from decametre.sentinel2.tiling import split
 from decametre.superres.models.registry import Model
 from decametre.superres.sharpening import quicklook as picture
 from decametre.superres.sharpening.adaptation import adapt_models
 from decametre.superres.sharpening.available_bands import available_bands, usable_models
 from decametre.superres.sharpening.consistency import ResidualSums
+from decametre.superres.sharpening.deviations import deviation_radiometry, load_uncertainties
 from decametre.superres.sharpening.image_writer import BandStatistics, CogWriter, bytes_needed
 from decametre.superres.sharpening.mask_writer import available_masks, write_mask
 from decametre.superres.sharpening.options import SharpenOptions
 from decametre.superres.sharpening.output_files import SharpenedFiles
-from decametre.superres.sharpening.output_images import dtype_of, images_of, with_nodata
+from decametre.superres.sharpening.output_images import (
+    deviations_of,
+    dtype_of,
+    images_of,
+    with_nodata,
+)
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.quality_card import Measurements, quality_card
-from decametre.superres.sharpening.self_check import SelfCheck, check_product
+from decametre.superres.sharpening.self_check import SelfCheck, check_product, worse_bands
 from decametre.superres.sharpening.sharpener import SharpenedWindow, Sharpener, inputs_of
 from decametre.superres.sharpening.snapshot import Snapshot
 from decametre.version import __version__
@@ -60,6 +67,7 @@ class Result:
         item_path: The STAC item.
         quality_path: The quality card.
         quicklook_path: The before/after picture, or None.
+        uncertainty_path: The standard deviations, or None.
         quality: Content of the quality card.
     """
 
@@ -67,6 +75,7 @@ class Result:
     item_path: Path
     quality_path: Path
     quicklook_path: Path | None
+    uncertainty_path: Path | None
     quality: dict[str, Any]
 
 
@@ -101,10 +110,13 @@ def run(
     with Staging(
         output, files.names, overwrite=options.overwrite, needed=result.bytes_needed
     ) as staging:
-        result.write_image(staging.path(output.name), progress, stages)
+        uncertainty = staging.path(files.uncertainty.name) if options.uncertainty else None
+        result.write_image(staging.path(output.name), uncertainty, progress, stages)
         quality = result.quality_card()
         write_json(staging.path(files.quality.name), quality)
         assets = {"quality": files.quality.name}
+        if uncertainty is not None:
+            assets["uncertainty"] = files.uncertainty.name
         with stages("encode"):
             for name in result.masks:
                 assets[name] = files.mask(name).name
@@ -114,7 +126,8 @@ def run(
         write_json(staging.path(files.item.name), result.item(output, quality, assets))
         staging.commit(output.name, *assets.values(), files.item.name)
     shown = files.quicklook if "thumbnail" in assets else None
-    return Result(output, files.item, files.quality, shown, quality)
+    deviations = files.uncertainty if options.uncertainty else None
+    return Result(output, files.item, files.quality, shown, deviations, quality)
 
 
 class ImageWriter(Protocol):
@@ -154,8 +167,18 @@ class SharpenedProduct:
         self.precision = choose_precision(options.precision, self.devices[0])
         product.band_files(inputs_of(models, options.bands))
         self.models, self.gains = adapt_models(models, product)
+        self.uncertainties = (
+            load_uncertainties(self.models, options.model) if options.uncertainty else {}
+        )
         self.sharpeners = [
-            Sharpener(self.models, options.bands, device, self.precision, options.consistent)
+            Sharpener(
+                self.models,
+                options.bands,
+                device,
+                self.precision,
+                options.consistent,
+                self.uncertainties,
+            )
             for device in self.devices
         ]
         self.masks = available_masks(product, options)
@@ -164,6 +187,7 @@ class SharpenedProduct:
         self.grid = product.grid.crop(window)
         self.radiometry = {name: product.bands[name].radiometry for name in options.bands}
         self.dtype = dtype_of(self.radiometry, options)
+        self.deviations = deviation_radiometry(self.uncertainties, self.radiometry)
         self.residuals = {m.card.name: ResidualSums.zeros(m.card.bands_out) for m in models}
         self.outliers = {
             m.card.name: torch.zeros(len(m.card.bands_out), dtype=torch.int64) for m in models
@@ -176,22 +200,51 @@ class SharpenedProduct:
     @property
     def bytes_needed(self) -> int:
         """Upper bound of the disk space."""
-        return bytes_needed(self.grid, len(self.options.bands), self.dtype)
+        bands = len(self.options.bands) + len(self.deviations)
+        return bytes_needed(self.grid, bands, self.dtype)
 
-    def write_image(self, path: Path, progress: Progress, stages: Stages) -> None:
-        """Compute all windows and write the COG; see `compute`."""
-        with CogWriter(
-            path, self.grid, self.radiometry, self.dtype, self.options.compression
-        ) as writer:
-            self.compute(writer, progress, stages)
+    def write_image(
+        self, path: Path, uncertainty: Path | None, progress: Progress, stages: Stages
+    ) -> None:
+        """Compute all windows and write the COGs; see `compute`.
+
+        Args:
+            path: The COG of the bands.
+            uncertainty: The COG of their standard deviations; None without them.
+            progress: See `run`.
+            stages: See `run`.
+        """
+        with (
+            self._writer(path, self.radiometry) as writer,
+            (
+                nullcontext() if uncertainty is None else self._writer(uncertainty, self.deviations)
+            ) as deviation_writer,
+        ):
+            self.compute(writer, deviation_writer, progress, stages)
             log.info("writing the Cloud-Optimized GeoTIFF")
+            tags = {"SOFTWARE": f"decametre {__version__}", "SOURCE": self.product.id}
             with stages("encode"):
-                writer.finish({"SOFTWARE": f"decametre {__version__}", "SOURCE": self.product.id})
+                writer.finish(tags)
+                if deviation_writer is not None:
+                    deviation_writer.finish(tags)
+
+    def _writer(self, path: Path, radiometry: Mapping[str, Radiometry]) -> CogWriter:
+        return CogWriter(path, self.grid, radiometry, self.dtype, self.options.compression)
 
     def compute(
-        self, writer: ImageWriter, progress: Progress = silent, stages: Stages = _no_stages
+        self,
+        writer: ImageWriter,
+        deviation_writer: ImageWriter | None = None,
+        progress: Progress = silent,
+        stages: Stages = _no_stages,
     ) -> None:
-        """Check the models, compute all windows and pass them to a writer.
+        """Check the models, compute all windows and pass them to the writers.
+
+        Args:
+            writer: Takes the bands.
+            deviation_writer: Takes their standard deviations, if they were requested.
+            progress: See `run`.
+            stages: See `run`.
 
         Afterwards, the attributes `check`, `statistics`, `residuals` and `outliers` are complete.
         """
@@ -203,7 +256,7 @@ class SharpenedProduct:
             sharpen_windows(self.product, self.window, self.sharpeners, tile, turn)
         ) as pieces:
             for completed, piece in enumerate(pieces, start=1):
-                self._add(piece, writer)
+                self._add(piece, writer, deviation_writer)
                 pixels += piece.core.width * piece.core.height
                 progress(completed, total, pixels)
         self.statistics = writer.statistics
@@ -232,18 +285,31 @@ class SharpenedProduct:
                     sharpener.bicubic_bands = worse
             yield
 
-    def _add(self, piece: SharpenedWindow, writer: ImageWriter) -> None:
-        images = images_of(piece, self.radiometry, self.dtype)
-        if self.clouds is not None:
-            images = with_nodata(images, self.clouds.at(piece.core)[0] > 0, self.radiometry)
-        if self.area is not None:
-            images = with_nodata(images, self.area.outside(piece.core), self.radiometry)
-        writer.write(piece.core.relative_to(self.window), images)
+    def _add(
+        self, piece: SharpenedWindow, writer: ImageWriter, deviation_writer: ImageWriter | None
+    ) -> None:
+        self._write(piece, writer, images_of(piece, self.radiometry, self.dtype), self.radiometry)
+        if deviation_writer is not None:
+            deviations = deviations_of(piece, self.deviations, self.dtype)
+            self._write(piece, deviation_writer, deviations, self.deviations)
         for name, sums in piece.residuals.items():
             self.residuals[name] += sums
             self.outliers[name] += piece.outliers[name]
         if self.snapshot:
             self.snapshot.add(piece)
+
+    def _write(
+        self,
+        piece: SharpenedWindow,
+        writer: ImageWriter,
+        images: Mapping[str, np.ndarray],
+        radiometry: Mapping[str, Radiometry],
+    ) -> None:
+        if self.clouds is not None:
+            images = with_nodata(images, self.clouds.at(piece.core)[0] > 0, radiometry)
+        if self.area is not None:
+            images = with_nodata(images, self.area.outside(piece.core), radiometry)
+        writer.write(piece.core.relative_to(self.window), images)
 
     def write_quicklook(self, path: Path) -> bool:
         """Write the before/after picture; False where none was requested or the bands lack."""
@@ -270,6 +336,7 @@ class SharpenedProduct:
                 self.check,
                 self.gains,
                 self.offset_check,
+                self.uncertainties,
             ),
             device=", ".join(str(device) for device in self.devices),
             precision=precision_name(self.precision),
@@ -291,6 +358,7 @@ class SharpenedProduct:
             settings | {"window": None if complete else quality["window"]},
             assets,
             self.dtype,
+            self.deviations,
         ).to_dict(include_self_link=False)
 
 
@@ -315,30 +383,10 @@ def settings_of(
         }
         | options.model_dump(
             include={
-                *("precision", "consistent", "self_check", "encoding", "compression", "quicklook"),
-                *("masks", "mask_clouds"),
+                *("precision", "consistent", "self_check", "uncertainty"),
+                *("encoding", "compression", "quicklook", "masks", "mask_clouds"),
             },
             mode="json",
         )
         | options.area_settings
     )
-
-
-def worse_bands(check: SelfCheck, bands: Sequence[str], product: str) -> frozenset[str]:
-    """The bands that are interpolated bicubically in place of networks; a warning names them.
-
-    Args:
-        check: The self-check of the product.
-        bands: Bands of the output.
-        product: Id of the product.
-    """
-    worse = [name for name in bands if name in check.worse_bands]
-    if worse:
-        ratios = ", ".join(f"{name} {check.bands[name].ratio:.2f}" for name in worse)
-        log.warning(
-            "%s: bicubic interpolation replaces networks that are worse on this product, with an "
-            "RMSE relative to bicubic of: %s",
-            product,
-            ratios,
-        )
-    return frozenset(worse)

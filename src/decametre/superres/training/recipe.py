@@ -1,4 +1,4 @@
-"""The recipe of a super-resolution network: its sections, keys, defaults and limits."""
+"""The recipes of super-resolution networks and of their uncertainty, with defaults and limits."""
 
 from __future__ import annotations
 
@@ -97,3 +97,34 @@ class SuperResolutionRecipe(Recipe):
     network: SuperResolutionNetwork
     data: SuperResolutionData
     optimization: SuperResolutionOptimization
+
+
+class UncertaintyNetwork(Section):
+    """The network to train.
+
+    Attributes:
+        model: Name or folder of the model whose uncertainty it predicts.
+        config: Arguments of `UncertaintyTrunk`.
+    """
+
+    model: str
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class UncertaintyOptimization(OptimizationRecipe):
+    """Optimizer, learning rate, batch size and steps.
+
+    Attributes:
+        steps: Optimizer steps.
+    """
+
+    steps: Integer = Field(gt=0)
+
+
+class UncertaintyRecipe(Recipe):
+    """Train a network that predicts the uncertainty of a model's result."""
+
+    task: Literal["uncertainty"]
+    network: UncertaintyNetwork
+    data: SuperResolutionData
+    optimization: UncertaintyOptimization
