@@ -6,7 +6,7 @@ compared with the predicted standard deviation.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from benchmarks.kernels import degraded_by
 from decametre.sentinel2.opening import open_product
 from decametre.superres.models.prediction import predict
 from decametre.superres.models.registry import load_model
-from decametre.superres.models.uncertainty import LEVELS, Uncertainty
+from decametre.superres.models.uncertainty import LEVELS
 from decametre.superres.pixels.scenes import load_scene
 from decametre.superres.sharpening.deviations import load_uncertainties
 
@@ -113,16 +113,27 @@ def run(products: Sequence[str], model: str, kernels: Sequence[str]) -> Uncertai
                 if mask.any():
                     error = (image - pair.target)[:, index : index + 1]
                     predicted = deviation[:, index : index + 1]
-                    found = _compared(error, predicted, mask, band, uncertainty, BLOCK[card.scale])
+                    factors = uncertainty.card.factors[band]
+                    found = compare(error, predicted, mask, factors, BLOCK[card.scale])
                     scores.append(UncertaintyScore(kernel, product.id, band, *found))
     return UncertaintyReport(tuple(scores))
 
 
-def _compared(
-    error: Tensor, deviation: Tensor, mask: Tensor, band: str, uncertainty: Uncertainty, block: int
+def compare(
+    error: Tensor, deviation: Tensor, mask: Tensor, factors: Mapping[str, float], block: int
 ) -> tuple[dict[str, float], float, float | None]:
-    """The last three fields of `UncertaintyScore`, for images of (1, 1, rows, columns)."""
-    factors = uncertainty.card.factors[band]
+    """Compare the errors of one band with their predicted standard deviations.
+
+    Args:
+        error: (1, 1, rows, columns).
+        deviation: Likewise.
+        mask: Likewise, True for scored pixels.
+        factors: See `UncertaintyCard`.
+        block: See `BLOCK`.
+
+    Returns:
+        The last three fields of `UncertaintyScore`.
+    """
     relative = (error.abs() / deviation)[mask]
     coverage = {
         str(level): 100
