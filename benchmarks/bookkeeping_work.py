@@ -156,6 +156,7 @@ def _texts() -> tuple[str, str]:
         Bookkeeping().settings(),
         {"quality": f"{ID}.quality.json"},
         "uint16",
+        {},
     )
     content = item.to_dict(include_self_link=False) | {"links": [json.loads(LINK)]}
     return json.dumps(content, indent=2), json.dumps(card, indent=2)
