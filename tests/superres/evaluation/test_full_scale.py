@@ -63,10 +63,21 @@ def test_a_network_transfers_sharpness_and_agrees_better_with_the_input(sample):
     part = SceneWindow("sample", sample, Window(120, 180, 240, 180))
     methods = methods_for((), 2, torch.device("cpu"))
     found = full_scale_scores(part, methods, 2, torch.device("cpu"))
-    assert set(found.residual) == set(found.detail) == {"bicubic", "native_2x"}
+    assert list(found.indices) == ["bicubic", "native_2x"]
+    bicubic, network = found.indices.values()
     for band in found.guides:
-        assert found.residual["native_2x"][band] < found.residual["bicubic"][band] < 0.1
-        assert found.detail["native_2x"][band] > found.detail["bicubic"][band]
+        assert network.residual[band] < bicubic.residual[band] < 0.1
+        assert network.detail[band] > bicubic.detail[band]
+        assert 0 < network.d_rho[band] < bicubic.d_rho[band] < 1
+    assert 0 < network.d_lambda < bicubic.d_lambda < 0.5
+
+
+def test_a_window_smaller_than_the_kernel_has_no_d_lambda(sample):
+    part = SceneWindow("sample", sample, Window(120, 180, 120, 120))
+    methods = methods_for(["bicubic"], 6, torch.device("cpu"))
+    found = full_scale_scores(part, methods, 6, torch.device("cpu")).indices["bicubic"]
+    assert math.isnan(found.d_lambda)
+    assert set(found.d_rho) == {"B01", "B09"}
 
 
 def test_the_residual_is_that_of_the_quality_card(sample, tmp_path):
@@ -78,6 +89,6 @@ def test_the_residual_is_that_of_the_quality_card(sample, tmp_path):
     methods = methods_for(["bicubic"], 6, torch.device("cpu"))
     part = SceneWindow("sample", sample, Window(*window))
     found = full_scale_scores(part, methods, 6, torch.device("cpu"))
-    for band, value in found.residual["bicubic"].items():
+    for band, value in found.indices["bicubic"].residual.items():
         stated = card["bands"][band]["consistency"]["relative"]
         assert value == pytest.approx(stated, rel=1e-3)

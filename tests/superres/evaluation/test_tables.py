@@ -9,6 +9,7 @@ from decametre.io.tables import Table
 from decametre.superres.evaluation.metrics import METRICS
 from decametre.superres.evaluation.results import (
     Evaluation,
+    FullScaleIndices,
     FullScaleScores,
     MethodInfo,
     SceneScores,
@@ -57,8 +58,20 @@ def evaluation():
                 "a",
                 {"B01": "B02", "B09": "B08"},
                 {"B01": 0.5, "B09": 0.7},
-                {"bicubic": {"B01": 0.01, "B09": 0.03}, "mine": {"B01": 0.002, "B09": math.nan}},
-                {"bicubic": {"B01": 0.1, "B09": 0.3}, "mine": {"B01": 0.6, "B09": 0.8}},
+                {
+                    "bicubic": FullScaleIndices(
+                        {"B01": 0.01, "B09": 0.03},
+                        {"B01": 0.1, "B09": 0.3},
+                        0.02,
+                        {"B01": 0.5, "B09": 0.3},
+                    ),
+                    "mine": FullScaleIndices(
+                        {"B01": 0.002, "B09": math.nan},
+                        {"B01": 0.6, "B09": 0.8},
+                        math.nan,
+                        {"B01": 0.1, "B09": math.nan},
+                    ),
+                },
             ),
         ),
     )
@@ -118,14 +131,27 @@ def test_json_has_null_for_nan(evaluation):
     assert found["methods"]["mine"]["mean"]["RMSE"] == 1
     assert found["methods"]["mine"]["mean_per_band"]["RMSE"]["B09"] == 3
     assert found["skipped"] == {"d": "too small"}
-    assert found["full_scale"][0]["guides"]["B09"] == "B08"
+    full = found["full_scale"][0]
+    assert full["guides"]["B09"] == "B08"
+    assert full["consistency_residual"]["mine"] == {"B01": 0.002, "B09": None}
+    assert full["d_lambda"] == {"bicubic": 0.02, "mine": None}
+    assert full["d_rho"]["bicubic"]["B09"] == 0.3
 
 
 def test_csv_has_one_line_per_score(evaluation):
     rows = list(csv.DictReader(io.StringIO(csv_text(evaluation))))
-    assert len({tuple(row.values())[:4] for row in rows}) == len(rows) == 2 * 2 * (5 * 2 + 2) + 10
+    assert len({tuple(row.values())[:4] for row in rows}) == len(rows) == 2 * 2 * (5 * 2 + 3) + 16
     values = {(r["scene"], r["model"], r["band"], r["metric"]): r["value"] for r in rows}
     assert values["b|c", "mine", "B01", "PSNR"] == "inf"
     assert values["a", "mine", "all", "ERGAS"] == "4.0"
     assert values["a", "measured", "B09", "detail_correlation"] == "0.7"
     assert values["a", "mine", "B01", "consistency_residual"] == "0.002"
+    assert values["a", "bicubic", "all", "d_lambda"] == "0.02"
+
+
+def test_qnr_by_hand(evaluation):
+    indices = evaluation.full_scale[0].indices
+    assert indices["bicubic"].qnr == pytest.approx(0.98 * 0.6)
+    assert math.isnan(indices["mine"].qnr)
+    table = tables(evaluation)[-1]
+    assert table.rows[0] == ["a", "bicubic", "0.0200", "0.5000", "0.3000", "0.4000", "0.5880"]

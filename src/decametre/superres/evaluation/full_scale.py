@@ -1,4 +1,4 @@
-"""Indices at full scale, 10 m, where there is no reference. Neither is an accuracy.
+"""Indices at full scale, 10 m, where there is no reference. None of them is an accuracy.
 
 * Consistency residual: root mean square difference of the sharpened band, degraded with the
   sensor's MTF, from the measured band, relative to the band's mean. 0 is necessary for a correct
@@ -7,6 +7,7 @@
   band, a measure of transferred sharpness (Zhou et al. 1998). A higher value is not always better:
   a copy of the 10 m band has 1. For comparison, the index of the measured band on its own grid is
   also computed.
+* D_lambda and D_rho, see `pansharpening_indices`.
 """
 
 from __future__ import annotations
@@ -21,13 +22,20 @@ from scipy import ndimage
 
 from decametre.options import DEFAULT_TILE
 from decametre.sentinel2.bands import COARSEST_FACTOR, FINEST_GSD, bands_at
+from decametre.sentinel2.grid import Window
 from decametre.sentinel2.raster import BandReader
 from decametre.sentinel2.tiling import split
+from decametre.superres.degradation.kernels import degrade, kernel_taps, radius_of
 from decametre.superres.evaluation.compared_models import Method
 from decametre.superres.evaluation.comparison import SceneWindow
-from decametre.superres.evaluation.results import FullScaleScores
+from decametre.superres.evaluation.pansharpening_indices import (
+    RunningMean,
+    local_correlation,
+    q2n,
+)
+from decametre.superres.evaluation.results import FullScaleIndices, FullScaleScores
 from decametre.superres.sharpening.adaptation import adapt_models
-from decametre.superres.sharpening.consistency import ResidualSums
+from decametre.superres.sharpening.consistency import KERNEL, ResidualSums
 from decametre.superres.sharpening.output_images import measured_reflectance
 from decametre.superres.sharpening.pipeline import sharpen_windows
 from decametre.superres.sharpening.sharpener import Sharpener
@@ -98,13 +106,11 @@ def full_scale_scores(
     """
     bands = bands_at(FINEST_GSD * scale)
     guides, measured = guides_of(part, scale)
-    residual, detail = {}, {}
+    indices = {}
     for method in methods:
         names = tuple(band for band in bands if band in method.model.card.bands_out)
-        residual[method.label], detail[method.label] = _score_method(
-            part, method, names, guides, device
-        )
-    return FullScaleScores(part.name, guides, measured, residual, detail)
+        indices[method.label] = _score_method(part, method, names, guides, device)
+    return FullScaleScores(part.name, guides, measured, indices)
 
 
 def guides_of(part: SceneWindow, scale: int) -> tuple[dict[str, str], dict[str, float]]:
@@ -154,8 +160,8 @@ def _score_method(
     bands: tuple[str, ...],
     guides: dict[str, str],
     device: torch.device,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Consistency residual and detail correlation of one method, by band."""
+) -> FullScaleIndices:
+    """The indices of one method."""
     card = method.model.card
     models, _ = adapt_models([method.model], part.product)
     sharpener = Sharpener(models, (*FINE_BANDS, *bands), device, torch.float32)
@@ -163,19 +169,44 @@ def _score_method(
         ResidualSums.zeros(card.bands_out),
         {band: RunningCorrelation() for band in bands},
     )
-    fine = {name: part.product.bands[name].radiometry for name in {guides[band] for band in bands}}
+    quality, likeness = RunningMean(), {band: RunningMean() for band in bands}
+    fine = {name: part.product.bands[name].radiometry for name in FINE_BANDS}
+    taps = kernel_taps(KERNEL, bands, card.scale)
+    reach = radius_of(taps, card.scale)
+    rim = -(-reach // card.scale)  # in coarse pixels
     for piece in sharpen_windows(part.product, part.window, [sharpener]):
         sums += piece.residuals[card.name]
         guide = {
-            name: details(measured_reflectance(piece.dn[name], radiometry))
+            name: measured_reflectance(piece.dn[name], radiometry)
             for name, radiometry in fine.items()
         }
         for band in bands:
-            moments[band].add(details(piece.reflectance[band]), guide[guides[band]])
-    return (
+            image = piece.reflectance[band]
+            moments[band].add(details(image), details(guide[guides[band]]))
+            likeness[band].add(local_correlation(image, list(guide.values()), card.scale))
+        sharpened = torch.from_numpy(np.stack([piece.reflectance[band] for band in bands]))
+        if min(sharpened.shape[1:]) > 2 * rim * card.scale:
+            inner = slice(rim * card.scale - reach, -(rim * card.scale - reach) or None)
+            degraded = degrade(sharpened[None, :, inner, inner], taps, card.scale, pad=False)[0]
+            coarse = _measured(part, bands, piece.core)[:, rim:-rim, rim:-rim]
+            known = ~(degraded.isnan() | coarse.isnan())
+            quality.add(q2n(degraded.nan_to_num(), coarse.nan_to_num(), known))
+    return FullScaleIndices(
         {band: _relative(sums, card.bands_out.index(band)) for band in bands},
         {band: moments[band].correlation for band in bands},
+        1 - quality.mean,
+        {band: 1 - likeness[band].mean for band in bands},
     )
+
+
+def _measured(part: SceneWindow, bands: Sequence[str], core: Window) -> torch.Tensor:
+    """Reflectance of bands as measured, (bands, rows, columns); NaN without data."""
+    with BandReader(part.product, bands) as reader:
+        planes = [
+            measured_reflectance(reader.read(name, core), part.product.bands[name].radiometry)
+            for name in bands
+        ]
+    return torch.from_numpy(np.stack(planes))
 
 
 def _relative(sums: ResidualSums, index: int) -> float:

@@ -22,6 +22,8 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from decametre.superres.evaluation.pansharpening_indices import RunningMean, q2n
+
 DN = 1e4
 """DN of a reflectance of 1."""
 
@@ -69,8 +71,9 @@ METRICS = (
     Metric("SSIM", "", 4, True, 1.0),
     Metric("PSNR", "dB", 2, True, math.inf),
     Metric("UIQ", "", 4, True, 1.0),
+    Metric("Q2n", "", 4, False, 1.0),
 )
-"""In the order of published tables, followed by UIQ."""
+"""In the order of published tables, followed by UIQ and Q2n."""
 
 
 def score_image(
@@ -97,6 +100,9 @@ def score_image(
             relative.append(error / mean)
     scores["SAM"][ALL] = sam(image, target, mask)
     scores["ERGAS"][ALL] = ergas(relative, scale)
+    quality = RunningMean()
+    quality.add(q2n(image, target, mask))
+    scores["Q2n"][ALL] = quality.mean
     return scores
 
 

@@ -6,13 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from decametre.superres.evaluation.metrics import METRICS, Scores
+from decametre.superres.evaluation.metrics import ALL, METRICS, Scores
 
 BICUBIC = "bicubic"
 """Label of the baseline, which every evaluation includes."""
 
 RESIDUAL = "consistency_residual"
 DETAIL = "detail_correlation"
+D_LAMBDA = "d_lambda"
+D_RHO = "d_rho"
 """Names of the indices without a reference."""
 
 
@@ -49,6 +51,28 @@ class SceneScores:
 
 
 @dataclass(frozen=True)
+class FullScaleIndices:
+    """Indices of one method in one scene at 10 m.
+
+    Attributes:
+        residual: For each band, the consistency residual relative to the band's mean.
+        detail: For each band, the correlation of 10 m detail with the guide's.
+        d_lambda: D_lambda of all bands together; NaN in scenes that are too small.
+        d_rho: D_rho of each band.
+    """
+
+    residual: Mapping[str, float]
+    detail: Mapping[str, float]
+    d_lambda: float
+    d_rho: Mapping[str, float]
+
+    @property
+    def qnr(self) -> float:
+        """(1 - D_lambda) (1 - D_rho), with the mean of D_rho over bands."""
+        return (1 - self.d_lambda) * (1 - mean(self.d_rho.values()))
+
+
+@dataclass(frozen=True)
 class FullScaleScores:
     """Indices of one scene at 10 m, without a reference.
 
@@ -56,15 +80,13 @@ class FullScaleScores:
         scene: Name of the scene.
         guides: For each sharpened band, the 10 m band with the most similar detail as measured.
         measured: Correlation of their detail as measured, on the band's own grid.
-        residual: For each method and band, the consistency residual relative to the band's mean.
-        detail: For each method and band, the correlation of 10 m detail with the guide's.
+        indices: The indices of each method.
     """
 
     scene: str
     guides: Mapping[str, str]
     measured: Mapping[str, float]
-    residual: Mapping[str, Mapping[str, float]]
-    detail: Mapping[str, Mapping[str, float]]
+    indices: Mapping[str, FullScaleIndices]
 
 
 @dataclass(frozen=True)
@@ -131,8 +153,13 @@ class Evaluation:
         for found in self.full_scale:
             for band, value in found.measured.items():
                 yield found.scene, "measured", band, DETAIL, value
-            for metric_name, table in ((RESIDUAL, found.residual), (DETAIL, found.detail)):
-                for label, values in table.items():
+            for label, indices in found.indices.items():
+                for metric_name, values in (
+                    (RESIDUAL, indices.residual),
+                    (DETAIL, indices.detail),
+                    (D_LAMBDA, {ALL: indices.d_lambda}),
+                    (D_RHO, indices.d_rho),
+                ):
                     for band, value in values.items():
                         yield found.scene, label, band, metric_name, value
 

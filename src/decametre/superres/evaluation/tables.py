@@ -23,7 +23,7 @@ def tables(evaluation: Evaluation) -> list[Table]:
     if len(evaluation.scenes) > 1:
         found += [per_scene(evaluation), per_scene_and_band(evaluation)]
     if evaluation.full_scale:
-        found += [consistency(evaluation), sharpness(evaluation)]
+        found += [consistency(evaluation), sharpness(evaluation), distortion(evaluation)]
     return found
 
 
@@ -95,9 +95,9 @@ def per_scene_and_band(evaluation: Evaluation) -> Table:
 def consistency(evaluation: Evaluation) -> Table:
     """The consistency residual of each scene."""
     rows = [
-        [found.scene, label, *_cells(evaluation, values, 2, percent=True)]
+        [found.scene, label, *_cells(evaluation, indices.residual, 2, percent=True)]
         for found in evaluation.full_scale
-        for label, values in found.residual.items()
+        for label, indices in found.indices.items()
     ]
     return Table(
         "Full scale, no reference: consistency residual, % of the band's mean. It is the\n"
@@ -116,8 +116,8 @@ def sharpness(evaluation: Evaluation) -> Table:
         rows.append([found.scene, "10 m band", *(found.guides[b] for b in evaluation.bands), ""])
         rows.append([found.scene, "measured", *_cells(evaluation, found.measured, 3)])
         rows += [
-            [found.scene, label, *_cells(evaluation, values, 3)]
-            for label, values in found.detail.items()
+            [found.scene, label, *_cells(evaluation, indices.detail, 3)]
+            for label, indices in found.indices.items()
         ]
     gsd = FINEST_GSD * evaluation.scale
     return Table(
@@ -125,6 +125,28 @@ def sharpness(evaluation: Evaluation) -> Table:
         "measures transferred sharpness; higher is not always better, since a copy of that band\n"
         f"has 1. `measured`: the correlation of the two bands as measured, at {gsd} m.",
         ["scene", "method", *evaluation.bands, "mean"],
+        rows,
+        names=2,
+    )
+
+
+def distortion(evaluation: Evaluation) -> Table:
+    """D_lambda and D_rho of each scene."""
+    rows = [
+        [
+            found.scene,
+            label,
+            number(indices.d_lambda, 4),
+            *_cells(evaluation, indices.d_rho, 4),
+            number(indices.qnr, 4),
+        ]
+        for found in evaluation.full_scale
+        for label, indices in found.indices.items()
+    ]
+    return Table(
+        "Full scale, no reference: D_lambda of all bands, and D_rho of each band (Ciotola et al.\n"
+        "2025). 0 is best for both. QNR is (1 - D_lambda) (1 - D_rho), and 1 is best.",
+        ["scene", "method", "D_lambda", *evaluation.bands, "mean D_rho", "QNR"],
         rows,
         names=2,
     )
@@ -185,9 +207,11 @@ def document(evaluation: Evaluation) -> dict[str, Any]:
             {
                 "scene": full.scene,
                 "guides": full.guides,
-                "consistency_residual": full.residual,
-                "detail_correlation": full.detail,
                 "detail_correlation_measured": full.measured,
+                "consistency_residual": {k: each.residual for k, each in full.indices.items()},
+                "detail_correlation": {k: each.detail for k, each in full.indices.items()},
+                "d_lambda": {k: each.d_lambda for k, each in full.indices.items()},
+                "d_rho": {k: each.d_rho for k, each in full.indices.items()},
             }
             for full in evaluation.full_scale
         ],
