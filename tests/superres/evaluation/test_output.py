@@ -57,7 +57,7 @@ def test_a_folder_is_complete(scores):
 
 def test_an_existing_folder_is_only_replaced_with_overwrite(run, scores, tmp_path):
     out = shutil.copytree(scores[0], tmp_path / "scores")
-    with pytest.raises(OutputError, match="--overwrite"):
+    with pytest.raises(OutputError, match="overwrite=True"):
         run(out)
     (out / "figures" / "old.png").touch()
     run(out, overwrite=True, model="regression")
