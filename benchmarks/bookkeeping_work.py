@@ -21,7 +21,7 @@ from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES, FINEST_GSD
 from decametre.sentinel2.grid import Grid
 from decametre.sentinel2.product import Product
 from decametre.sentinel2.radiometry import Radiometry
-from decametre.superres.sharpening.sharpening_job import Stages
+from decametre.superres.sharpening.sharpened_product import Stages
 
 PIXELS = 10980
 """Rows and columns of the tiles that the items describe."""
@@ -150,6 +150,7 @@ def _texts() -> tuple[str, str]:
         product,
         product.grid,
         Path(f"/{ID}/{ID}.tif"),
+        dict.fromkeys(BAND_NAMES, f"{ID}.tif"),
         radiometry,
         dict.fromkeys(BAND_NAMES, tags),
         card,

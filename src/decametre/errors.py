@@ -57,6 +57,10 @@ class ModelError(DecametreError):
     """A model's card or weights cannot be used."""
 
 
+class SharpeningError(DecametreError):
+    """Some of several products could not be sharpened."""
+
+
 class RecipeError(DecametreError):
     """A training recipe cannot be read, or has an invalid value."""
 

@@ -15,8 +15,9 @@ from decametre.options import FilePath, FilePaths, Names, Options, Text, words_o
 OPTION_NAMES = {
     "info": "--offset --json",
     "sharpen": (
-        "--window --bbox --bands --offset --model --device --precision --consistent --self-check "
-        "--encoding --compression --quicklook --tile --overwrite"
+        "--window --bbox --aoi --crop --bands --offset --model --device --precision --consistent "
+        "--self-check --encoding --compression --split-bands --masks --mask-clouds --quicklook "
+        "--tile --overwrite"
     ),
     "train": "--train --validation --set --device --precision --out --init --resume --show",
     "evaluate": (
@@ -38,13 +39,14 @@ OPTION_NAMES = {
         "--overwrite --json"
     ),
     "landcover predict": (
-        "--window --bbox --model --stride --offset --sharpen-with --least-data --encoding "
-        "--geojson --no-geojson --device --precision --sharpened --overwrite"
+        "--window --bbox --aoi --crop --model --stride --offset --sharpen-with --least-data "
+        "--encoding --geojson --no-geojson --device --precision --sharpened --overwrite"
     ),
     "fleet sharpen": (
-        "--search --bbox --datetime --cloud-cover --collection --bands --offset --model "
-        "--device --precision --consistent --self-check --encoding --compression --quicklook "
-        "--tile --workers --cluster --scheduler --redo --retries --stage-to --interval"
+        "--search --bbox --datetime --cloud-cover --collection --aoi --crop --bands --offset "
+        "--model --device --precision --consistent --self-check --encoding --compression "
+        "--split-bands --masks --mask-clouds --quicklook --tile "
+        "--workers --cluster --scheduler --redo --retries --stage-to --interval"
     ),
     "fleet extract": (
         "--search --bbox --datetime --cloud-cover --collection --sharpened --patches --stride "
@@ -53,9 +55,9 @@ OPTION_NAMES = {
         "--cluster --scheduler --redo --retries --stage-to --interval"
     ),
     "fleet predict": (
-        "--search --bbox --datetime --cloud-cover --collection --model --stride --offset "
-        "--sharpen-with --least-data --encoding --geojson --no-geojson --device --precision "
-        "--workers --cluster --scheduler --redo --retries --stage-to --interval"
+        "--search --bbox --datetime --cloud-cover --collection --aoi --crop --model --stride "
+        "--offset --sharpen-with --least-data --encoding --geojson --no-geojson --device "
+        "--precision --workers --cluster --scheduler --redo --retries --stage-to --interval"
     ),
     "fleet status": "--json",
     "fleet report": "--output",

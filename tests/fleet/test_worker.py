@@ -105,7 +105,9 @@ def test_same_bytes_as_sharpen(products, alone, out):
     there = out / "X"
     expected = with_links_of(contents(alone), alone, (products[0], there))
     assert contents(there) == expected
-    assert set(expected) == {"X.tif", "X.json", "X.quality.json", "X.quicklook.png"}
+    assert set(expected) == {
+        *("X.tif", "X.json", "X.quality.json", "X.quicklook.png", "X.thumbnail.jpg")
+    }
     fields = result.fields
     assert (fields["name"], fields["source"], fields["attempt"]) == ("X", str(products[0]), 1)
     assert fields["item"] == "X/X.json"

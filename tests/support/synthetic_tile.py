@@ -57,6 +57,7 @@ def make_sharpened(
         product,
         grid,
         path,
+        dict.fromkeys(radiometry, path.name),
         radiometry,
         tags,
         quality,

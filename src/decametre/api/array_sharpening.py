@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     SharpenOptions,
     exclude={
         *("bbox", "aoi", "crop", "compression"),
-        *("quicklook", "masks", "mask_clouds", "overwrite"),
+        *("split_bands", "quicklook", "masks", "mask_clouds", "overwrite"),
     },
 )
 def sharpen_arrays(

@@ -32,8 +32,8 @@ from decametre.sentinel2.product import Product
 from decametre.superres.models.registry import Model, models_for
 from decametre.superres.sharpening import sharpening_job
 from decametre.superres.sharpening.options import SharpenOptions
+from decametre.superres.sharpening.sharpened_product import Stages, settings_of
 from decametre.superres.sharpening.sharpener import inputs_of
-from decametre.superres.sharpening.sharpening_job import Stages
 
 log = logging.getLogger(__name__)
 
@@ -153,9 +153,9 @@ class Sharpen(_RasterWork):
         """The options model has checked the options already."""
 
     def settings(self) -> dict[str, Any]:
-        """As `sharpening_job.settings_of`, for complete products."""
+        """As `sharpened_product.settings_of`, for complete products."""
         offset_dn = parse_offset(self.options.offset)
-        settings = sharpening_job.settings_of(self._load_models(), offset_dn, self.options)
+        settings = settings_of(self._load_models(), offset_dn, self.options)
         return settings | {"window": None}
 
     def _load_models(self) -> Sequence[Model]:

@@ -42,6 +42,7 @@ def sharpened_item(
     product: Product,
     grid: Grid,
     output: Path,
+    images: Mapping[str, str],
     radiometry: Mapping[str, Radiometry],
     statistics: Mapping[str, Mapping[str, str]],
     quality: Mapping[str, Any],
@@ -55,13 +56,14 @@ def sharpened_item(
     Args:
         product: The input product.
         grid: The 10 m grid of the result.
-        output: Final path of the COG.
+        output: Final path of the COG, after which the item is named.
+        images: File name of each band: the same for all, or all different.
         radiometry: Radiometry of each output band, in the order of the file.
         statistics: GDAL's `STATISTICS_*` tags of each band.
         quality: The quality card, embedded as `decametre:quality`.
         settings: Settings of the run, embedded as `decametre:settings`.
-        files: File names of the other assets: `quality`; `uncertainty` and `thumbnail` if there are
-            any; and those of `masks.MASKS` that were copied.
+        files: File names of the other assets: `quality`; `uncertainty`, `overview` and `thumbnail` if
+            there are any; and those of `masks.MASKS` that were copied.
         dtype: `uint16` (DN) or `float32` (reflectance).
         deviations: Radiometry of each band of the file `uncertainty`, in its order.
     """
@@ -79,16 +81,24 @@ def sharpened_item(
         },
         STAC_EXTENSIONS,
     )
-    bands = [_band(name, radiometry[name], statistics[name], dtype) for name in radiometry]
-    add_asset(item, "data", output.name, "COG", ["data", "reflectance"], bands=bands)
+    roles = ["data", "reflectance"]
+    bands = {name: _band(name, radiometry[name], statistics[name], dtype) for name in radiometry}
+    if set(images.values()) == {output.name}:
+        add_asset(item, "data", output.name, "COG", roles, bands=list(bands.values()))
+    else:
+        for name, band in bands.items():
+            add_asset(item, name, images[name], "COG", roles, bands=[band])
     add_asset(item, "quality", files["quality"], "JSON", ["metadata"], "Quality card")
     if "uncertainty" in files:
-        bands = [_band(name, radiometry, {}, dtype) for name, radiometry in deviations.items()]
+        described = [_band(name, radiometry, {}, dtype) for name, radiometry in deviations.items()]
         title = "Standard deviation of the error, calibrated at degraded scale"
-        add_asset(item, "uncertainty", files["uncertainty"], "COG", ["data"], title, bands=bands)
-    if "thumbnail" in files:
+        add_asset(
+            item, "uncertainty", files["uncertainty"], "COG", ["data"], title, bands=described
+        )
+    if "overview" in files:
         title = "As measured (left) and at 10 m (right)"
-        add_asset(item, "thumbnail", files["thumbnail"], "PNG", ["thumbnail"], title)
+        add_asset(item, "overview", files["overview"], "PNG", ["overview"], title)
+        add_asset(item, "thumbnail", files["thumbnail"], "JPEG", ["thumbnail"], "Thumbnail")
     for name in filter(files.__contains__, MASKS):
         _add_mask(item, name, files[name])
     return item

@@ -98,9 +98,9 @@ class Staging:
     def commit(self, *names: str) -> None:
         """Move complete files to the output folder, in this order; each move is atomic.
 
-        Companions of an earlier result are removed first, since they do not describe the new one.
+        Other files of an earlier result are removed first, since they do not belong to the new one.
         """
-        for name in self.companions:
+        for name in {*self.companions, self.output.name} - {*names}:
             (self.output.parent / name).unlink(missing_ok=True)
         for name in names:
             (self.folder / name).replace(self.output.parent / name)

@@ -60,7 +60,7 @@ ALL_BANDS: dict[str, Band] = {
         Band("B12", 12, 20, "swir22", 2.2024, 0.175, 0.235),
     )
 }
-"""The twelve bands by name, in order of wavelength. Every output has this order."""
+"""The twelve bands by name, in order of wavelength: the order of outputs by default."""
 
 BAND_NAMES: tuple[str, ...] = tuple(ALL_BANDS)
 
@@ -71,26 +71,26 @@ def bands_at(gsd: int) -> tuple[str, ...]:
 
 
 def parse_bands(names: Iterable[str]) -> tuple[str, ...]:
-    """Check band names and sort them by wavelength.
+    """Check band names; their order is kept.
 
     Accepts common spellings: `B5`, `b05`, `B05`, `8a`.
 
     Args:
-        names: Band names in any order, possibly repeated.
+        names: Band names, possibly repeated.
 
     Returns:
-        The names as spelled in `ALL_BANDS`, by wavelength.
+        The names as spelled in `ALL_BANDS`, each once, in the order given.
 
     Raises:
         UnknownNameError: There is no such band. The message proposes similar names.
     """
-    found = set()
+    found: dict[str, None] = {}
     for given in names:
         text = given.strip().upper().removeprefix("B")
         name = f"B{text.zfill(2)}"
         if name not in ALL_BANDS:
             raise UnknownNameError("band", given, BAND_NAMES)
-        found.add(name)
+        found[name] = None
     if not found:
         raise UnknownNameError("band", "", BAND_NAMES)
-    return tuple(name for name in ALL_BANDS if name in found)
+    return tuple(found)

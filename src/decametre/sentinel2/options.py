@@ -135,7 +135,7 @@ Bands = Annotated[
     BeforeValidator(parse_bands),
     Accepts("Sequence[str]"),
     Text(parse=lambda text: text.split(","), default="all twelve", repeatable=False),
-    Field(description="Bands of the output, such as B05,B11,B12."),
+    Field(description="Bands of the output in this order, such as B12,B11,B05."),
 ]
 
 

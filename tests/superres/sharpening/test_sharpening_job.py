@@ -1,5 +1,6 @@
 """One product in, one complete result out, or nothing."""
 
+import dataclasses
 import json
 import sys
 import time
@@ -19,6 +20,7 @@ from decametre.errors import (
     GridError,
     MissingBandError,
     OutputError,
+    SharpeningError,
     UnknownNameError,
 )
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES
@@ -133,13 +135,36 @@ def test_the_consistency_figure_is_that_of_the_file(sample, tmp_path):
 
 def test_the_picture_shows_before_and_after(result):
     with rasterio.open(result.quicklook_path) as picture:
-        assert picture.shape == (2 * 240 + 6, 2 * 360 + 6)
+        assert picture.shape == (3 * (240 + 16), 2 * 360 + 6)
         panels = picture.read()
-    left, right = panels[:, :240, :360], panels[:, :240, 366:]
+    true_colour = panels[:, 16 : 16 + 240]
+    np.testing.assert_array_equal(true_colour[:, :, :360], true_colour[:, :, 366:])
+    panels = panels[:, 2 * 16 + 240 : 2 * (16 + 240)]
+    left, right = panels[:, :, :360], panels[:, :, 366:]
     # Two picture pixels are 10 m, four are 20 m.
     assert (left[:, ::4, ::4] == left[:, 2::4, 2::4]).all()
     assert (right[:, ::2, ::2] == right[:, 1::2, 1::2]).all()
     assert (right[:, ::4, ::4] != right[:, 2::4, 2::4]).any()
+
+
+def test_a_small_picture_is_the_thumbnail_of_the_item(result):
+    item = json.loads(result.item_path.read_text())
+    assert item["assets"]["thumbnail"]["href"] == "./sharp.thumbnail.jpg"
+    assert item["assets"]["overview"]["href"] == "./sharp.quicklook.png"
+    with rasterio.open(result.path.with_name("sharp.thumbnail.jpg")) as picture:
+        assert (picture.driver, picture.count, picture.shape) == ("JPEG", 3, (120, 180))
+        assert picture.read().std() > 20
+
+
+@pytest.mark.parametrize("bands", [["B11"], ["B08", "B02"], ["B06", "B09", "B03", "B07"]])
+def test_any_bands_make_a_picture_and_keep_their_order(sample, tmp_path, bands):
+    how = {"model": "bicubic", "self_check": False, "window": (0, 0, 120, 120), "quicklook": True}
+    result = decametre.sharpen(sample, tmp_path / "x.tif", bands=bands, **how)
+    with rasterio.open(result.path) as cog, rasterio.open(result.quicklook_path) as picture:
+        assert list(cog.descriptions) == bands
+        assert picture.shape == (16 + 240, 2 * 240 + 6)
+    item = json.loads(result.item_path.read_text())
+    assert [band["name"] for band in item["assets"]["data"]["bands"]] == bands
 
 
 def test_reflectance(sample, tmp_path):
@@ -177,7 +202,7 @@ def test_a_subset_of_bands_needs_only_its_inputs(sample, tmp_path):
     options = {"bands": ["b11", "B5"], "self_check": False}
     result = decametre.sharpen(product, tmp_path / "b.tif", window=WINDOW, **options)
     with rasterio.open(result.path) as cog:
-        assert cog.descriptions == ("B05", "B11")
+        assert cog.descriptions == ("B11", "B05")
     with pytest.raises(MissingBandError, match="band B01 is missing: nowhere"):
         decametre.sharpen(product, tmp_path / "c.tif", window=WINDOW, bands=["B01", "B05"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.json", "b.quality.json", "b.tif"]
@@ -329,7 +354,7 @@ from contextlib import closing
 from pathlib import Path
 
 from decametre.cli.main import main
-from decametre.superres.sharpening import sharpening_job
+from decametre.superres.sharpening import sharpened_product
 from decametre.superres.sharpening.pipeline import sharpen_windows
 
 
@@ -342,7 +367,7 @@ def paused(*arguments):
         yield from windows
 
 
-sharpening_job.sharpen_windows = paused
+sharpened_product.sharpen_windows = paused
 main()
 """
 
@@ -436,3 +461,42 @@ def test_an_area_of_interest_sets_the_window_and_crop_the_pixels_outside(sample,
         decametre.sharpen(sample, tmp_path / "x.tif", crop=True)
     with pytest.raises(GridError, match="not several"):
         decametre.sharpen(sample, tmp_path / "x.tif", aoi=how["aoi"], window=(0, 0, 60, 60))
+
+
+def test_each_band_in_its_own_file(sample, tmp_path):
+    how = {"bands": ["B05", "B02"], "model": "bicubic", "self_check": False, "quicklook": True}
+    one = decametre.sharpen(sample, tmp_path / "x.tif", window=WINDOW, **how)
+    with rasterio.open(one.path) as cog:
+        expected, tags = cog.read(), [cog.tags(index) for index in (1, 2)]
+    split = decametre.sharpen(
+        sample, tmp_path / "x.tif", window=WINDOW, split_bands=True, overwrite=True, **how
+    )
+    assert split.path == tmp_path / "x.B05.tif"
+    for index, name in enumerate(how["bands"]):
+        with rasterio.open(tmp_path / f"x.{name}.tif") as cog:
+            np.testing.assert_array_equal(cog.read(), expected[index : index + 1])
+            assert cog.descriptions == (name,)
+            assert cog.tags(1) == tags[index]
+    names = {"x.B02.tif", "x.B05.tif", "x.json", "x.quality.json", "x.quicklook.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names | {"x.thumbnail.jpg"}
+    assert {path.name for path in split.paths} == names | {"x.thumbnail.jpg"}
+    assets = json.loads(split.item_path.read_text())["assets"]
+    assert [band["name"] for band in assets["B05"]["bands"]] == ["B05"]
+    assert "data" not in assets
+
+
+def test_several_products_into_a_folder(sample, tmp_path, caplog):
+    how = {"bands": ["B02"], "window": (0, 0, 60, 60)}
+    other = dataclasses.replace(sample, id="other")
+    first, second = decametre.sharpen([sample, other], tmp_path, **how)
+    assert (first.path.name, second.path.name) == ("dsen2_T33UUB.tif", "other.tif")
+    with pytest.raises(OutputError, match="two of the products are named other"):
+        decametre.sharpen([other, other], tmp_path, **how)
+    with pytest.raises(OutputError, match="no such folder"):
+        decametre.sharpen([sample, other], tmp_path / "none", **how)
+    (tmp_path / "more").mkdir()
+    lacking = dataclasses.replace(other, bands={})
+    with pytest.raises(SharpeningError, match="1 of 2 products failed: other"):
+        decametre.sharpen([lacking, sample], tmp_path / "more", **how)
+    assert "other: other: band B02 is missing" in caplog.text
+    assert (tmp_path / "more" / "dsen2_T33UUB.json").exists()

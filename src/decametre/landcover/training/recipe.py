@@ -53,7 +53,8 @@ class LandCoverNetwork(Section):
     @classmethod
     def _in_order(cls, bands: tuple[str, ...]) -> tuple[str, ...]:
         try:
-            return parse_bands(bands)
+            found = parse_bands(bands)
+            return tuple(name for name in BAND_NAMES if name in found)
         except UnknownNameError as error:
             raise PydanticCustomError("bands", "{reason}", {"reason": str(error)}) from error
 

@@ -15,7 +15,7 @@ from decametre.sentinel2.radiometry import Radiometry
 from decametre.superres.models.registry import Model
 from decametre.superres.sharpening.image_writer import BandStatistics
 from decametre.superres.sharpening.options import SharpenOptions
-from decametre.superres.sharpening.sharpening_job import SharpenedProduct
+from decametre.superres.sharpening.sharpened_product import SharpenedProduct
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import rasterio
@@ -143,3 +145,52 @@ class CogWriter(CogFile):
                 CENTRAL_WAVELENGTH_UM=band.wavelength,
                 FWHM_UM=band.bandwidth,
             )
+
+
+class SplitWriter:
+    """Writes each band to its own COG; a context manager.
+
+    Args:
+        paths: The COG of each band.
+        grid: See `CogWriter`, also for the following.
+        radiometry: Radiometry of each band.
+        dtype: Data type.
+        compression: Compression.
+    """
+
+    def __init__(
+        self,
+        paths: Mapping[str, Path],
+        grid: Grid,
+        radiometry: Mapping[str, Radiometry],
+        dtype: str = "uint16",
+        compression: str = "deflate",
+    ) -> None:
+        self._writers = {
+            name: CogWriter(path, grid, {name: radiometry[name]}, dtype, compression)
+            for name, path in paths.items()
+        }
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        for writer in self._writers.values():
+            self._open.enter_context(writer)
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._open.__exit__(*exception)
+
+    @property
+    def statistics(self) -> Mapping[str, BandStatistics]:
+        """Statistics of the bands that were written so far."""
+        return {name: writer.statistics[name] for name, writer in self._writers.items()}
+
+    def write(self, window: Window, images: Mapping[str, np.ndarray]) -> None:
+        """See `CogWriter.write`."""
+        for name, writer in self._writers.items():
+            writer.write(window, {name: images[name]})
+
+    def finish(self, tags: Mapping[str, str]) -> None:
+        """See `CogWriter.finish`."""
+        for writer in self._writers.values():
+            writer.finish(tags)

@@ -40,12 +40,14 @@ class SharpenOptions(PartOfProduct):
     nodata."""
     compression: Literal["deflate", "zstd"] = "deflate"
     """Compression of the GeoTIFF."""
+    split_bands: bool = False
+    """Write each band to its own GeoTIFF, NAME.B05.tif and so on."""
     masks: Masks = ("scl",)
     mask_clouds: bool = False
     """Set pixels to nodata that are cloud or cloud shadow, by the scene classification of Level-2A
     or the cloud mask of Level-1C."""
     quicklook: bool = False
-    """Also write a before/after picture, NAME.quicklook.png."""
+    """Also write a before/after picture, NAME.quicklook.png, and a small NAME.thumbnail.jpg."""
     tile: Annotated[int, Field(ge=60)] = DEFAULT_TILE
     """Edge of the square that is computed at a time, in 10 m pixels; smaller needs less memory."""
     overwrite: Overwrite = False

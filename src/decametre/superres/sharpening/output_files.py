@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from decametre.io.outputs import OutputFiles
+from decametre.sentinel2.bands import BAND_NAMES
 from decametre.sentinel2.options import MASK_NAMES
+from decametre.superres.sharpening.options import SharpenOptions
 
 
 class SharpenedFiles(OutputFiles):
@@ -21,6 +23,17 @@ class SharpenedFiles(OutputFiles):
         """The before/after picture, if there is one."""
         return self.next_to_image("quicklook.png")
 
+    @property
+    def thumbnail(self) -> Path:
+        """The small picture of the complete result, if there is one."""
+        return self.next_to_image("thumbnail.jpg")
+
+    def images(self, options: SharpenOptions) -> dict[str, Path]:
+        """The GeoTIFF of each band: `NAME.tif`, or `NAME.B05.tif` with `split_bands`."""
+        if options.split_bands:
+            return {name: self.next_to_image(f"{name}.tif") for name in options.bands}
+        return dict.fromkeys(options.bands, self.image)
+
     def mask(self, name: str) -> Path:
         """The copy of a raster of `sentinel2.options.MASK_NAMES`, such as `NAME.scl.tif`."""
         return self.next_to_image(f"{name}.tif")
@@ -33,5 +46,7 @@ class SharpenedFiles(OutputFiles):
     @property
     def companions(self) -> tuple[Path, ...]:
         """All but the image."""
-        optional = self.quicklook, self.uncertainty, *map(self.mask, MASK_NAMES)
-        return self.item, self.quality, *optional
+        pictures = self.quicklook, self.thumbnail
+        split = (self.next_to_image(f"{name}.tif") for name in BAND_NAMES)
+        masks = map(self.mask, MASK_NAMES)
+        return self.item, self.quality, self.uncertainty, *pictures, *masks, *split

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from PIL import Image, ImageDraw, ImageFont
 from rasterio.errors import NotGeoreferencedWarning
 
 from decametre.sentinel2.bands import ALL_BANDS, FINEST_GSD
+from decametre.sentinel2.gdal_settings import GDAL_OPTIONS
 
 EDGE = 180
 """Largest edge of the pictured square, in 10 m pixels."""
@@ -18,14 +20,35 @@ EDGE = 180
 ZOOM = 2
 """Picture pixels for each 10 m pixel."""
 
+THUMBNAIL_EDGE = 512
+"""Longer edge of the thumbnail, in pixels."""
+
 GAP = 6
 """White columns and rows between panels."""
 
-COMPOSITES: tuple[tuple[str, str, str], ...] = (("B12", "B8A", "B05"), ("B09", "B09", "B01"))
-"""Red, green, blue of each row of panels: short-wave infrared at 20 m, and the 60 m bands."""
+LABEL_HEIGHT = 16
+"""Rows of the text above each row of panels."""
+
+COMPOSITES: tuple[tuple[str, str, str], ...] = (
+    ("B04", "B03", "B02"),
+    ("B12", "B8A", "B05"),
+    ("B09", "B09", "B01"),
+)
+"""Red, green, blue of each row of panels: true colour, short-wave infrared at 20 m, and the 60 m
+bands."""
 
 
-def draw(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> np.ndarray | None:
+def composites_of(bands: Sequence[str]) -> list[tuple[str, str, str]]:
+    """The composites that can be drawn from some bands; of the coarsest bands if there is none."""
+    found = [names for names in COMPOSITES if set(names) <= set(bands)]
+    if found:
+        return found
+    coarse = sorted(bands, key=lambda name: -ALL_BANDS[name].gsd)[:3]
+    red, green, blue = (coarse * 3)[:3] if len(coarse) != 2 else (coarse[0], *coarse)
+    return [(red, green, blue)]
+
+
+def draw(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> np.ndarray:
     """Draw the panels.
 
     Args:
@@ -33,25 +56,51 @@ def draw(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> n
         after: Reflectance of the same ground and bands at 10 m.
 
     Returns:
-        uint8, (3, rows, columns), a row of two panels for each composite whose bands are in
-        `after`; None if there is no such composite.
+        uint8, (3, rows, columns): for each composite of `composites_of`, a line with the names of
+        its bands and two panels.
     """
     rows = []
-    for names in COMPOSITES:
-        if not set(names) <= after.keys():
-            continue
+    for names in composites_of(list(after)):
         left = np.stack([repeated(before[n], ALL_BANDS[n].gsd // FINEST_GSD) for n in names])
         right = np.stack([after[n] for n in names])
         low, high = stretch(left)
         gap = np.full((3, right.shape[1] * ZOOM, GAP), 255, np.uint8)
-        rows.append(
-            np.concatenate([to_bytes(left, low, high), gap, to_bytes(right, low, high)], axis=2)
-        )
-    if not rows:
-        return None
-    gap = np.full((3, GAP, rows[0].shape[2]), 255, np.uint8)
-    parts = [part for row in rows for part in (gap, row)][1:]
-    return np.concatenate(parts, axis=1)
+        panels = [to_bytes(left, low, high), gap, to_bytes(right, low, high)]
+        width = panels[0].shape[2]
+        bands, gsds = " ".join(names), sorted({ALL_BANDS[name].gsd for name in names})
+        measured = " and ".join(f"{gsd} m" for gsd in gsds)
+        labels = [(f"{bands}, measured at {measured}", width + GAP), (f"{bands} at 10 m", width)]
+        rows.append(np.concatenate([label(text, columns) for text, columns in labels], axis=2))
+        rows.append(np.concatenate(panels, axis=2))
+    return np.concatenate(rows, axis=1)
+
+
+def label(text: str, columns: int) -> np.ndarray:
+    """Black text on white: uint8, (3, LABEL_HEIGHT, columns)."""
+    image = Image.new("L", (columns, LABEL_HEIGHT), 255)
+    ImageDraw.Draw(image).text((2, 2), text, fill=0, font=ImageFont.load_default())
+    return np.repeat(np.asarray(image)[None], 3, axis=0)
+
+
+def write_thumbnail(path: Path, images: Mapping[str, Path]) -> None:
+    """Write the complete result as a small JPEG, in the first composite that it has.
+
+    Args:
+        path: The JPEG.
+        images: The GeoTIFF of each band; their overviews are read.
+    """
+    planes = []
+    for name in composites_of(list(images))[0]:
+        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(images[name]) as dataset:
+            shrink = max(1.0, max(dataset.shape) / THUMBNAIL_EDGE)
+            shape = tuple(max(1, round(side / shrink)) for side in dataset.shape)
+            index = dataset.descriptions.index(name) + 1
+            plane = dataset.read(index, out_shape=shape, masked=True)
+            planes.append(plane.astype(np.float32).filled(np.nan))
+    values = np.stack(planes)
+    low, high = stretch(values)
+    picture = to_bytes(values, low, high, zoom=1)
+    Image.fromarray(np.moveaxis(picture, 0, 2)).save(path, "JPEG", quality=85)
 
 
 def repeated(image: np.ndarray, factor: int) -> np.ndarray:
@@ -68,10 +117,10 @@ def stretch(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return low[:, None, None], np.maximum(high, low + 1e-3)[:, None, None]
 
 
-def to_bytes(image: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def to_bytes(image: np.ndarray, low: np.ndarray, high: np.ndarray, zoom: int = ZOOM) -> np.ndarray:
     """The image stretched to 0..255 and enlarged; NaN is black."""
     scaled = np.nan_to_num((image - low) / (high - low)).clip(0, 1) * 255
-    return repeated(scaled.astype(np.uint8), ZOOM)
+    return repeated(scaled.astype(np.uint8), zoom)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

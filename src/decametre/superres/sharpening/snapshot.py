@@ -26,21 +26,25 @@ class Snapshot:
         row = window.row + (window.height - height) // 2 // step * step
         self.square = Window(col, row, width, height)
         self.product = product
-        self.bands = [n for n in bands if any(n in names for names in picture.COMPOSITES)]
+        drawn = {name for names in picture.composites_of(bands) for name in names}
+        self.bands = [name for name in bands if name in drawn]
         self.after = {n: np.full((height, width), np.nan, np.float32) for n in self.bands}
 
     def add(self, piece: SharpenedWindow) -> None:
         """Keep the part of a core that lies in the square."""
         common = piece.core.intersection(self.square)
         if common.width and common.height:
+            into = common.relative_to(self.square).slices
+            at = common.relative_to(piece.core).slices
             for name in self.bands:
-                into = common.relative_to(self.square).slices
-                self.after[name][into] = piece.reflectance[name][
-                    common.relative_to(piece.core).slices
-                ]
+                if name in piece.reflectance:
+                    self.after[name][into] = piece.reflectance[name][at]
+                else:
+                    radiometry = self.product.bands[name].radiometry
+                    self.after[name][into] = measured_reflectance(piece.dn[name][at], radiometry)
 
-    def draw(self) -> np.ndarray | None:
-        """The picture, or None where the bands make no composite."""
+    def draw(self) -> np.ndarray:
+        """The picture."""
         before = {}
         with BandReader(self.product, self.bands) as reader:
             for name in self.bands:
