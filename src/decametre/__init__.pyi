@@ -87,7 +87,7 @@ def sharpen(
 ) -> Result: ...
 @overload
 def sharpen(
-    product: Sequence[Product | PathLike],
+    product: list[Product | PathLike] | tuple[Product | PathLike, ...],
     output: PathLike,
     *,
     window: Window | tuple[int, int, int, int] | None = ...,
@@ -101,6 +101,7 @@ def sharpen(
     precision: Literal['auto', 'float32', 'bfloat16'] = ...,
     consistent: bool = ...,
     self_check: bool = ...,
+    uncertainty: bool = ...,
     encoding: Literal['dn', 'reflectance'] = ...,
     compression: Literal['deflate', 'zstd'] = ...,
     split_bands: bool = ...,

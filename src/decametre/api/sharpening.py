@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from decametre.api.keywords import takes
 from decametre.api.notebook import notebook_bar
@@ -41,7 +40,7 @@ def sharpen(
 
 @overload
 def sharpen(
-    product: Sequence[Product | PathLike],
+    product: list[Product | PathLike] | tuple[Product | PathLike, ...],
     output: PathLike,
     *,
     options: SharpenOptions,
@@ -61,7 +60,12 @@ def sharpen(
 
 @takes(SharpenOptions)
 def sharpen(
-    product: Product | PathLike | Sequence[Product | PathLike] | Dataset | DataTree,
+    product: Product
+    | PathLike
+    | list[Product | PathLike]
+    | tuple[Product | PathLike, ...]
+    | Dataset
+    | DataTree,
     output: PathLike | None = None,
     *,
     options: SharpenOptions,
@@ -106,7 +110,7 @@ def sharpen(
     from decametre.api.opening import opened
     from decametre.sentinel2.parts import choose_window
 
-    product = opened(product, options.offset)
+    product = opened(cast("Product | PathLike", product), options.offset)
     log.info("offset: %s", product.offset_reason)
     window = choose_window(product, options.window, options.bbox, options.aoi)
     from decametre.superres.models.registry import models_for
@@ -118,7 +122,7 @@ def sharpen(
 
 
 def _sharpened_into_folder(
-    products: Sequence[Product | PathLike],
+    products: list[Product | PathLike] | tuple[Product | PathLike, ...],
     folder: Path,
     options: SharpenOptions,
     progress: Progress | None,

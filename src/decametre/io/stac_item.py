@@ -62,8 +62,8 @@ def sharpened_item(
         statistics: GDAL's `STATISTICS_*` tags of each band.
         quality: The quality card, embedded as `decametre:quality`.
         settings: Settings of the run, embedded as `decametre:settings`.
-        files: File names of the other assets: `quality`; `uncertainty`, `overview` and `thumbnail` if
-            there are any; and those of `masks.MASKS` that were copied.
+        files: File names of the other assets: `quality`; `uncertainty`, `overview` and `thumbnail`
+            if there are any; and those of `masks.MASKS` that were copied.
         dtype: `uint16` (DN) or `float32` (reflectance).
         deviations: Radiometry of each band of the file `uncertainty`, in its order.
     """
@@ -90,11 +90,9 @@ def sharpened_item(
             add_asset(item, name, images[name], "COG", roles, bands=[band])
     add_asset(item, "quality", files["quality"], "JSON", ["metadata"], "Quality card")
     if "uncertainty" in files:
-        described = [_band(name, radiometry, {}, dtype) for name, radiometry in deviations.items()]
+        made = [_band(name, radiometry, {}, dtype) for name, radiometry in deviations.items()]
         title = "Standard deviation of the error, calibrated at degraded scale"
-        add_asset(
-            item, "uncertainty", files["uncertainty"], "COG", ["data"], title, bands=described
-        )
+        add_asset(item, "uncertainty", files["uncertainty"], "COG", ["data"], title, bands=made)
     if "overview" in files:
         title = "As measured (left) and at 10 m (right)"
         add_asset(item, "overview", files["overview"], "PNG", ["overview"], title)

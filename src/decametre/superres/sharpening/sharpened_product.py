@@ -56,6 +56,7 @@ of the first window) or `encode`. Where jobs share a device, `compute` may wait 
 
 
 def no_stages(name: str) -> AbstractContextManager[object]:
+    """Do nothing: the `Stages` of a job that nobody observes."""
     return nullcontext()
 
 
