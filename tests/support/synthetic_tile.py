@@ -64,6 +64,7 @@ def make_sharpened(
         {},
         {"quality": f"{path.stem}.quality.json"},
         "uint16",
+        {},
     )
     write_json(path.with_suffix(".json"), item.to_dict(include_self_link=False))
     return path
