@@ -16,6 +16,7 @@ BENCHMARKS = (
     "gpu",
     "offset",
     "uncertainty",
+    "fuzz",
 )
 """Each is a module of `benchmarks.cli` with a command: `fleet` is `fleet.fleet_bench`."""
 

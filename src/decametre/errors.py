@@ -11,10 +11,19 @@ from collections.abc import Iterable, Mapping
 
 
 class DecametreError(Exception):
-    """Base class. The message is one line: what, where, value, remedy."""
+    """Base class. The message is one line: what, where, value, remedy.
 
-    def __init__(self, message: str) -> None:
+    Args:
+        message: The message.
+        transient: Whether the same input may work later, as after a failed connection.
+        retry_after: Seconds after which a busy server accepts requests, if it states them.
+    """
+
+    def __init__(
+        self, message: str, *, transient: bool = False, retry_after: float | None = None
+    ) -> None:
         super().__init__(" ".join(str(message).split()))
+        self.transient, self.retry_after = transient, retry_after
 
 
 class NotAProductError(DecametreError):

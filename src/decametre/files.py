@@ -1,7 +1,8 @@
-"""Writing files safely: folder checks, file locks and atomic replacement."""
+"""Reading JSON, and writing files safely: folder checks, file locks and atomic replacement."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -31,6 +32,9 @@ else:
         """Lock a file; raises BlockingIOError if another process holds an exclusive lock."""
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
+
+MAX_JSON_BYTES = 1 << 28
+"""Size limit of a JSON file, such as a list of products."""
 
 LOCK_POLL_INTERVAL = 0.05
 """Seconds between attempts to take a lock that another process holds."""
@@ -191,6 +195,32 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: It is not JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is larger than `MAX_JSON_BYTES`, is not JSON, or is nested too deeply.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"larger than {MAX_JSON_BYTES >> 20} MB")
+    return parse_json(content)
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from decametre.errors import ModelError
-from decametre.files import replacing
+from decametre.files import read_json, replacing
 
 CARD_NAME = "card.json"
 WEIGHTS_NAME = "weights.safetensors"
@@ -239,7 +239,7 @@ def read_item(path: Path, task: str) -> dict[str, Any]:
         ModelError: There is no card, or it is of a model for another task.
     """
     try:
-        item: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        item: dict[str, Any] = read_json(path)
         tasks = item["properties"]["mlm:tasks"]
     except FileNotFoundError as error:
         raise ModelError(f"{path.parent}: no {CARD_NAME} there; give a model folder") from error

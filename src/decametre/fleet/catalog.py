@@ -21,7 +21,7 @@ import pystac
 from pystac import MediaType, RelType
 
 from decametre.errors import OutputError
-from decametre.files import write_file
+from decametre.files import read_json, write_file
 from decametre.fleet.inputs.product_entry import FOLDER
 
 log = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ def _write(path: Path, content: Mapping[str, Any]) -> None:
 def _links(path: Path, relation: str) -> list[dict[str, str]] | None:
     """The links of a catalog with a relation; None if it is missing or damaged."""
     try:
-        links = json.loads(path.read_bytes())["links"]
+        links = read_json(path)["links"]
         return [link for link in links if link["rel"] == relation]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from decametre.files import read_json
 from decametre.fleet.inputs.product_entry import ProductEntry
 from decametre.io.stac_item import DERIVED_FROM, SETTINGS, source_href
 from decametre.version import __version__
@@ -51,7 +52,7 @@ def result_state(out: Path, entry: ProductEntry, settings: dict[str, Any]) -> Re
     """
     path = item_path(out, entry)
     try:
-        item = json.loads(path.read_bytes())
+        item = read_json(path)
     except (OSError, ValueError):  # missing or damaged
         return ResultState(complete=False)
     try:

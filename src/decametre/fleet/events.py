@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from decametre.errors import FleetError
-from decametre.files import is_locked
+from decametre.files import is_locked, parse_json
 from decametre.fleet.inputs.product_entry import FOLDER
 
 Event = dict[str, Any]
@@ -91,8 +91,11 @@ def read_events(out: Path) -> Iterator[Event]:
         for number, line in enumerate(lines, 1):
             if line.endswith(b"\n"):
                 try:
-                    yield json.loads(line)
-                except ValueError as error:
+                    event = parse_json(line)
+                    if not isinstance(event["event"], str):
+                        raise TypeError
+                    yield event
+                except (ValueError, TypeError, LookupError) as error:
                     raise FleetError(
                         f"{path}, line {number}: not an event of a fleet; remove that line"
                     ) from error

@@ -13,7 +13,6 @@ Theia's level-2A products have no 60 m bands. Their negative values are kept: DN
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 import re
@@ -29,6 +28,7 @@ import rasterio.windows
 from rasterio.errors import RasterioError
 
 from decametre.errors import CorruptDataError, NotAProductError, RadiometryError
+from decametre.files import read_json
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.gdal_settings import driver_of
 from decametre.sentinel2.grid import Window
@@ -246,7 +246,7 @@ def _described(folder: Path, files: Mapping[str, Path]) -> pystac.Item:
     """What names and `tileInfo.json` state, as an item."""
     properties: dict[str, str] = {}
     try:
-        info = json.loads((folder / TILE_INFO).read_bytes())
+        info = read_json(folder / TILE_INFO)
         product = str(info["productName"])
         zone = f"{int(info['utmZone']):02d}{info['latitudeBand']}{info['gridSquare']}"
         properties = {

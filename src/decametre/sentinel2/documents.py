@@ -7,27 +7,51 @@ Servers are reached through requests, which follows the usual environment variab
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from decametre.errors import DocumentError
+from decametre.files import parse_json
 from decametre.sentinel2.hrefs import is_web, local_path
+from decametre.sentinel2.references import check_reference, is_foreign
 
 TIMEOUT = (10.0, 60.0)
 """Timeouts in seconds to connect and to receive more data."""
 
-RETRIES = Retry(
+MAX_RETRY_AFTER = 60.0
+"""Longest wait in seconds that a server may request between two attempts. If it requests more, the
+request fails, and a fleet repeats it later."""
+
+BUSY_STATUSES = (408, 429, 502, 503, 504)
+"""HTTP statuses of requests that may succeed later."""
+
+
+class _BoundedRetry(Retry):
+    """Retries as urllib3's, without the long waits that a server may request."""
+
+    def increment(self, *arguments: Any, **options: Any) -> Retry:
+        response = options.get("response")
+        if response is not None and (self.get_retry_after(response) or 0) > MAX_RETRY_AFTER:
+            raise MaxRetryError(options["_pool"], arguments[1] if len(arguments) > 1 else "")
+        return super().increment(*arguments, **options)
+
+
+RETRIES = _BoundedRetry(
     total=2,
     backoff_factor=0.5,
-    status_forcelist=(429, 502, 503, 504),
+    status_forcelist=BUSY_STATUSES,
     allowed_methods=None,  # the POST requests of STAC searches change nothing on a server
     raise_on_status=False,
 )
@@ -46,10 +70,42 @@ def certificate_file() -> str | None:
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
-def server_session() -> requests.Session:
-    """A session with retries. It keeps connections open, and threads may share it."""
+class _CheckedSession(requests.Session):
+    """A session that requests only what a document at `origin`, or a redirect, may lead to.
+
+    Args:
+        origin: Path or URL of the document whose references are followed; empty if the user names
+            every URL.
+    """
+
+    def __init__(self, origin: str) -> None:
+        super().__init__()
+        self._origin = origin
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        """Send a request, the first one or one after a redirect."""
+        check_reference(self._origin, str(request.url))
+        return super().send(request, **options)
+
+    def get_redirect_target(self, response: requests.Response) -> str | None:
+        """The URL of a redirect, or None."""
+        target = super().get_redirect_target(response)
+        if target is not None:
+            check_reference(response.url, urljoin(response.url, target))
+        return target
+
+
+def server_session(origin: str = "") -> requests.Session:
+    """A session with retries. It keeps connections open, and threads may share it.
+
+    Args:
+        origin: Path or URL of the document whose references are followed; empty if the user names
+            every URL.
+
+    A request that the document may not lead to raises a DocumentError; see `check_reference`.
+    """
     logging.getLogger("urllib3.connectionpool").addFilter(_is_no_retry_message)
-    session = requests.Session()
+    session = _CheckedSession(origin)
     session.headers["User-Agent"] = "decametre"
     session.verify = certificate_file() or True
     for scheme in ("http://", "https://"):
@@ -77,8 +133,8 @@ def read_document(
     """
     content = _download(source, session, max_bytes) if is_web(source) else _read_file(source)
     try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(content)
+    except ValueError as error:
         raise DocumentError(f"{source}: not JSON ({error}); give a STAC document") from error
     if not isinstance(document, dict):
         kind = type(document).__name__
@@ -106,7 +162,9 @@ def _download(source: str, session: requests.Session | None, max_bytes: int) -> 
                 text = response.raw.read(CHUNK_BYTES).decode(errors="replace")
                 reason = " ".join((response.reason or "", excerpt(text))).strip()
                 raise DocumentError(
-                    f"{source}: the server answered HTTP {response.status_code} {reason}".rstrip()
+                    f"{source}: the server answered HTTP {response.status_code} {reason}".rstrip(),
+                    transient=response.status_code in BUSY_STATUSES,
+                    retry_after=RETRIES.get_retry_after(response.raw),
                 )
             for chunk in response.iter_content(CHUNK_BYTES):
                 content += chunk
@@ -116,8 +174,37 @@ def _download(source: str, session: requests.Session | None, max_bytes: int) -> 
                     )
     # UnicodeError, LocationParseError: malformed URLs that requests does not catch.
     except (requests.RequestException, HTTPError, UnicodeError) as error:
-        raise DocumentError(f"{source}: cannot be reached ({root_cause(error)})") from error
+        raise DocumentError(
+            f"{source}: cannot be reached ({root_cause(error)})", transient=True
+        ) from error
     return bytes(content)
+
+
+def check_hrefs(origin: str, hrefs: Iterable[str]) -> None:
+    """Check what a document names, and where servers redirect it; see `check_reference`.
+
+    GDAL follows redirects unchecked, so they are followed here first.
+
+    Args:
+        origin: Path or URL of the document.
+        hrefs: Absolute paths or URLs in it that will be opened.
+
+    Raises:
+        DocumentError: One of them must not be opened, or leads to a server that must not be.
+    """
+    hrefs = list(hrefs)
+    for href in hrefs:
+        check_reference(origin, href)
+    servers = [href for href in hrefs if is_web(href)] if is_foreign(origin) else []
+    if servers:
+        with server_session(origin) as session, ThreadPoolExecutor(len(servers)) as pool:
+            list(pool.map(partial(_follow_redirects, session), servers))
+
+
+def _follow_redirects(session: requests.Session, url: str) -> None:
+    """Request one byte. A server that fails is reported when the file is opened."""
+    with suppress(requests.RequestException, HTTPError, UnicodeError):
+        session.get(url, timeout=TIMEOUT, stream=True, headers={"Range": "bytes=0-0"}).close()
 
 
 def root_cause(error: BaseException) -> str:
@@ -134,7 +221,7 @@ def root_cause(error: BaseException) -> str:
 def excerpt(text: str) -> str:
     """The human-readable part of a server's error message, at most 200 characters."""
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError:
         document = None
     if isinstance(document, dict):

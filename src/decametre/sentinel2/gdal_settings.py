@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def driver_of(path: str) -> str:
     return "JP2OpenJPEG" if path.lower().endswith((".jp2", ".j2k")) else "GTiff"
 
 
+def is_transient(path: str, reason: str = "") -> bool:
+    """Whether a file that GDAL cannot read now may be readable later.
+
+    Args:
+        path: GDAL's name of the file.
+        reason: GDAL's message; empty while pixels are read, when it does not name the cause.
+    """
+    return path.startswith(_REMOTE) and (not reason or bool(_PASSING.search(reason)))
+
+
 def thread_count() -> int:
     """Number of threads that decode or compress in parallel.
 
@@ -75,6 +86,10 @@ def _certificates() -> dict[str, str]:
         return {"GDAL_CURL_CA_BUNDLE": user_file}
     return {}
 
+
+_REMOTE = ("/vsicurl", "/vsis3/", "/vsigs/", "/vsiaz/")
+_PASSING = re.compile(r"CURL error|response code: (0|408|429|5\d\d)\b|timed out", re.IGNORECASE)
+"""Messages about remote files that may be readable later."""
 
 IGNORED_VARIABLES = ignore_foreign_variables()
 """Variables that were removed from the environment of this process."""

@@ -22,6 +22,7 @@ from decametre.sentinel2.gdal_settings import (
     GDAL_OPTIONS,
     driver_of,
     foreign_variables,
+    is_transient,
     thread_count,
 )
 from decametre.sentinel2.grid import Grid, Window
@@ -67,7 +68,8 @@ def read_grid(name: str, path: str, dtype: str = "uint16") -> BandGrid:
             )
     except RasterioError as error:
         raise CorruptDataError(
-            f"band {name}: cannot open {path} ({error}); {_cause(path)}"
+            f"band {name}: cannot open {path} ({error}); {_cause(path)}",
+            transient=is_transient(path, str(error)),
         ) from error
 
 
@@ -177,7 +179,8 @@ class FileImage:
             self._dataset = rasterio.open(file.path, driver=driver_of(file.path))
         except RasterioError as error:
             raise CorruptDataError(
-                f"band {file.band.name}: cannot open {file.path} ({error})"
+                f"band {file.band.name}: cannot open {file.path} ({error})",
+                transient=is_transient(file.path, str(error)),
             ) from error
 
     @property
@@ -201,7 +204,9 @@ class FileImage:
         except RasterioError as error:
             raise CorruptDataError(
                 f"band {name}: cannot read {path} at pixels {window} "
-                f"({error.__cause__ or error}); the file is truncated or damaged, download it again"
+                f"({error.__cause__ or error}); the file is truncated or damaged, download it "
+                "again",
+                transient=is_transient(path),
             ) from error
 
     def __enter__(self) -> Self:

@@ -27,12 +27,13 @@ import pystac
 
 from decametre.errors import CorruptDataError, MissingBandError, NotAProductError
 from decametre.sentinel2.bands import ALL_BANDS
-from decametre.sentinel2.documents import read_document
+from decametre.sentinel2.documents import check_hrefs, read_document
 from decametre.sentinel2.eopf import open_eopf
 from decametre.sentinel2.hrefs import gdal_path, resolve_href
 from decametre.sentinel2.masks import mask_assets
 from decametre.sentinel2.product import BandFile, Product
 from decametre.sentinel2.raster import BandGrid, common_grid, read_grid
+from decametre.sentinel2.references import check_reference
 from decametre.sentinel2.stac_metadata import (
     CARRIED,
     band_assets,
@@ -50,6 +51,12 @@ NO_ACCESS = re.compile(
 )
 """Error messages of GDAL and servers about a remote file that is missing or not accessible."""
 
+ORIGIN = "decametre:origin"
+"""Field of an item that a fleet has saved: the URL that it came from."""
+
+MAX_HREFS = 8
+"""Number of hrefs of one asset that are tried: its own, and alternates."""
+
 MAX_ITEM_BYTES = 32 << 20
 """Size limit of an item in bytes; usual items have 0.1 MB."""
 
@@ -66,14 +73,18 @@ def open_stac(source: str, offset: float | None = None) -> Product:
 
     Raises:
         NotAProductError: The item cannot be reached or understood, or has no Sentinel-2 band.
-        MissingBandError: It has assets for bands, but none of the files exists.
+        MissingBandError: It has assets for bands, but none of the files exists, or a server does
+            not respond now.
+        DocumentError: It is from a server, and names what it must not name.
         CorruptDataError: A band file exists, but is not an image.
         GridError: The grids of the bands are inconsistent.
         RadiometryError: A scale or offset is not usable.
     """
     item = read_item(source)
     check_platform(source, item.properties)
+    origin = origin_of(item, source)
     if root := _zarr_root(source, item):
+        check_reference(origin, root)
         return dataclasses.replace(open_eopf(root, offset, item.id), source=source)
     keys = band_assets(item.assets)
     if not keys:
@@ -83,7 +94,9 @@ def open_stac(source: str, offset: float | None = None) -> Product:
     declared = {name: declared_radiometry(key, item.assets[key]) for name, key in keys.items()}
     baseline = find_baseline(item)
     offsets, reason = resolve_offsets(item.properties, declared, baseline, offset)
-    found, missing = probe({name: _hrefs(source, item.assets[key]) for name, key in keys.items()})
+    hrefs = {name: _hrefs(source, item.assets[key]) for name, key in keys.items()}
+    check_hrefs(origin, (href for found in hrefs.values() for href in found))
+    found, missing = probe(hrefs)
     if not found:
         where = next(iter(missing.values()))
         raise MissingBandError(f"{source}: none of the item's band files exists; {where}")
@@ -150,6 +163,16 @@ def check_platform(source: str, properties: Mapping[str, Any]) -> None:
         raise NotAProductError(f"{source}: an item of {' '.join(names)}, not of Sentinel-2")
 
 
+def origin_of(item: pystac.Item, source: str) -> str:
+    """Path or URL that an item came from, which determines what it may name.
+
+    Args:
+        item: The item.
+        source: Its path or URL; a fleet saves items of servers in files.
+    """
+    return str(item.extra_fields.get(ORIGIN) or source)
+
+
 # Its band files ---------------------------------------------------------------------------------
 
 
@@ -162,7 +185,7 @@ def _hrefs(source: str, asset: pystac.Asset) -> list[str]:
     alternates = asset.extra_fields.get("alternate")
     others = alternates.values() if isinstance(alternates, dict) else ()
     hrefs = [asset.href, *(other.get("href") for other in others if isinstance(other, dict))]
-    return [resolve_href(source, href) for href in hrefs if href]
+    return [resolve_href(source, href) for href in hrefs[:MAX_HREFS] if isinstance(href, str)]
 
 
 def _masks(source: str, item: pystac.Item) -> dict[str, str]:
@@ -196,6 +219,7 @@ def probe(
 
     Raises:
         CorruptDataError: A file exists, but is not an image.
+        MissingBandError: A server does not respond now.
     """
     with ThreadPoolExecutor(max_workers=len(hrefs)) as pool:
         results = dict(zip(hrefs, pool.map(_probe_band, hrefs, hrefs.values()), strict=True))
@@ -204,8 +228,13 @@ def probe(
 
 
 def _probe_band(name: str, hrefs: list[str]) -> tuple[str, BandGrid] | str:
-    """GDAL's name and the grid of a band, or the places searched as text."""
-    searched = []
+    """GDAL's name and the grid of a band, or the places searched as text.
+
+    Raises:
+        CorruptDataError: A file exists, but is not an image.
+        MissingBandError: A server does not respond now, and no other place has the band.
+    """
+    searched, transient = [], False
     for href in hrefs:
         path = gdal_path(href)
         if not path.startswith("/vsi") and not Path(path).is_file():
@@ -217,5 +246,9 @@ def _probe_band(name: str, hrefs: list[str]) -> tuple[str, BandGrid] | str:
             reason = str(error.__cause__)
             if not NO_ACCESS.search(reason):
                 raise
+            transient |= error.transient
             searched.append(f"{href} ({reason})")
-    return f"searched for {' and '.join(searched)}"
+    places = f"searched for {' and '.join(searched)}"
+    if transient:
+        raise MissingBandError(f"band {name}: {places}; try again later", transient=True)
+    return places

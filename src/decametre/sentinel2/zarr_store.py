@@ -82,7 +82,8 @@ def open_hierarchy(source: str) -> zarr.Group:
     except Exception as error:  # zarr, fsspec and its file systems raise many types
         raise CorruptDataError(
             f"{source}: cannot be opened as Zarr ({describe_error(error)}); check the address and "
-            "the rights, or download it again"
+            "the rights, or download it again",
+            transient=is_remote(source),
         ) from error
 
 
@@ -207,7 +208,8 @@ class ZarrImage:
         except Exception as error:  # codecs and file systems raise many types
             raise CorruptDataError(
                 f"band {self.name}: chunk {row}, {col} of {self.where} cannot be read "
-                f"({describe_error(error)}); download it again"
+                f"({describe_error(error)}); download it again",
+                transient=is_remote(self.where),
             ) from error
         if keep:
             with self._lock:

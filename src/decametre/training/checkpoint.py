@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from decametre.errors import TrainingError
-from decametre.files import replacing
+from decametre.files import parse_json, replacing
 from decametre.training.recipe import MAX_CHECKPOINTS
 
 log = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         TrainingError: The file is damaged.
     """
     with _checkpoint_errors(path), safe_open(path, framework="pt") as file:
-        metadata = json.loads(file.metadata()["state"])
+        metadata = parse_json(file.metadata()["state"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no iterator
         checksum = metadata.pop("checksum", None)  # earlier versions wrote none
         if checksum is not None and checksum != checksum_of(metadata, tensors):

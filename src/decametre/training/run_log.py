@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from decametre.files import replacing
+from decametre.files import parse_json, replacing
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class RunLog:
 def _line_step(line: str) -> float:
     """The step of a line of the log; infinite if the line is damaged."""
     try:
-        return float(json.loads(line)["step"])
+        return float(parse_json(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from decametre import files
 from decametre.errors import DecametreError, ViewError
 from decametre.io.stac_item import DERIVED_FROM, SETTINGS
 from decametre.landcover.mapping.output_files import MapFiles
@@ -147,7 +147,7 @@ def read_json(path: Path) -> dict[str, Any]:
         ViewError: The file cannot be read, or is something else.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = files.read_json(path)
     except (OSError, ValueError) as error:
         raise ViewError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(content, dict):

@@ -11,7 +11,8 @@ API's response, states its address in a `self` link, which is not always correct
 
 If the `self` link is not used, the item itself is saved in a file. This is always correct, since
 its bands are those that the collection lists; only the result then names the saved file as its
-source.
+source. The field `decametre:origin` of the file states the server that the item came from, which
+limits what the item may name (`sentinel2.references`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from urllib.parse import urljoin, urlsplit
 
 from decametre.fleet.inputs.naming import ListedProduct
 from decametre.sentinel2.hrefs import is_web, local_path, resolve_href
+from decametre.sentinel2.references import is_foreign
+from decametre.sentinel2.stac import ORIGIN
 from decametre.sentinel2.stac_metadata import band_assets
 
 Document = dict[str, Any]
@@ -56,6 +59,8 @@ def item_of_collection(document: Document, source: str) -> ListedProduct:
         return item_at(address, document)
     link = _self_link(document)
     _make_hrefs_absolute(document, urljoin(source, link) if is_web(source) else source)
+    if is_web(source):
+        document[ORIGIN] = source  # not the link, which the item states itself
     bands = [str(asset.get("href")).partition("?")[0] for asset in _bands(document)]
     identity = json.dumps([_id(document), document.get("collection"), bands])
     return ListedProduct(_id(document), identity, item_size(document, source), document)
@@ -74,9 +79,9 @@ def item_size(document: Document, base: str) -> int | None:
     total = 0
     for asset in _bands(document):
         size = asset.get("file:size")
-        if not isinstance(size, int):
+        if not isinstance(size, int) and not is_foreign(base):
             size = _file_size(resolve_href(base, str(asset.get("href"))))
-        if size is None:
+        if not isinstance(size, int):
             return None
         total += size
     return total or None
@@ -130,6 +135,8 @@ def _address(document: Document, source: str) -> str | None:
         else:
             usable = not any(_is_local(asset, source) for asset in _bands(document))
         return link if usable else None
+    if is_foreign(source):
+        return None
     path = local_path(link)
     return path if Path(path).is_absolute() and _file_size(path) is not None else None
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from decametre.files import read_json
 from decametre.fleet.inputs.items import item_at
 from decametre.fleet.inputs.naming import ListedProduct
 from decametre.sentinel2.hrefs import is_web, local_path
@@ -108,8 +108,8 @@ def _image_bytes(folder: str) -> int:
 def local_item(path: Path) -> ListedProduct | None:
     """The STAC item in a file; None if the file holds none."""
     try:
-        document = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        document = read_json(path)
+    except (OSError, ValueError):
         return None
     is_item = isinstance(document, dict) and document.get("type") == "Feature"
     return item_at(str(path), document) if is_item else None

@@ -196,7 +196,7 @@ def _in_folder(folder: Path) -> Iterator[ListedProduct]:
 
 def _in_document(source: str) -> Iterator[ListedProduct]:
     """The products of a JSON document."""
-    session = server_session()
+    session = server_session(source)
     document = read_document(source, session)
     kind = document.get("type")
     if "conformsTo" in document:

@@ -100,7 +100,7 @@ def _time(url: str, datetime: str | None) -> str | None:
 def _open(url: str) -> Client:
     """Open the API, and check that it can be searched."""
     with _api_errors(url):
-        client = Client.open(url, stac_io=_api_io(), timeout=TIMEOUT)
+        client = Client.open(url, stac_io=_api_io(url), timeout=TIMEOUT)
     if client.get_search_link() is None:
         raise FleetError(
             f"{url}: a static STAC catalog, which cannot be searched; give it as INPUT to process "
@@ -109,10 +109,10 @@ def _open(url: str) -> Client:
     return client
 
 
-def _api_io() -> StacApiIO:
+def _api_io(url: str) -> StacApiIO:
     """Requests of pystac-client through our session."""
     api_io = StacApiIO(timeout=TIMEOUT)
-    api_io.session = server_session()
+    api_io.session = server_session(url)
     return api_io
 
 
@@ -170,7 +170,7 @@ def _collection_ids(client: Client, url: str) -> list[str]:
     if link is None:
         return []
     with _api_errors(url):
-        pages = _api_io().get_pages(link.href)
+        pages = _api_io(url).get_pages(link.href)
         return [str(each["id"]) for page in pages for each in page["collections"]]
 
 

@@ -17,6 +17,7 @@ from decametre.fleet.inputs.naming import ListedProduct
 from decametre.fleet.inputs.paths import name_of
 from decametre.sentinel2.documents import read_document
 from decametre.sentinel2.hrefs import resolve_href
+from decametre.sentinel2.references import check_reference
 
 READER_THREADS = 8
 """Items that are read concurrently, since a server takes a while for each."""
@@ -81,4 +82,5 @@ def _parse_catalog(document: dict[str, Any], address: str) -> pystac.Catalog:
 def _link_target(link: pystac.Link, address: str) -> str:
     """The path or URL that a link in the document at `address` leads to."""
     target = resolve_href(address, link.target if isinstance(link.target, str) else link.href)
+    check_reference(address, target)
     return target if "://" in target else os.path.normpath(target)

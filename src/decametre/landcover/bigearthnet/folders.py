@@ -6,7 +6,6 @@ v2  BigEarthNet-S2/TILE/PATCH/PATCH_B01.tif ..., metadata.parquet         19 cla
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ from decametre.errors import (
     PatchError,
     UnknownNameError,
 )
+from decametre.files import read_json
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19, CORINE43, Nomenclature
 from decametre.landcover.patches.patch import LAYOUTS, NATIVE_KEYS, PATCH_METRES, SPLITS, Patch
 from decametre.sentinel2.bands import ALL_BANDS, BAND_NAMES
@@ -133,7 +133,7 @@ class FolderV1:
         folder = self.root / name
         path = folder / f"{name}{LABELS}"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
         except FileNotFoundError as error:
             raise CorruptDataError(f"{path}: no such file; unpack the archive again") from error
         except (OSError, ValueError) as error:

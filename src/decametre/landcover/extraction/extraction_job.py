@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decametre.errors import NoPatchError, OutputError
-from decametre.files import locked
+from decametre.files import locked, read_json
 from decametre.landcover.extraction.output_files import StoreFiles
 from decametre.landcover.extraction.plan import ExtractionPlan
 from decametre.landcover.extraction.planning import (
@@ -100,7 +100,7 @@ def _work_folder(output: Path, request: Request, overwrite: bool) -> Iterator[Pa
         wait_for_orphans(folder)
         settings, saved = request.fingerprint(), folder / "request.json"
         if saved.exists():
-            earlier = json.loads(saved.read_text(encoding="utf-8"))
+            earlier = read_json(saved)
             differs = [key for key in settings if earlier.get(key) != settings[key]]
             if differs and not overwrite:
                 raise OutputError(

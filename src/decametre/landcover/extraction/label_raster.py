@@ -17,6 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from decametre.errors import CorruptDataError, NoPatchError, PatchError
+from decametre.files import parse_json
 from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.nomenclature import (
     CORINE43,
@@ -164,7 +165,7 @@ def read_label_raster(path: Path, names: Path | None = None, share: float = 0.0)
     try:
         text = names.read_text(encoding="utf-8")
         if names.suffix.lower() == ".json":
-            pairs = [(int(code), str(name)) for code, name in json.loads(text).items()]
+            pairs = [(int(code), str(name)) for code, name in parse_json(text).items()]
         else:
             rows = [row for row in csv.reader(text.splitlines()) if row]
             pairs = [(int(row[0]), row[1].strip()) for row in rows if row[0].strip().isdecimal()]

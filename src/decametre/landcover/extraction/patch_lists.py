@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from rasterio.warp import transform_bounds
 
 from decametre.errors import PatchError
+from decametre.files import parse_json, read_json
 from decametre.landcover.bigearthnet.names import (
     Acquisition,
     parse_acquisition,
@@ -328,7 +328,7 @@ def _read_v1(folder: Path) -> NamedPatches:
     """
     rows, acquisitions = [], []
     for path in sorted(folder.glob(f"*/*{V1_LABELS}")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         tile_source = str(content.get("tile_source", ""))
         acquisition = parse_acquisition(tile_source.removesuffix(".SAFE"))
         if acquisition is None or not isinstance(content.get("labels"), list):
@@ -365,5 +365,5 @@ def _parse_labels(value: Any) -> tuple[str, ...]:
         return ()
     if isinstance(value, str):
         text = value.strip()
-        value = json.loads(text) if text.startswith("[") else text.split(";")
+        value = parse_json(text) if text.startswith("[") else text.split(";")
     return tuple(str(label).strip() for label in value if str(label).strip())

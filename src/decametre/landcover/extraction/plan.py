@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from decametre.files import write_file
+from decametre.files import read_json, write_file
 from decametre.landcover.extraction.patch_location import LocatedPatch
 from decametre.landcover.patches.file_format import Header
 from decametre.landcover.patches.nomenclature import Nomenclature
@@ -93,7 +93,7 @@ class ExtractionPlan:
     @staticmethod
     def load(folder: Path) -> ExtractionPlan:
         """Load the plan of a work folder."""
-        content: dict[str, Any] = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(folder / _PLAN)
         header = content["header"]
         names = header.pop("nomenclature")
         nomenclature = Nomenclature(names["name"], tuple(names["classes"]))

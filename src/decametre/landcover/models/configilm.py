@@ -14,7 +14,6 @@ BIFOLD-BigEarthNetv2-0:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from decametre.errors import ModelError
+from decametre.files import read_json
 from decametre.landcover.models.card import LandCoverCard, build_land_cover, save_land_cover
 from decametre.landcover.models.network import LandCoverNetwork
 from decametre.landcover.patches.nomenclature import BIGEARTHNET19
@@ -150,7 +150,7 @@ def read_published(folder: Path, release: str | None = None) -> Published:
     """Read a published folder, and check it; arguments and errors as in `import_published`."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_json(path)
         backbone, channels = str(config["timm_model_name"]), int(config["channels"])
         classes, names = int(config["classes"]), config.get("class_names")
         kind, size = int(config.get("network_type", 0)), int(config.get("image_size", 120))
