@@ -14,7 +14,7 @@ PACKAGE = Path(decametre.__file__).parent
 
 LAYERS = [
     {"errors", "progress", "text", "version"},
-    {"allocator", "extras", "files", "options"},
+    {"allocator", "extras", "files", "options", "yaml_text"},
     {"sentinel2", "device", "model_folder"},
     {"io", "training"},
     {"superres"},

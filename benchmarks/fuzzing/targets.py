@@ -412,8 +412,8 @@ def _journal(folder: Path) -> Attempt:
     journal = JournalWriter(folder)
     journal.run(3)
     journal.worker("a")
-    journal.done("p", "a")
-    journal.failed("q", "a")
+    journal.done("p", worker="a")
+    journal.failed("q")
     journal.ended()
     lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
 

@@ -291,8 +291,8 @@ def test_walltime_in_seconds(system, walltime, seconds, read):
             "options: #",
             "options: Input should be a mapping of keys to values, not noth",
         ),
-        ("options:", "workers: 3\noptions:", ", line 3: the key workers is repeated"),
-        ("cores: 2", "cores: 2, cores: 4", ", line 3: the key cores is repeated"),
+        ("options:", "workers: 3\noptions:", "(line 3: the key workers is repeated)"),
+        ("cores: 2", "cores: 2, cores: 4", "(line 3: the key cores is repeated)"),
     ],
 )
 def test_mistake_is_one_line(read, tmp_path, old, new, message):

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -34,6 +33,7 @@ from pydantic_core import PydanticCustomError
 
 from decametre.errors import FleetError, UnknownNameError
 from decametre.fleet.preload import PRELOAD, SLOT
+from decametre.yaml_text import parse_yaml
 
 JOB_NAME = "decametre-fleet"
 
@@ -252,24 +252,6 @@ def option_names(kind: Any) -> set[str]:
     } - (RESERVED | KEY_HINTS.keys())
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML without repeated keys, of which PyYAML would use the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    line = key.start_mark.line + 1
-                    raise _RepeatedKeyError(f"line {line}: the key {key.value} is repeated")
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-class _RepeatedKeyError(Exception):
-    """A mapping has the same key twice."""
-
-
 def read_cluster_file(path: Path) -> ClusterFile:
     """Read and check a cluster file.
 
@@ -278,14 +260,12 @@ def read_cluster_file(path: Path) -> ClusterFile:
         UnknownNameError: The system or a key is unknown; names the nearest.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+        tree = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FleetError(
             f"{path}: no such file; `decametre examples OUT` copies templates"
         ) from error
-    except _RepeatedKeyError as error:
-        raise FleetError(f"{path}, {error}") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise FleetError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(tree, dict):
         raise FleetError(f"{path}: a cluster file maps keys to values, but this is {tree!r:.40}")

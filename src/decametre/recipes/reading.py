@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from decametre.errors import RecipeError, UnknownNameError
 from decametre.landcover.training.recipe import LandCoverRecipe
 from decametre.superres.training.recipe import SuperResolutionRecipe, UncertaintyRecipe
 from decametre.training.recipe import SCHEDULE_RULES, Section
+from decametre.yaml_text import parse_yaml
 
 RECIPE_FOLDER = Path(__file__).parent
 
@@ -90,8 +90,8 @@ def read_recipe(
     """
     path, text = find_recipe(source)
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        tree = parse_yaml(text)
+    except ValueError as error:
         raise RecipeError(f"{path}: not readable as YAML ({error})") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"{path}: a recipe must be a mapping of keys to values, not {tree!r:.40}")

@@ -5,6 +5,8 @@ docs/patches.md describes the format for other readers.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,6 +161,11 @@ class Header:
         for key in self.shapes:
             if key not in file:
                 raise PatchError(f"{path} has no data set '{key}'; make the file again")
+            if not isinstance(file.get(key, getlink=True), h5py.HardLink) or file[key].external:
+                raise PatchError(
+                    f"{path}: '{key}' lies in another file; merge stores by `decametre patches "
+                    "merge`"
+                )
         length = len(file["name"])
         if not length:
             raise PatchError(f"{path} holds no patch; make the file again")
@@ -167,6 +174,13 @@ class Header:
                 raise PatchError(
                     f"{path}: '{key}' has shape {file[key].shape}, expected {(length, *shape)}"
                 )
+        # Otherwise reading a column would take memory that the file only claims.
+        columns = sum(file[key].nbytes for key in self.shapes if key not in self.keys)
+        if columns > (size := path.stat().st_size):
+            raise PatchError(
+                f"{path}: {length} patches need {columns} bytes, but the file has {size}; make the "
+                "file again"
+            )
 
     def difference(self, other: Header) -> str:
         """Describe the first difference between two headers; empty if they are equal."""
@@ -204,6 +218,17 @@ def _check_image(dataset: h5py.Dataset, key: str, path: Path) -> None:
             f"{path}: '{key}' is compressed, or its chunks are not one patch each; make the file "
             "again"
         )
+
+
+@contextmanager
+def damage_reported(path: Path) -> Iterator[None]:
+    """Turn the errors of h5py about a damaged file into a PatchError."""
+    try:
+        yield
+    # HDF5 raises these types for addresses, types, texts and sizes that cannot be.
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise PatchError(f"{path} is damaged ({reason}); make the file again") from error
 
 
 def open_store(path: Path) -> h5py.File:

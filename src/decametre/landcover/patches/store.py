@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from decametre.errors import PatchError
-from decametre.landcover.patches.file_format import TEXT_BYTES, Header, open_store
+from decametre.landcover.patches.file_format import TEXT_BYTES, Header, damage_reported, open_store
 from decametre.landcover.patches.nomenclature import Nomenclature
 from decametre.landcover.patches.patch import LAYOUTS, SPLITS, Patch
 
@@ -33,7 +33,7 @@ class PatchStore:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        with open_store(self.path) as file:
+        with open_store(self.path) as file, damage_reported(self.path):
             self.header = Header.read(file, self.path)
             self._length = len(file["name"])
             self.shards = _shards(file, self.path, self.keys)
@@ -92,7 +92,7 @@ class PatchStore:
 
     def column(self, key: str) -> np.ndarray:
         """Read a complete data set other than the images; texts as an array of `str`."""
-        with open_store(self.path) as file:
+        with open_store(self.path) as file, damage_reported(self.path):
             return file[key].asstr()[:] if key in TEXT_BYTES else file[key][:]
 
     def indices(self, split: str) -> np.ndarray:
