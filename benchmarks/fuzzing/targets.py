@@ -165,10 +165,8 @@ def _with_item(folder: Path) -> dict[str, Any]:
     safe = _safe(folder)
     assets = {}
     for path in safe.rglob("*.jp2"):
-        name = next(
-            (name for name in ALL_BANDS if f"_{name}_{ALL_BANDS[name].gsd}m" in path.name), ""
-        )
-        if name:
+        ends = {name: f"_{name}_{band.gsd}m.jp2" for name, band in ALL_BANDS.items()}
+        for name in [name for name, end in ends.items() if path.name.endswith(end)]:
             assets[name] = {
                 "href": str(path.relative_to(folder)),
                 "type": "image/jp2",

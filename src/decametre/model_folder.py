@@ -9,12 +9,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from safetensors import SafetensorError
@@ -36,6 +37,9 @@ ATTRIBUTION = "contains modified Copernicus Sentinel data"
 
 SHA256 = "1220"
 """Multihash prefix of a SHA-256."""
+
+MAX_CONFIG_NUMBER = 4096
+"""Largest number in the configuration of a network that is loaded, such as a width."""
 
 STRICT = ConfigDict(strict=True)
 """Values of a card are not converted from other types."""
@@ -240,7 +244,7 @@ def read_item(path: Path, task: str) -> dict[str, Any]:
     """
     try:
         item: dict[str, Any] = read_json(path)
-        tasks = item["properties"]["mlm:tasks"]
+        tasks = [str(each) for each in item["properties"]["mlm:tasks"]]
     except FileNotFoundError as error:
         raise ModelError(f"{path.parent}: no {CARD_NAME} there; give a model folder") from error
     except (OSError, ValueError) as error:
@@ -294,6 +298,48 @@ def _replace_files(folder: Path, contents: Mapping[str, bytes]) -> None:
     with ExitStack() as stack:
         for name, content in contents.items():
             stack.enter_context(replacing(folder / name)).write_bytes(content)
+
+
+def check_size(folder: Path, card: ModelCard, build: Callable[[], nn.Module]) -> None:
+    """Check that a card describes a network of the size of its weights, before it takes memory.
+
+    Args:
+        folder: The model folder.
+        card: Its card.
+        build: Builds the network that the card describes.
+
+    Raises:
+        ModelError: The network is larger than the weights file.
+    """
+    for number in _numbers(card.config):
+        if abs(number) > MAX_CONFIG_NUMBER:
+            raise ModelError(
+                f"model {card.name}: the card's config has {number:g}, above {MAX_CONFIG_NUMBER}; "
+                "correct it"
+            )
+    try:
+        with torch.device("meta"):  # no memory is taken
+            state = build().state_dict().values()
+    except (RuntimeError, NotImplementedError):  # a network that cannot be built without memory
+        return
+    needed = sum(tensor.numel() * tensor.element_size() for tensor in state)
+    weights = folder / WEIGHTS_NAME
+    if weights.is_file() and needed > (size := weights.stat().st_size):
+        raise ModelError(
+            f"model {card.name}: the card does not fit the weights: it describes a network of "
+            f"{needed} bytes, but {weights} has {size}; restore both from one source"
+        )
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """All numbers in a tree of plain values."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _numbers(each)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def load_weights(folder: Path, card: ModelCard, network: nn.Module) -> None:

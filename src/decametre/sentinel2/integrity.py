@@ -16,8 +16,12 @@ from pathlib import Path
 from typing import IO
 
 from decametre.errors import CorruptDataError
+from decametre.sentinel2.zip_files import open_zip
 
 CHUNK_BYTES = 1 << 20
+MAX_MEMBER_BYTES = 1 << 30
+"""Size limit of an unpacked band file; the uncompressed pixels of a 10 m band have 241 MB."""
+
 HOLE_BYTES = 4096
 """Length of a run of zeros that compressed data do not contain."""
 
@@ -56,8 +60,14 @@ def _check(archive: str, member: str, checksum: str | None, size: int, modified:
         with Path(archive).open("rb") as file:
             _check_stream(file, archive, size, checksum)
         return
-    with zipfile.ZipFile(archive) as packed, packed.open(member) as file:  # checks the CRC
-        _check_stream(file, f"{member} in {archive}", packed.getinfo(member).file_size, checksum)
+    with open_zip(Path(archive)) as packed, packed.open(member) as file:  # checks the CRC
+        member_size = packed.getinfo(member).file_size
+        if member_size > MAX_MEMBER_BYTES:
+            raise CorruptDataError(
+                f"{member} in {archive} unpacks to {member_size >> 20} MB, more than a band of "
+                f"{MAX_MEMBER_BYTES >> 20}; download it again"
+            )
+        _check_stream(file, f"{member} in {archive}", member_size, checksum)
 
 
 def _check_stream(file: IO[bytes], where: str, size: int, checksum: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,12 @@ from decametre.sentinel2.gdal_settings import (
 from decametre.sentinel2.grid import Grid, Window
 from decametre.sentinel2.integrity import check_file
 from decametre.sentinel2.product import BandFile, BandImage, Product
+
+MAX_EDGE = 1 << 17
+"""Most 10 m pixels along an edge of a product; a tile has 10,980."""
+
+MAX_BLOCK_PIXELS = 1 << 27
+"""Most pixels of a block, which is decoded at once; a complete tile has 120,560,400."""
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +66,11 @@ def read_grid(name: str, path: str, dtype: str = "uint16") -> BandGrid:
                 raise CorruptDataError(
                     f"band {name}: {path} contains {dataset.count} x {dataset.dtypes[0]}, expected "
                     f"one band of {dtype} DN as published"
+                )
+            if math.prod(dataset.block_shapes[0]) > MAX_BLOCK_PIXELS:
+                raise CorruptDataError(
+                    f"band {name}: {path} has blocks of {dataset.block_shapes[0]} pixels, more "
+                    f"than {MAX_BLOCK_PIXELS:,}; write it with smaller blocks"
                 )
             return BandGrid(
                 crs=_crs_text(dataset.crs) if dataset.crs else None,
@@ -137,6 +149,11 @@ def common_grid(source: str, grids: Mapping[str, BandGrid], stated_crs: str | No
         width=first.width * factor,
         height=first.height * factor,
     )
+    if max(grid.width, grid.height) > MAX_EDGE or min(grid.width, grid.height) < 1:
+        raise GridError(
+            f"{source}: {grid.width} x {grid.height} pixels at 10 m, expected 1 to {MAX_EDGE}; "
+            "give a tile or a part of one"
+        )
     for name in names:
         gsd, found = ALL_BANDS[name].gsd, grids[name]
         where = f"{source}: band {name}"

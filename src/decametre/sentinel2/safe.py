@@ -30,6 +30,7 @@ from decametre.sentinel2.safe_metadata import (
     parse_manifest,
     parse_product_metadata,
 )
+from decametre.sentinel2.zip_files import open_zip
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class _Zip(_Files):
     def read(self, path: str) -> bytes:
         where = f"{path} in {self.place}"
         try:
-            with zipfile.ZipFile(self.place) as archive, archive.open(self.root + path) as file:
+            with open_zip(self.place) as archive, archive.open(self.root + path) as file:
                 return _checked(file.read(_MAX_XML + 1), where)
         except (EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise CorruptDataError(f"cannot read {where} ({error}); download it again") from error
@@ -244,7 +245,7 @@ def _open_zip(path: Path) -> tuple[_Zip, str]:
     if re.search("[{}]", re.sub(r"\{[^{}]*\}", "", str(path))):
         raise NotAProductError(f"{path}: GDAL cannot open a zip with a single brace; rename it")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
         raise CorruptDataError(

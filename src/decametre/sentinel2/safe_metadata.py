@@ -13,14 +13,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from xml.etree.ElementTree import Element, ParseError
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from decametre.errors import NotAProductError, RadiometryError
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.radiometry import NODATA, SATURATED
+
+MAX_DEPTH, MAX_ELEMENTS = 50, 500_000
+"""Most levels and elements of a document. ESA's have 9 levels and up to 20,000 elements."""
 
 _LEVELS = {"Level-1C_User_Product": "L1C", "Level-2A_User_Product": "L2A"}
 _QUANTIFICATION = {
@@ -187,9 +191,29 @@ def find_tile(name: str) -> str | None:
     return found[1] if found else None
 
 
+class _LimitedBuilder(TreeBuilder):
+    """Builds a tree of elements of limited depth and number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._depth = self._elements = 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Element:
+        self._depth, self._elements = self._depth + 1, self._elements + 1
+        if self._depth > MAX_DEPTH or self._elements > MAX_ELEMENTS:
+            raise ValueError(f"more than {MAX_DEPTH} levels or {MAX_ELEMENTS:,} elements")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self._depth -= 1
+        return super().end(tag)
+
+
 def _parse(xml: bytes, where: str) -> Element:
     try:
-        root: Element = fromstring(xml, forbid_dtd=True)
+        parser = DefusedXMLParser(target=_LimitedBuilder(), forbid_dtd=True)
+        parser.feed(xml)
+        root: Element = parser.close()
     except DefusedXmlException as error:
         raise NotAProductError(
             f"{where}: has a document type definition or entities ({type(error).__name__}), which "

@@ -22,6 +22,7 @@ from decametre.errors import CorruptDataError, NotAProductError
 from decametre.extras import check_extra
 from decametre.sentinel2.grid import Window
 from decametre.sentinel2.hrefs import is_remote
+from decametre.sentinel2.zip_files import open_zip
 
 if TYPE_CHECKING:
     import zarr
@@ -102,7 +103,7 @@ def _store(source: str) -> tuple[Any, str]:
 def _zip_root(path: Path) -> str | None:
     """Folder of the uppermost Zarr metadata in a zip; None if there are none."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path) as archive:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
         return None
@@ -126,7 +127,7 @@ def find_array(root: zarr.Group, path: str) -> zarr.Array[Any] | None:
         found = root.get(path)
     except Exception as error:  # zarr and file systems raise many types
         raise CorruptDataError(
-            f"{path}: its metadata cannot be read ({describe_error(error)}); download it again"
+            f"{path}: its metadata cannot be read ({describe_error(error)}); download it "
         ) from error
     if isinstance(found, zarr.Group):
         raise CorruptDataError(f"{path}: a Zarr group, expected an array; download it again")
@@ -134,8 +135,17 @@ def find_array(root: zarr.Group, path: str) -> zarr.Array[Any] | None:
 
 
 def attributes_of(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
-    """The attributes of a group or array."""
-    return dict(node.attrs)
+    """The attributes of a group or array.
+
+    Raises:
+        CorruptDataError: They are damaged.
+    """
+    try:
+        return {str(key): value for key, value in node.attrs.items()}
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CorruptDataError(
+            f"{node.name}: its attributes cannot be read ({describe_error(error)}); download it "
+        ) from error
 
 
 def describe_error(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from decametre.model_folder import (
     CARD_NAME,
     STRICT,
     ModelCard,
+    check_size,
     load_weights,
     read_item,
     save_model,
@@ -141,6 +142,7 @@ def load_land_cover(folder: Path) -> LandCoverModel:
             fit each other.
     """
     card = LandCoverCard.read(folder)
+    check_size(folder, card, lambda: build_land_cover(card))
     network = build_land_cover(card)
     load_weights(folder, card, network)
     return LandCoverModel(card, network.eval())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,23 @@ from decametre.errors import ModelError
 from decametre.options import Norm, Resampling
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD
 from decametre.training.batch_norm import replace_norms
+
+RESERVED_ARGUMENTS = ("checkpoint_path", "cache_dir", "pretrained", "in_chans", "num_classes")
+"""Arguments of `timm.create_model` that would read files, download, or contradict the network's."""
+
+
+def check_backbone(backbone: str, config: Mapping[str, Any]) -> None:
+    """Check that a backbone is built from its name alone: nothing is downloaded, no file is read.
+
+    Raises:
+        ModelError: It names a place, or an argument does.
+    """
+    # timm reads `hf-hub:NAME` and `local-dir:PATH`, which may even hold pickles.
+    if not re.fullmatch(r"\w[\w.]*", backbone):
+        raise ModelError(f"backbone '{backbone}' is not the name of a network of timm")
+    for key in config:
+        if key.startswith(RESERVED_ARGUMENTS):
+            raise ModelError(f"backbone '{backbone}': argument {key} must not be set; remove it")
 
 
 class LandCoverNetwork(nn.Module):
@@ -59,11 +77,12 @@ class LandCoverNetwork(nn.Module):
         given = [name for names in self.bands_in.values() for name in names]
         # Channels are ordered by wavelength, across grids.
         self.order = sorted(range(len(given)), key=lambda at: BAND_NAMES.index(given[at]))
+        check_backbone(backbone, config or {})
         try:
             body = create_model(
                 backbone, pretrained=False, in_chans=len(given), num_classes=0, **(config or {})
             )
-        except (RuntimeError, TypeError, ValueError) as error:
+        except Exception as error:  # timm raises many types
             raise ModelError(
                 f"timm cannot build backbone '{backbone}' with {dict(config or {})} ({error}); "
                 "`python -c 'import timm; print(timm.list_models())'` lists its names"

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from decametre import model_folder
 from decametre.errors import ModelError, UnknownNameError
-from decametre.model_folder import CARD_NAME, load_weights
+from decametre.model_folder import CARD_NAME, check_size, load_weights
 from decametre.sentinel2.bands import BAND_NAMES, FINEST_GSD, bands_at
 from decametre.superres.models.adaptive import AdaptiveTrunk
 from decametre.superres.models.bicubic import Bicubic
@@ -135,7 +135,7 @@ def build(card: Card) -> nn.Module:
     bands_in = {gsd: len(names) for gsd, names in card.bands_in.items()}
     try:
         network = NETWORKS[card.architecture](bands_in=bands_in, **card.config)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # networks raise many types at sizes that do not fit
         raise ModelError(
             f"model {card.name}: configuration {dict(card.config)} is invalid for "
             f"architecture {card.architecture} ({error})"
@@ -172,6 +172,7 @@ def load_folder(folder: Path) -> Model:
         ModelError: Card or weights are missing, damaged, or do not match.
     """
     card = Card.read(folder)
+    check_size(folder, card, lambda: build(card))
     network = build(card)
     load_weights(folder, card, network)
     if card.margin < int(network.margin):  # type: ignore[arg-type]
