@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # with short ones.
 PARALLEL ?= --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-benchmarks test-onnx test-browser coverage lint types docs dist clean
+.PHONY: demo test test-all test-benchmarks test-onnx test-browser fuzz coverage lint types docs dist clean
 
 demo: $(READY)  ## sharpen the sample: a COG, a STAC item, a quality card and a picture in demo/
 	mkdir -p demo
@@ -33,6 +33,9 @@ test-browser: $(READY)  ## the viewer in a headless browser, which it installs; 
 	command -v chromedriver >/dev/null || (apt-get update -qq && \
 		apt-get install -y -qq --no-install-recommends chromium chromium-driver)
 	SCREENSHOTS=build/screenshots OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/viewer -m browser
+
+fuzz: $(READY)  ## 10,000 mutated inputs of everything that is read, or of TARGETS; takes hours
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks fuzz $(TARGETS)
 
 # Child processes are measured, too: `patch` in pyproject.toml.
 coverage: $(READY)  ## coverage of TESTS in htmlcov/; CONTRIBUTING.md says how to read it

@@ -376,9 +376,7 @@ def _yaml(text: str, read: Callable[[Path], Any]) -> Callable[[Path], Attempt]:
 
         def attempt(random: Random) -> None:
             if random.random() < 0.6:
-                content = yaml.safe_dump(mutate_tree(tree, random), allow_unicode=True).encode(
-                    errors="replace"
-                )
+                content = json.dumps(mutate_tree(tree, random)).encode()  # YAML, too
             else:
                 content = mutate_bytes(text.encode(), random)
             path.write_bytes(content)

@@ -112,3 +112,31 @@ def test_one_session_for_many_documents(server):
             f"{server.url}/b", session
         )
     assert documents.TIMEOUT == (10.0, 60.0)
+
+
+def test_a_long_wait_that_a_server_requests_is_left_to_the_caller(server, monkeypatch):
+    def do_GET(self):
+        self.server.paths.append(self.path)
+        self.send_response(429)
+        self.send_header("Retry-After", "7200")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    monkeypatch.setattr(Server, "do_GET", do_GET)
+    with pytest.raises(DocumentError, match="HTTP 429") as caught:
+        read_document(f"{server.url}/item")
+    assert server.paths == ["/item"]
+    assert caught.value.transient
+    assert caught.value.retry_after == 7200
+
+
+def test_which_errors_may_pass(server):
+    server.replies = [(404, b"")]
+    with pytest.raises(DocumentError) as caught:
+        read_document(f"{server.url}/item")
+    assert not caught.value.transient
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DocumentError, match="cannot be reached") as caught:
+        read_document(f"{server.url}/item")
+    assert caught.value.transient

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import rasterio
 
-from decametre.errors import GridError, NotAProductError
+from decametre.bench.synthetic_safe import make_safe
+from decametre.errors import CorruptDataError, GridError, NotAProductError
+from decametre.sentinel2 import raster
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.gdal_settings import driver_of
 from decametre.sentinel2.grid import Window
-from decametre.sentinel2.raster import BandGrid, BandReader, StripReader, common_grid
+from decametre.sentinel2.raster import BandGrid, BandReader, StripReader, common_grid, read_grid
 from decametre.sentinel2.tiling import split
 
 NAMES = ("B02", "B05", "B01")
@@ -135,3 +137,14 @@ def test_a_band_may_have_pixels_in_memory(sample):
         np.testing.assert_array_equal(memory.read("B05", window), expected)
         strips = StripReader(memory, sample.grid.window)
         np.testing.assert_array_equal(strips.read("B05", window), expected)
+
+
+def test_a_grid_and_blocks_that_are_too_large(tmp_path, monkeypatch):
+    claimed = BandGrid("EPSG:32631", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 2**31 - 1, 60)
+    with pytest.raises(GridError, match="2147483647 x 60 pixels at 10 m, expected 1 to 131072"):
+        common_grid("x.SAFE", {"B02": claimed})
+    monkeypatch.setattr(raster, "MAX_BLOCK_PIXELS", 100)
+    image = np.ones((60, 60), "uint16")
+    [path] = make_safe(tmp_path, {"B02": image}).rglob("*.jp2")
+    with pytest.raises(CorruptDataError, match="has blocks of"):
+        read_grid("B02", str(path))

@@ -3,6 +3,7 @@
 import pytest
 
 from decametre.errors import NotAProductError, RadiometryError
+from decametre.sentinel2 import safe_metadata
 from decametre.sentinel2.bands import ALL_BANDS
 from decametre.sentinel2.safe_metadata import (
     find_tile,
@@ -353,3 +354,10 @@ def test_angles_that_are_absent_or_no_numbers():
 )
 def test_tile_in_a_name(name, tile):
     assert find_tile(name) == tile
+
+
+def test_xml_that_is_too_deep_or_too_large(monkeypatch):
+    deep = b"<a>" * 5000 + b"</a>" * 5000
+    assert "more than 50 levels" in refused(NotAProductError, deep)
+    monkeypatch.setattr(safe_metadata, "MAX_ELEMENTS", 100)
+    assert "100 elements" in refused(NotAProductError, b"<a>" + b"<b/>" * 100 + b"</a>")

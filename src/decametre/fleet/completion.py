@@ -57,7 +57,7 @@ def result_state(out: Path, entry: ProductEntry, settings: dict[str, Any]) -> Re
         return ResultState(complete=False)
     try:
         return _compare_item(item, path.parent, entry, settings)
-    except (AttributeError, LookupError, TypeError):
+    except (AttributeError, LookupError, TypeError, ValueError, OSError):
         return ResultState(False, "not a STAC item of decametre")
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from decametre.errors import FleetError
 from decametre.files import is_locked, parse_json
+from decametre.fleet.event_schema import check_event
 from decametre.fleet.inputs.product_entry import FOLDER
 
 Event = dict[str, Any]
@@ -92,13 +93,13 @@ def read_events(out: Path) -> Iterator[Event]:
             if line.endswith(b"\n"):
                 try:
                     event = parse_json(line)
-                    if not isinstance(event["event"], str):
-                        raise TypeError
-                    yield event
-                except (ValueError, TypeError, LookupError) as error:
+                    check_event(event)
+                except ValueError as error:
                     raise FleetError(
-                        f"{path}, line {number}: not an event of a fleet; remove that line"
+                        f"{path}, line {number}: not an event of a fleet ({error!s:.200}); remove "
+                        "that line"
                     ) from error
+                yield event
 
 
 def run_events(out: Path) -> Iterator[Event]:

@@ -126,7 +126,7 @@ def check_recipe(tree: Mapping[str, Any], where: str) -> AnyRecipe:
     try:
         return _RECIPE.validate_python(tree)
     except ValidationError as error:
-        if "task" in tree and tree["task"] not in RECIPES_BY_TASK:
+        if "task" in tree and str(tree["task"]) not in RECIPES_BY_TASK:
             raise UnknownNameError(
                 f"task in {where}", str(tree["task"]), RECIPES_BY_TASK
             ) from error

@@ -127,7 +127,7 @@ def find_array(root: zarr.Group, path: str) -> zarr.Array[Any] | None:
         found = root.get(path)
     except Exception as error:  # zarr and file systems raise many types
         raise CorruptDataError(
-            f"{path}: its metadata cannot be read ({describe_error(error)}); download it "
+            f"{path}: its metadata cannot be read ({describe_error(error)}); download it again"
         ) from error
     if isinstance(found, zarr.Group):
         raise CorruptDataError(f"{path}: a Zarr group, expected an array; download it again")
@@ -145,6 +145,7 @@ def attributes_of(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
     except (TypeError, ValueError, AttributeError) as error:
         raise CorruptDataError(
             f"{node.name}: its attributes cannot be read ({describe_error(error)}); download it "
+            "again"
         ) from error
 
 

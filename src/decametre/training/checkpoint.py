@@ -297,7 +297,10 @@ def check_same_run(was: RunInputs, now: RunInputs, folder: Path) -> None:
 def _checkpoint_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (
+        *(OSError, SafetensorError, RuntimeError),
+        *(ValueError, KeyError, TypeError, AttributeError, OverflowError),
+    ) as error:
         raise TrainingError(f"{path}: not a checkpoint ({error}); use another folder") from error
 
 

@@ -87,3 +87,34 @@ def test_the_file_is_as_documented(path):
         assert file.attrs["format"] == "decametre-patches"
         assert file.attrs["nomenclature"] == "bigearthnet19"
         assert len(file.attrs["class_names"]) == 19
+
+
+def test_columns_in_other_files_are_refused(path, tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(10_000))
+    change = {
+        "a link": lambda file: file.__setitem__("offset", h5py.ExternalLink("other.h5", "/offset")),
+        "storage": lambda file: file.create_dataset(
+            "offset", (10, 12), "<i4", external=[(str(tmp_path / "secret"), 0, 480)]
+        ),
+    }
+    content = path.read_bytes()
+    for damage in change.values():
+        path.write_bytes(content)
+        _damage(path, lambda file: file.pop("offset"))
+        _damage(path, damage)
+        with pytest.raises(PatchError, match="'offset' lies in another file"):
+            PatchStore(path)
+
+
+def test_more_patches_than_the_file_can_hold_are_refused(path):
+    """Sizes that a file only claims would take memory."""
+
+    def claim(file):
+        for key, data in list(file.items()):
+            shape, dtype = data.shape[1:], data.dtype
+            del file[key]
+            file.create_dataset(key, (10**9, *shape), dtype, chunks=(1, *shape))
+
+    _damage(path, claim)
+    with pytest.raises(PatchError, match="1000000000 patches need"):
+        PatchStore(path)
