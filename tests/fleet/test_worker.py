@@ -352,5 +352,9 @@ def test_errors_of_reading_may_heal_and_others_do_not():
     unreadable = NotAProductError("cannot read X: Input/output error")
     unreadable.__cause__ = OSError("Input/output error")
     assert is_permanent(NotAProductError("X: no such file or folder"))
-    for error in (unreadable, DocumentError("HTTP 503"), CorruptDataError("X is truncated")):
+    assert is_permanent(CorruptDataError("X is truncated"))
+    assert is_permanent(DocumentError("HTTP 404"))
+    busy = DocumentError("HTTP 503", transient=True)
+    for error in (unreadable, busy, CorruptDataError("connection reset", transient=True)):
         assert not is_permanent(error)
+    assert not is_permanent(OutputError("the disk is full"))

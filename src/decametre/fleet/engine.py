@@ -7,11 +7,11 @@ dask schedules, transports and supervises the tasks. The clusters that they run 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import queue
 import time
 import uuid
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +30,9 @@ SNAPSHOT_INTERVAL = 2.0
 
 RETRY_DELAY = 2.0
 """Seconds before the second attempt; twice as many before the third, and so on."""
+
+MAX_RETRY_DELAY = 3600.0
+"""Longest wait in seconds before another attempt that a server may request."""
 
 RESULT_TIMEOUT = 10.0
 """Seconds in which a result must arrive from its worker; then dask decides whether it is lost."""
@@ -148,7 +151,7 @@ class WorkerPool:
         """
         finished: queue.SimpleQueue[Future[TaskResult]] = queue.SimpleQueue()
         running: dict[Future[TaskResult], Placement] = {}
-        retry: deque[tuple[float, TaskRequest]] = deque()  # with the earliest time to start
+        retry: list[tuple[float, int, TaskRequest]] = []  # a heap, with the earliest time to start
         avoided: dict[str, tuple[str, ...]] = {}  # workers on which a product failed
         alone: set[str] = set()
         requests = iter(requests)
@@ -171,8 +174,8 @@ class WorkerPool:
                 if upcoming:
                     start(upcoming)
                     upcoming = next(requests, None)
-                elif retry and retry[0][0] <= time.monotonic() and may_start(retry[0][1]):
-                    start(retry.popleft()[1])
+                elif retry and retry[0][0] <= time.monotonic() and may_start(retry[0][2]):
+                    start(heapq.heappop(retry)[2])
                 else:
                     return
 
@@ -225,8 +228,10 @@ class WorkerPool:
                 else:
                     avoided[name] = (*avoided.get(name, ()), worker)
                 if not attempt.final:
-                    ready = time.monotonic() + RETRY_DELAY * request.attempt
-                    retry.append((ready, replace(request, attempt=request.attempt + 1)))
+                    delay = max(RETRY_DELAY * request.attempt, attempt.result.retry_after or 0)
+                    ready = time.monotonic() + min(delay, MAX_RETRY_DELAY)
+                    again = replace(request, attempt=request.attempt + 1)
+                    heapq.heappush(retry, (ready, self._submitted, again))
                 yield attempt
         finally:
             if running and self._client.status == "running":

@@ -17,9 +17,9 @@ from decametre.errors import (
     BusyError,
     CorruptDataError,
     DecametreError,
-    DocumentError,
     FleetError,
     GridError,
+    InvalidPathError,
     MissingBandError,
     NotAProductError,
     OutputError,
@@ -70,11 +70,13 @@ class TaskResult:
         failed: Whether the product failed.
         fields: Fields of the event `done` or `failed` in the journal.
         permanent: Whether another attempt would fail in the same way.
+        retry_after: Seconds after which a busy server accepts requests, if it stated them.
     """
 
     failed: bool
     fields: dict[str, Any]
     permanent: bool = False
+    retry_after: float | None = None
 
 
 class Clock:
@@ -124,13 +126,14 @@ def run_task(request: TaskRequest) -> TaskResult:
     completed: dict[str, Any] = {}
     reason: str | None = None
     trace: str | None = None
-    permanent = False
+    permanent, retry_after = False, None
     with _captured_warnings() as warnings:
         try:
             summary = _compute_product(request, output, clock, here.threads if here else 1)
             completed = _journal_fields(request, output, summary)
         except DecametreError as error:
             reason, permanent = str(error), is_permanent(error)
+            retry_after = error.retry_after
             if isinstance(error, CorruptDataError) and clock.stage == "compute":
                 clock.enter("read")  # windows are read while others are computed
             elif isinstance(error, OutputError):
@@ -147,19 +150,19 @@ def run_task(request: TaskRequest) -> TaskResult:
     if reason is not None:
         _remove_if_empty(output.parent)
         fields |= {"stage": stage, "reason": reason, "traceback": trace}
-        return TaskResult(True, fields, permanent)
+        return TaskResult(True, fields, permanent, retry_after)
     return TaskResult(False, fields | completed)
 
 
 def is_permanent(error: DecametreError) -> bool:
-    """Whether a product fails in every attempt: it is none, or lacks a file or a band.
+    """Whether a product fails in every attempt: it is none, is damaged, or lacks a file or a band.
 
-    Servers, disks and networks may recover, so errors of reading are not permanent.
+    Servers, disks and networks may recover.
     """
-    if isinstance(error, DocumentError) or isinstance(error.__cause__, OSError):
+    if error.transient or isinstance(error.__cause__, OSError):
         return False
-    kinds = (NotAProductError, MissingBandError, GridError, RadiometryError)
-    return isinstance(error, kinds)
+    kinds = (NotAProductError, MissingBandError, CorruptDataError, GridError, RadiometryError)
+    return isinstance(error, (*kinds, InvalidPathError))
 
 
 def _output(request: TaskRequest) -> Path:

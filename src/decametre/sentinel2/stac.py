@@ -17,6 +17,7 @@ the order of `resolve_offsets`. `Product.offset_reason` records the source of th
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -95,7 +96,10 @@ def open_stac(source: str, offset: float | None = None) -> Product:
     baseline = find_baseline(item)
     offsets, reason = resolve_offsets(item.properties, declared, baseline, offset)
     hrefs = {name: _hrefs(source, item.assets[key]) for name, key in keys.items()}
-    check_hrefs(origin, (href for found in hrefs.values() for href in found))
+    masks = {
+        name: _hrefs(source, item.assets[key]) for name, key in mask_assets(item.assets).items()
+    }
+    check_hrefs(origin, itertools.chain(*hrefs.values(), *masks.values()))
     found, missing = probe(hrefs)
     if not found:
         where = next(iter(missing.values()))
@@ -118,7 +122,7 @@ def open_stac(source: str, offset: float | None = None) -> Product:
             if CARRIED.fullmatch(key) and value is not None
         },
         user_offset_dn=offset,
-        masks=_masks(source, item),
+        masks=_existing(masks),
     )
 
 
@@ -188,11 +192,11 @@ def _hrefs(source: str, asset: pystac.Asset) -> list[str]:
     return [resolve_href(source, href) for href in hrefs[:MAX_HREFS] if isinstance(href, str)]
 
 
-def _masks(source: str, item: pystac.Item) -> dict[str, str]:
+def _existing(hrefs: Mapping[str, list[str]]) -> dict[str, str]:
     """GDAL's names of the scene classification and of masks; local files must exist."""
     found = {}
-    for name, key in mask_assets(item.assets).items():
-        paths = [gdal_path(href) for href in _hrefs(source, item.assets[key])]
+    for name in hrefs:
+        paths = [gdal_path(href) for href in hrefs[name]]
         there = [path for path in paths if path.startswith("/vsi") or Path(path).is_file()]
         if there:
             found[name] = there[0]
