@@ -15,7 +15,10 @@ MODULES = {
     "zarr": ("aiohttp", "zarr"),
     "remote": ("adlfs", "aiohttp", "gcsfs", "s3fs", "zarr"),
     "xarray": ("dask", "rioxarray", "xarray"),
-    "fleet": ("dask", "dask_jobqueue", "distributed", "h5py", "jinja2", "pystac_client", "timm"),
+    "fleet": (
+        *("cryptography", "dask", "dask_jobqueue", "distributed", "h5py", "jinja2"),
+        *("pystac_client", "timm"),
+    ),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
 }
 """Modules that every extra installs."""

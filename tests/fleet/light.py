@@ -89,7 +89,7 @@ class Light:
         if attempt < actions.get("kill", 0):
             os.kill(os.getpid(), signal.SIGKILL)
         if attempt < actions.get("fail", 0):
-            raise CorruptDataError(f"{name} is spoiled")
+            raise CorruptDataError(f"{name} is spoiled", transient=True)
         if "absent" in actions:
             raise NotAProductError(f"{name} is no product")
         if attempt < actions.get("raise", 0):

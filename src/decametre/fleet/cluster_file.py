@@ -158,7 +158,8 @@ class Options(BaseModel):
         job_extra_directives: Lines for the head of the job script, such as `--gres=gpu:1`.
         job_script_prologue: Commands before the worker starts, such as `module load cuda`.
         worker_extra_args: Arguments of `dask worker`; they come last and override ours.
-        security: True encrypts the traffic, with certificates created for the run.
+        security: True, the default, encrypts the traffic, with certificates created for the run;
+            null does not.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)

@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dask
-from distributed import Adaptive, Client, Status
+from distributed import Adaptive, Client, Security, Status
 from distributed.deploy.spec import ProcessInterface
 from tornado.ioloop import IOLoop
 
@@ -42,7 +43,8 @@ def job_pool(file: ClusterFile, logs: Path, left: int) -> Iterator[WorkerPool]:
     with (
         dask_settings(lost_worker="2s"),
         event_loop() as loop,
-        _submitted_jobs(file, logs, loop) as cluster,
+        _certificates(file, logs) as security,
+        _submitted_jobs(file, logs, loop, security) as cluster,
         Client(cluster, loop=loop) as client,
     ):
         pool = WorkerPool(client, f"{number} workers in jobs of {file.system}", left)
@@ -64,9 +66,11 @@ def job_pool(file: ClusterFile, logs: Path, left: int) -> Iterator[WorkerPool]:
 
 
 @contextmanager
-def _submitted_jobs(file: ClusterFile, logs: Path, loop: IOLoop) -> Iterator[Any]:
+def _submitted_jobs(
+    file: ClusterFile, logs: Path, loop: IOLoop, security: Security | None
+) -> Iterator[Any]:
     """A cluster whose first jobs have been submitted; they end with the block."""
-    cluster = job_cluster(file, logs, loop)
+    cluster = job_cluster(file, logs, loop, security)
 
     async def submit() -> None:
         await cluster
@@ -146,13 +150,36 @@ def _last_line(error: Exception) -> str:
     return lines[-1] if lines else "the submit command gave no reason"
 
 
-def job_cluster(file: ClusterFile, logs: Path, loop: IOLoop) -> Any:
+@contextmanager
+def _certificates(file: ClusterFile, logs: Path) -> Iterator[Security | None]:
+    """Certificates for this run, in files that only this user can read; None if not wanted."""
+    if file.options.security is None and "security" in file.options.model_fields_set:
+        yield None
+        return
+    logs.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".tls-", dir=logs.absolute()) as folder:
+        config = Security.temporary().get_tls_config_for_role("scheduler")
+        paths = {key: Path(folder, key) for key in ("ca_file", "cert", "key")}
+        for key, path in paths.items():
+            path.write_text(config[key])
+        files = {
+            f"tls_{role}_{key}": str(paths[key])
+            for role in ("client", "scheduler", "worker")
+            for key in ("cert", "key")
+        }
+        yield Security(tls_ca_file=str(paths["ca_file"]), require_encryption=True, **files)
+
+
+def job_cluster(
+    file: ClusterFile, logs: Path, loop: IOLoop, security: Security | None = None
+) -> Any:
     """The dask-jobqueue cluster that a file describes; no job is submitted yet.
 
     Args:
         file: The cluster.
         logs: See `job_pool`.
         loop: Runs the scheduler.
+        security: Certificates; None for connections that are not encrypted.
 
     Raises:
         FleetError: dask-jobqueue rejects the options.
@@ -160,7 +187,7 @@ def job_cluster(file: ClusterFile, logs: Path, loop: IOLoop) -> Any:
     logs.mkdir(parents=True, exist_ok=True)
     kind = cluster_class(file)
     job = type("Job", (_Job, kind.job_cls), {"marks": logs.absolute()})
-    options = {"log_directory": str(logs)} | job_options(file)
+    options = {"log_directory": str(logs)} | job_options(file) | {"security": security}
     try:
         with warnings.catch_warnings():  # for example, another fleet uses the dashboard's port
             warnings.simplefilter("ignore", UserWarning)

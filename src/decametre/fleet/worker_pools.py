@@ -11,13 +11,15 @@ from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
-from distributed import Client, Nanny, Scheduler, SpecCluster
+from distributed import Client, Nanny, Scheduler, Security, SpecCluster
 from distributed.system import MEMORY_LIMIT
 from tornado.ioloop import IOLoop
 
 from decametre.errors import FleetError
 from decametre.fleet.engine import WorkerPool
 from decametre.fleet.preload import PRELOAD
+
+log = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 
@@ -44,6 +46,9 @@ def local_pool(
     Raises:
         FleetError: A worker does not start.
     """
+    # Certificates for this run: on loopback, other users of the machine could run code as this one.
+    security = Security.temporary()
+    connection = {"host": LOOPBACK, "protocol": "tls", "security": security}
     workers = {
         number: {
             "cls": Nanny,
@@ -53,7 +58,7 @@ def local_pool(
                 "env": dict(spec["env"]),
                 "preload": [PRELOAD],
                 "dashboard": False,
-                "host": LOOPBACK,
+                **connection,
                 # Also of the worker, which may end after the scheduler and would log that.
                 "silence_logs": logging.CRITICAL,
             },
@@ -62,13 +67,17 @@ def local_pool(
     }
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": LOOPBACK, "dashboard_address": f"{LOOPBACK}:0"},
+        "options": {**connection, "dashboard_address": f"{LOOPBACK}:0"},
     }
     # A lost worker is not replaced by another: its nanny restarts it.
     with dask_settings(lost_worker="1 day"), event_loop() as loop:
         try:
             cluster = SpecCluster(
-                workers=workers, scheduler=scheduler, silence_logs=logging.ERROR, loop=loop
+                workers=workers,
+                scheduler=scheduler,
+                security=security,
+                silence_logs=logging.ERROR,
+                loop=loop,
             )
         except RuntimeError as error:  # of a nanny
             raise FleetError(
@@ -98,6 +107,12 @@ def scheduler_pool(address: str, left: int) -> Iterator[WorkerPool]:
                 f"no dask scheduler answers at {address} ({reason}); start one by `dask scheduler`"
             ) from error
         with client:
+            if not address.startswith("tls://"):
+                log.warning(
+                    "connections to %s are not encrypted, and whoever can reach it can run code as "
+                    "you; start scheduler and workers with --tls-* options, and give tls://",
+                    address,
+                )
             yield WorkerPool(client, f"the scheduler at {address}", left)
 
 

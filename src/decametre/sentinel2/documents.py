@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin
 
 import requests
@@ -26,6 +27,10 @@ from decametre.errors import DocumentError
 from decametre.files import parse_json
 from decametre.sentinel2.hrefs import is_web, local_path
 from decametre.sentinel2.references import check_reference, is_foreign
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+    from urllib3.connectionpool import ConnectionPool
 
 TIMEOUT = (10.0, 60.0)
 """Timeouts in seconds to connect and to receive more data."""
@@ -41,11 +46,18 @@ BUSY_STATUSES = (408, 429, 502, 503, 504)
 class _BoundedRetry(Retry):
     """Retries as urllib3's, without the long waits that a server may request."""
 
-    def increment(self, *arguments: Any, **options: Any) -> Retry:
-        response = options.get("response")
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: ConnectionPool | None = None,
+        _stacktrace: TracebackType | None = None,
+    ) -> Self:
         if response is not None and (self.get_retry_after(response) or 0) > MAX_RETRY_AFTER:
-            raise MaxRetryError(options["_pool"], arguments[1] if len(arguments) > 1 else "")
-        return super().increment(*arguments, **options)
+            raise MaxRetryError(_pool, url, error)  # type: ignore[arg-type]
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 RETRIES = _BoundedRetry(
