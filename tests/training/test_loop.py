@@ -389,3 +389,13 @@ def test_the_first_difference_has_its_key():
     assert first_difference(a, {**a, "seed": 1}) == "seed was 0 and is now 1"
     b = {"data": {"patch": 4, "gain": 0.1}, "seed": 0}
     assert first_difference(a, b).startswith("data.patch")
+
+
+@pytest.mark.parametrize(("scores", "worse"), [([1, 2, 3, 1.5], True), ([1, 2, 0.5, 3], False)])
+def test_a_fine_tuning_that_does_not_improve_its_weights_is_reported(
+    tmp_path, caplog, scores, worse
+):
+    caplog.set_level("INFO")
+    run(Line(scores=list(scores), init="native_2x"), recipe(), tmp_path)
+    assert "step 0: score 1, of the weights that the training starts with" in caplog.text
+    assert ("did not improve the weights it started with" in caplog.text) == worse

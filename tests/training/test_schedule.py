@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from decametre.training.recipe import OptimizationRecipe
-from decametre.training.schedule import describe, learning_rate
+from decametre.training.schedule import describe, learning_rate, warmup_problem
 
 
 def recipe(schedule, batch=32):
@@ -107,3 +107,11 @@ def test_plateau_equals_the_scheduler_of_torch():
         theirs.step(score)
         assert learning_rate(0, 105, ours, scores[:count]) == optimizer.param_groups[0]["lr"]
     assert optimizer.param_groups[0]["lr"] < 0.2
+
+
+def test_a_warmup_as_long_as_the_run_is_reported():
+    cosine = recipe({"rule": "cosine", "rate": 1.0, "warmup": 50})
+    assert warmup_problem(51, cosine) == ""
+    assert "50 steps is not shorter than the run of 20, so the" in warmup_problem(20, cosine)
+    assert "only rises, to 0.4;" in warmup_problem(20, cosine)
+    assert warmup_problem(20, recipe({"rule": "modified_linear", "reference_batch": 128})) == ""

@@ -39,7 +39,7 @@ from decametre.training.optimizers import build_optimizer
 from decametre.training.ranks import SINGLE_PROCESS, Ranks
 from decametre.training.recipe import OptimizationRecipe, Recipe
 from decametre.training.run_log import RunLog
-from decametre.training.schedule import describe, learning_rate
+from decametre.training.schedule import describe, learning_rate, warmup_problem
 from decametre.training.stopping import StopSignal
 from decametre.training.task import Batch, Task
 
@@ -94,8 +94,21 @@ def fit(
     if state.step >= task.steps:
         return
     log.info("learning rate: %s", describe(task.steps, recipe.optimization))
+    if problem := warmup_problem(task.steps, recipe.optimization):
+        log.warning("%s", problem)
+    initial = None
+    if not state.step and task.extra_inputs.get("init"):
+        initial = task.validate(state.average.module, ranks).score
+        log.info("step 0: score %.4g, of the weights that the training starts with", initial)
     loop = TrainingLoop(task, recipe, state, ranks, progress, observer or TrainingObserver())
     loop.run(folder, inputs)
+    if initial is not None and min(state.scores) >= initial:
+        log.warning(
+            "the training did not improve the weights it started with: score %.4g at step 0, "
+            "%.4g at best; lower is better",
+            initial,
+            min(state.scores),
+        )
 
 
 @dataclass

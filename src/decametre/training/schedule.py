@@ -79,6 +79,18 @@ def count_plateaus(scores: Sequence[float], patience: int) -> int:
     return count
 
 
+def warmup_problem(steps: int, recipe: OptimizationRecipe) -> str:
+    """A warning if the warm-up takes the whole run; empty if it does not."""
+    rule = recipe.schedule
+    if not isinstance(rule, Cosine) or rule.warmup < steps:
+        return ""
+    highest = learning_rate(steps - 1, steps, recipe, ())
+    return (
+        f"the warm-up of {rule.warmup} steps is not shorter than the run of {steps}, so the "
+        f"learning rate only rises, to {highest:g}; lower optimization.schedule.warmup"
+    )
+
+
 def describe(steps: int, recipe: OptimizationRecipe) -> str:
     """The rule and its inputs as text, for the log."""
     match recipe.schedule:
