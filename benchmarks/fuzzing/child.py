@@ -19,7 +19,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.fuzzing.targets import TARGETS, Attempt
+from benchmarks.fuzzing.file_targets import Attempt
+from benchmarks.fuzzing.targets import TARGETS
 from decametre.errors import DecametreError
 
 ADDRESS_SPACE = 4 << 30
