@@ -425,7 +425,7 @@ def files_up_to(size):
 
 
 def test_journal_that_cannot_be_written_is_an_error(config):
-    old = json.dumps({"event": "run", "time": 0, "products": 1, "text": "x" * 100_000}) + "\n"
+    old = json.dumps({"event": "other", "time": 0, "text": "x" * 100_000}) + "\n"
     events_path(config.out).parent.mkdir(parents=True)
     events_path(config.out).write_text(old)
 

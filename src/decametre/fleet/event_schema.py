@@ -67,7 +67,7 @@ class _Done(_Event):
     already: Literal[False]
     name: str
     item: str
-    worker: str
+    worker: str | None
     device: str
     attempt: Count
     start: Time

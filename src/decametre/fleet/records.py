@@ -113,7 +113,7 @@ class CompletedProduct(Attempt):
             stages[OTHER] = rest
         return cls(
             run,
-            sys.intern(event["worker"]),
+            sys.intern(event["worker"] or ""),
             event["start"],
             event["end"],
             stages,
