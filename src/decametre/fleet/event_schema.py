@@ -38,7 +38,7 @@ class _Run(_Event):
 class _Worker(_Event):
     event: Literal["worker"]
     worker: str
-    name: str
+    name: str | int
     host: str
     threads: Count
     memory: Count
