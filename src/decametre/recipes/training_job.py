@@ -28,10 +28,12 @@ from decametre.training.checkpoint import (
     read_checkpoint,
     read_newest_checkpoint,
 )
+from decametre.training.elastic import join_elastic_ranks
 from decametre.training.launcher import RankInfo, read_rank_info
 from decametre.training.loop import fit
 from decametre.training.observer import TrainingObserver
 from decametre.training.ranks import Ranks, join_ranks
+from decametre.training.supervisor import is_supervised, supervise
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +86,20 @@ def run(
         DecametreError: An input, a setting or the state of the machine is wrong.
     """
     info = read_rank_info()
+    failure = recipe.distribution.on_failure
+    elastic = info.size > 1 and failure != "stop"
+    if elastic and not is_supervised():
+        raise SystemExit(supervise(str(info)))
+    join = _join_elastic(info, device, folder, failure == "restart") if elastic else None
     with (
         _rank_in_errors(info),
-        join_ranks(info, device) as ranks,
-        lock_run_folder(folder) if ranks.is_first else nullcontext(),
+        join or _join(info, device, folder) as ranks,
     ):
-        checkpoint = ranks.broadcast(find_checkpoint(folder, resume) if ranks.is_first else None)
+        checkpoint = None
+        if not ranks.joins_late:  # otherwise the state is that of the other ranks
+            checkpoint = ranks.attempt(
+                lambda: ranks.broadcast(find_checkpoint(folder, resume) if ranks.is_first else None)
+            )
         if checkpoint is not None:
             # Compare the recipes before reading products takes minutes; `fit` compares those.
             now = RunInputs(recipe.model_dump(mode="json"), checkpoint.inputs.extra)
@@ -97,13 +107,34 @@ def run(
         if precision == "auto":
             # A resumed run keeps its precision.
             saved = None if checkpoint is None else checkpoint.inputs.extra.get("precision")
-            precision = saved or common_precision(ranks)
+            precision = saved or ranks.agree("precision", lambda: common_precision(ranks))
         dtype = choose_precision(precision, ranks.device)
         log.info("%s in %s on %s", recipe.name, precision_name(dtype), ", ".join(ranks.devices))
         task = build_task(recipe, init, ranks.device, dtype)
         fit(task, recipe, folder, progress, ranks, checkpoint, observer)
-        card = ranks.broadcast(read_trained_card(recipe, folder) if ranks.is_first else None)
+        if elastic:  # they share the folder
+            card = read_trained_card(recipe, folder)
+        else:
+            card = ranks.broadcast(read_trained_card(recipe, folder) if ranks.is_first else None)
     return TrainingResult(folder, card)
+
+
+@contextmanager
+def _join(info: RankInfo, device: str, folder: Path) -> Iterator[Ranks]:
+    """The ranks of a run that ends if one of them does; rank 0 locks the folder."""
+    with (
+        join_ranks(info, device) as ranks,
+        lock_run_folder(folder) if ranks.is_first else nullcontext(),
+    ):
+        yield ranks
+
+
+@contextmanager
+def _join_elastic(info: RankInfo, device: str, folder: Path, together: bool) -> Iterator[Ranks]:
+    """The ranks of a run that survives lost ranks; all of them lock the folder."""
+    create_run_folder(folder)
+    with join_elastic_ranks(info, device, folder, folder / LOCK_NAME, together=together) as ranks:
+        yield ranks
 
 
 @contextmanager
@@ -163,6 +194,23 @@ def lock_run_folder(folder: Path) -> Iterator[None]:
 
     Raises:
         OutputError: The folder cannot be written, or another run uses it.
+        TrainingError: See `create_run_folder`.
+    """
+    created = create_run_folder(folder)
+    with locked(folder / LOCK_NAME, folder):
+        try:
+            yield
+        finally:
+            if created and {entry.name for entry in folder.iterdir()} == {LOCK_NAME}:
+                (folder / LOCK_NAME).unlink()
+                folder.rmdir()
+
+
+def create_run_folder(folder: Path) -> bool:
+    """Create a run's folder if it does not exist; returns whether it did not.
+
+    Raises:
+        OutputError: The folder cannot be written.
         TrainingError: The folder holds a model but no run, and the model would be overwritten.
     """
     check_parent(folder)
@@ -176,10 +224,4 @@ def lock_run_folder(folder: Path) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror})") from error
-    with locked(folder / LOCK_NAME, folder):
-        try:
-            yield
-        finally:
-            if created and {entry.name for entry in folder.iterdir()} == {LOCK_NAME}:
-                (folder / LOCK_NAME).unlink()
-                folder.rmdir()
+    return created

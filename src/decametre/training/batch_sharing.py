@@ -55,19 +55,23 @@ class BatchSharing:
     """
 
     def __init__(self, recipe: Recipe, ranks: Ranks, order: SampleOrder) -> None:
-        self.ranks, self.order = ranks, order
+        self.ranks, self.order, self.rank = ranks, order, ranks.rank
         self.batch, self.unit = recipe.optimization.batch, recipe.optimization.micro_batch
         balance = recipe.distribution.balance
         self.automatic = balance == "auto" and ranks.size > 1
         if isinstance(balance, str):
             self.shares = equal_shares(ranks.size, self.batch, self.unit or 1)
-        elif len(balance) != ranks.size:
+        elif len(balance) != ranks.launched.size:
             raise TrainingError(
-                f"distribution.balance has {len(balance)} weights for {ranks.size} ranks; give one "
-                "weight a rank, or auto"
+                f"distribution.balance has {len(balance)} weights for {ranks.launched.size} ranks; "
+                "give one weight a rank, or auto"
             )
         else:
-            self.shares = weighted_shares(balance, self.batch, self.unit or 1)
+            weights = [balance[rank] for rank in ranks.launch_ranks]
+            if not any(weights):  # the ranks with a share ended
+                weights = [1.0] * ranks.size
+            self.shares = weighted_shares(weights, self.batch, self.unit or 1)
+        self.speeds: Sequence[Speed] = ()
         self.balancer: LoadBalancer | None = None
         self.ignored_steps = 1
 
@@ -83,17 +87,31 @@ class BatchSharing:
             for rank in range(self.ranks.size)
         ]
 
-    def measure_speeds(self, task: Task[Batch], gradient: Gradient[Batch]) -> None:
+    def own_speed(self) -> Speed | None:
+        """The speed of this rank as last measured; None if it has not been measured."""
+        speeds = self.speeds if self.balancer is None else self.balancer.speeds
+        return speeds[self.rank] if speeds else None
+
+    def measure_speeds(
+        self, task: Task[Batch], gradient: Gradient[Batch], known: Speed | None = None
+    ) -> None:
         """Set the shares by the ranks' speeds if the recipe requests it.
 
         All ranks compute trial batches at the same time, as in training.
+
+        Args:
+            task: Makes the trial batches.
+            gradient: Computes them.
+            known: Speed of this rank. Nothing is measured if all ranks know theirs.
         """
         if not self.automatic:
             return
         network = gradient.network
-        sizes = trial_sizes(max(self.shares), self.unit or 1)
-        speed = measure_speed(task, gradient, sizes, self.unit)
-        speeds: list[Speed] = self.ranks.gather(speed)
+        speeds: list[Speed] = self.ranks.gather(known)
+        if None in speeds:
+            sizes = trial_sizes(max(self.shares), self.unit or 1)
+            speeds = self.ranks.gather(measure_speed(task, gradient, sizes, self.unit))
+        self.speeds = speeds
         self.shares = optimal_shares(speeds, self.batch, self.unit or 1)
         if batch_norm.synchronised_norms(network):
             # Ranks wait for each other in each norm, so their compute time cannot be measured.

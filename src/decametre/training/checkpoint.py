@@ -127,15 +127,15 @@ class CheckpointWriter:
             OSError: The previous checkpoint could not be written.
         """
         self.wait()
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in state_tensors(state)}
+        saved = snapshot(state, self.inputs)
         metadata = {
-            "step": state.step,
-            "scores": list(state.scores),
-            "kept_from": state.kept_from,
-            "recipe": self.inputs.recipe,
-            "beside": self.inputs.extra,
+            "step": saved.step,
+            "scores": saved.scores,
+            "kept_from": saved.kept_from,
+            "recipe": saved.inputs.recipe,
+            "beside": saved.inputs.extra,
         }
-        self.writing = self.writer.submit(self._write, tensors, metadata)
+        self.writing = self.writer.submit(self._write, saved.tensors, metadata)
 
     def wait(self) -> None:
         """Wait until the latest checkpoint is written.
@@ -204,6 +204,12 @@ class Checkpoint:
     scores: list[float]
     kept_from: int
     tensors: dict[str, Tensor]
+
+
+def snapshot(state: TrainingState, inputs: RunInputs) -> Checkpoint:
+    """A copy of a state, on the CPU."""
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in state_tensors(state)}
+    return Checkpoint(inputs, state.step, list(state.scores), state.kept_from, tensors)
 
 
 def read_newest_checkpoint(folder: Path) -> Checkpoint | None:

@@ -84,6 +84,13 @@ class Gradient(Generic[Batch]):
                 ddp.register_comm_hook(ranks.gradient_group, COMPRESSION_HOOKS[compression])
             self.loss = ddp
 
+    def close(self) -> None:
+        """Release the ranks' process group, so that the network can be used with other ranks."""
+        for norm in batch_norm.synchronised_norms(self.network):
+            norm.group = None
+        self.loss = _LossModule(self.task, self.network)
+        self.timer.close()
+
     def __call__(self, batches: Sequence[Batch], global_count: Callable[[], float]) -> Tensor:
         """Add the gradient of the mean loss over the global batch to the weights' gradients.
 
@@ -194,9 +201,16 @@ class ComputeTimer:
         self.ended: Any = None
         self.exchange_ended: float | None = None
         self.seconds = self.waited = 0.0
-        for weights in network.parameters():
-            if weights.requires_grad:
-                weights.register_post_accumulate_grad_hook(self._record)  # type: ignore[no-untyped-call]
+        self.hooks = [
+            weights.register_post_accumulate_grad_hook(self._record)  # type: ignore[no-untyped-call]
+            for weights in network.parameters()
+            if weights.requires_grad
+        ]
+
+    def close(self) -> None:
+        """Remove the hooks from the weights."""
+        for hook in self.hooks:
+            hook.remove()
 
     def skip_interval(self) -> None:
         """Exclude the time until the next step, for example that of a validation."""

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
@@ -32,6 +32,7 @@ from decametre.training.checkpoint import (
     check_same_run,
     restore_state,
 )
+from decametre.training.elastic import share_state
 from decametre.training.gradient import Gradient
 from decametre.training.meter import Meter
 from decametre.training.observer import StepTimes, TrainingObserver
@@ -85,13 +86,13 @@ def fit(
         KeyboardInterrupt: A stop was requested.
     """
     inputs = RunInputs(recipe.model_dump(mode="json"), task.extra_inputs)
-    check_ranks_agree(ranks.gather(inputs))
     state = initial_state(task.network, recipe.optimization)
     if checkpoint is not None:
         check_same_run(checkpoint.inputs, inputs, folder)
         restore_state(state, checkpoint)
         log.info("resuming at step %d of %d", state.step, task.steps)
     if state.step >= task.steps:
+        ranks.attempt(lambda: check_ranks_agree(ranks.gather(inputs), ranks))
         return
     log.info("learning rate: %s", describe(task.steps, recipe.optimization))
     if problem := warmup_problem(task.steps, recipe.optimization):
@@ -143,7 +144,6 @@ class TrainingLoop(Generic[Batch]):
     ) -> None:
         self.task, self.recipe, self.state, self.ranks = task, recipe, state, ranks
         self.progress, self.observer = progress, observer
-        self.gradient = Gradient(task, state.network, ranks, recipe.distribution.compression)
         self.sharing = BatchSharing(recipe, ranks, task.order)
         self.meter = Meter(ranks)
         self.stop = StopSignal()
@@ -151,42 +151,82 @@ class TrainingLoop(Generic[Batch]):
 
     def run(self, folder: Path, inputs: RunInputs) -> None:
         """Take all steps. See `fit`."""
-        state, task = self.state, self.task
         self.observer.data_loaded()
-        begun = time.perf_counter()
-        self.sharing.measure_speeds(task, self.gradient)
-        ended = time.perf_counter()
-        self.observer.trials_ended(ended, ended - begun, self.sharing.shares)
-        with ExitStack() as contexts:
-            contexts.enter_context(_output_errors(folder))
-            contexts.enter_context(self.stop)
-            outputs = None
-            if self.ranks.is_first:
-                outputs = _Outputs(
-                    folder,
-                    contexts.enter_context(RunLog(folder, state.step)),
-                    contexts.enter_context(
-                        CheckpointWriter(folder, inputs, self.recipe.checkpoints)
-                    ),
-                )
-            self.progress(state.step, task.steps, 0)
-            self._open_batches()
-            self.meter = Meter(self.ranks)
-            stop = False
-            while state.step < task.steps:
-                if stop:
-                    self._save_and_stop(outputs)
-                stop = self._take_step()
-                if state.step % task.validate_every == 0 or state.step == task.steps:
-                    self._validate(outputs)
+        with _output_errors(folder), self.stop:
+            if self.ranks.joins_late:
+                self.ranks.regroup()
+            while True:
+                try:
+                    if self._run_with_present_ranks(folder, inputs):
+                        self.ranks.leave()
+                        return
+                except RuntimeError as error:
+                    if not self.ranks.survive(error):
+                        raise
+                # Here the error and its traceback no longer refer to the process groups.
+                self.ranks.regroup()
+
+    def _run_with_present_ranks(self, folder: Path, inputs: RunInputs) -> bool:
+        """Train until the end of the run (True), or until other ranks join (False)."""
+        ranks, known = self.ranks, self.sharing.own_speed()
+        check_ranks_agree(ranks.gather(inputs), ranks)
+        share_state(self.state, ranks, inputs)
+        compression = self.recipe.distribution.compression
+        with closing(Gradient(self.task, self.state.network, ranks, compression)) as self.gradient:
+            self.sharing = BatchSharing(self.recipe, ranks, self.task.order)
+            begun = time.perf_counter()
+            self.sharing.measure_speeds(self.task, self.gradient, known)
+            ended = time.perf_counter()
+            self.observer.trials_ended(ended, ended - begun, self.sharing.shares)
+            with self._open_outputs(folder, inputs) as outputs:
+                return self._take_steps(outputs)
+
+    @contextmanager
+    def _open_outputs(self, folder: Path, inputs: RunInputs) -> Iterator[_Outputs | None]:
+        if not self.ranks.is_first:
+            yield None
+            return
+        recorded = self.state.step - self._validation_is_due()
+        with (
+            RunLog(folder, recorded) as run_log,
+            CheckpointWriter(folder, inputs, self.recipe.checkpoints) as checkpoints,
+        ):
+            yield _Outputs(folder, run_log, checkpoints)
+
+    def _take_steps(self, outputs: _Outputs | None) -> bool:
+        """See `_run_with_present_ranks`."""
+        state, task = self.state, self.task
+        self.progress(state.step, task.steps, self.samples)
+        self._open_batches()
+        self.meter = Meter(self.ranks)
+        self.gradient.timer.skip_interval()
+        stop = False
+        while True:
+            if self._validation_is_due():
+                self._validate(outputs)
+            if state.step == task.steps:
+                if outputs is not None:
+                    outputs.checkpoints.wait()
+                self.ranks.sum([0.0])  # all files are written
+                return True
+            if stop:
+                self._save_and_stop(outputs)
+            stop, newcomers = self._take_step()
+            if newcomers and not stop and state.step < task.steps:
+                return False
+
+    def _validation_is_due(self) -> bool:
+        steps, every = self.state.step, self.task.validate_every
+        due = steps // every + (steps == self.task.steps and steps % every > 0)
+        return len(self.state.scores) < due
 
     def _open_batches(self) -> None:
         self.batches = self.task.batches(
             self.state.step, self.task.steps, self.sharing.rank_samples
         )
 
-    def _take_step(self) -> bool:
-        """Take a step; returns whether a rank was asked to stop."""
+    def _take_step(self) -> tuple[bool, bool]:
+        """Take a step; returns whether to stop, and whether other ranks want to join."""
         state, task, ranks, sharing = self.state, self.task, self.ranks, self.sharing
         timer = self.gradient.timer
         begun = time.perf_counter()
@@ -197,13 +237,14 @@ class TrainingLoop(Generic[Batch]):
         # the count is used in this step, and only after the first forward pass: a rank that is late
         # by less than the others' forward pass delays nobody.
         begun = time.perf_counter()
-        sums = ranks.start_sum([count, self.stop.requested, *ranks.at_own_index(timer.read())])
+        times = ranks.at_own_index(timer.read())
+        sums = ranks.start_sum([count, self.stop.requested, ranks.newcomers, *times])
         exchange = time.perf_counter() - begun
         shares, sizes = tuple(sharing.shares), sharing.sizes(state.step)
         loss_sum = train_step(
             state, task.steps, self.recipe.optimization, self.gradient, batches, sums.first
         )
-        global_count, stop, *seconds = sums.wait()
+        global_count, stop, newcomers, *seconds = sums.wait()
         exchange += timer.waited
         self.meter.add_compute_times(seconds)
         self.meter.add_step(loss_sum, global_count, sizes, waiting)
@@ -220,20 +261,23 @@ class TrainingLoop(Generic[Batch]):
         self.observer.step_ended(
             StepTimes(state.step, ended, waiting, exchange, ended - begun, shares, tuple(seconds))
         )
-        return bool(stop)
+        return bool(stop), bool(newcomers)
 
     def _validate(self, outputs: _Outputs | None) -> None:
         state, task = self.state, self.task
         record = self.meter.read()
         validation = task.validate(state.average.module, self.ranks)
         check_finite(state.step, record["loss"] or 0.0, validation.score)
-        best = validation.score < state.best
-        state.scores.append(validation.score)
         if outputs is not None:
-            if best:
+            if validation.score < state.best:
                 task.save(outputs.folder, state.average.module, validation, state.step)
             outputs.run_log.write(state.step, record | validation.record, validation.picture)
+            state.scores.append(validation.score)
             outputs.checkpoints.save(state)
+        # If rank 0 is lost before it has written its files, the next one validates again.
+        self.ranks.sum([0.0])
+        if outputs is None:
+            state.scores.append(validation.score)
         self.meter = Meter(self.ranks)
         self.gradient.timer.skip_interval()
 
@@ -262,13 +306,19 @@ def _output_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def check_ranks_agree(inputs: Sequence[RunInputs]) -> None:
+def check_ranks_agree(inputs: Sequence[RunInputs], ranks: Ranks = SINGLE_PROCESS) -> None:
     """Check that all ranks have the same recipe and data.
+
+    Args:
+        inputs: Those of all ranks.
+        ranks: The ranks. If they continue after a failure, only the rank that differs ends.
 
     Raises:
         TrainingError: A rank differs from rank 0.
     """
     for rank, other in enumerate(inputs):
+        if ranks.elastic and rank != ranks.rank:
+            continue
         if difference := inputs[0].difference(other):
             raise TrainingError(
                 f"rank {rank} differs from rank 0: {difference}; use the same recipe and data "
@@ -342,13 +392,16 @@ def train_step(
     loss_sum = gradient(batches, global_count)
     weights = [w for w in state.network.parameters() if w.grad is not None]
     norm = nn.utils.get_total_norm([w.grad for w in weights if w.grad is not None])
-    state.step += 1
     # All ranks have the same gradient here, and so come to the same decision.
     if not math.isfinite(float(norm)):
+        state.step += 1
         return None
     if recipe.clip is not None:
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
-    state.optimizer.step()
+    # The last exchange with other ranks comes first: if it fails, the state is that of the step
+    # before, and if it does not, nothing else can.
     gradient.update_statistics(global_count())
+    state.optimizer.step()
     state.average.update_parameters(state.network)
+    state.step += 1
     return loss_sum

@@ -10,13 +10,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -26,10 +24,13 @@ from torch.distributed.rendezvous import rendezvous
 
 from decametre.device import choose_devices
 from decametre.errors import DeviceError, TrainingError
+from decametre.training.host_resources import assign_gpu, count_threads, find_host_resources
 from decametre.training.launcher import RankInfo
 from decametre.training.stopping import HangWatchdog
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 PROCESS_GROUP_TIMEOUT = timedelta(minutes=10)
 """How long a rank waits for the others, which may be reading data or validating. The end of a
@@ -48,79 +49,6 @@ STORE_RETRY_SECONDS = 0.5
 CONNECTION_ERROR_SIGNS = ("gloo", "nccl", "connection", "timed out", "broken pipe")
 """Lower-case text that marks an error of `torch.distributed` as a lost connection. Most of these
 errors are plain RuntimeErrors."""
-
-
-class Gpu(NamedTuple):
-    """A GPU as one rank sees it.
-
-    Attributes:
-        number: Its index among the GPUs that are visible to the rank.
-        uuid: Its globally unique identifier.
-    """
-
-    number: int
-    uuid: str
-
-
-@dataclass(frozen=True)
-class HostResources:
-    """What a rank may use on its host.
-
-    Attributes:
-        host: Host name.
-        gpus: Visible GPUs, in the order of their indices.
-        cores: Indices of the CPU cores that the process may run on.
-    """
-
-    host: str
-    gpus: tuple[Gpu, ...]
-    cores: tuple[int, ...]
-
-
-def find_host_resources(device: str) -> HostResources:
-    """The resources of this process.
-
-    Args:
-        device: See `decametre.device.choose_devices`; `auto` means all GPUs.
-
-    Raises:
-        DeviceError: The device does not exist.
-    """
-    gpus = [found for found in choose_devices(device) if found.type == "cuda"]
-    return HostResources(
-        socket.gethostname(),
-        tuple(Gpu(gpu.index, str(torch.cuda.get_device_properties(gpu).uuid)) for gpu in gpus),
-        cores_of_process(),
-    )
-
-
-def cores_of_process() -> tuple[int, ...]:
-    """Numbers of the CPU cores that this process may use; macOS and Windows do not restrict it."""
-    if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
-    return tuple(range(os.cpu_count() or 1))
-
-
-def assign_gpu(resources: Sequence[HostResources], rank: int) -> int | None:
-    """The index of a rank's GPU: the first visible one that no lower rank has taken.
-
-    GPUs are compared by their identifiers, because launchers differ: some show all GPUs of the host
-    to every rank, others show each rank one GPU, always with index 0.
-    """
-    taken: set[str] = set()
-    assigned = None
-    for visible in resources[: rank + 1]:
-        assigned = next((gpu for gpu in visible.gpus if gpu.uuid not in taken), None)
-        if assigned is not None:
-            taken.add(assigned.uuid)
-    return None if assigned is None else assigned.number
-
-
-def count_threads(resources: Sequence[HostResources], rank: int) -> int:
-    """Threads of a rank: its cores, divided by the number of ranks that use the same cores."""
-    mine = resources[rank]
-    users = sum((other.host, other.cores) == (mine.host, mine.cores) for other in resources)
-    return max(1, len(mine.cores) // users)
 
 
 class PendingSums:
@@ -154,7 +82,15 @@ class Ranks:
         device: Device that this process computes on.
         gradient_group: Process group of the gradients; None for a single process.
         devices: Names of the devices of all ranks, by rank.
+
+    Attributes:
+        launched: Rank and world size as the launcher started the process.
+        elastic: Whether the ranks continue when one of them is lost.
+        joins_late: Whether this process joins a run that has begun: call `regroup` to join.
     """
+
+    elastic = False
+    joins_late = False
 
     def __init__(
         self,
@@ -163,7 +99,8 @@ class Ranks:
         gradient_group: dist.ProcessGroup | None,
         devices: Sequence[str],
     ) -> None:
-        self.info, self.device = info, device
+        self.info = self.launched = info
+        self.device = device
         self.gradient_group, self.devices = gradient_group, tuple(devices)
 
     @property
@@ -175,6 +112,34 @@ class Ranks:
     def size(self) -> int:
         """The world size."""
         return self.info.size
+
+    @property
+    def launch_ranks(self) -> tuple[int, ...]:
+        """The rank that the launcher gave to each of the ranks."""
+        return tuple(range(self.size))
+
+    @property
+    def newcomers(self) -> int:
+        """How many processes wait to join."""
+        return 0
+
+    def attempt(self, function: Callable[[], Result]) -> Result:
+        """The result of a function in which the ranks communicate."""
+        return function()
+
+    def agree(self, name: str, choose: Callable[[], str]) -> str:
+        """A value that the ranks choose once for the run; one that joins late gets it."""
+        return choose()
+
+    def survive(self, error: Exception) -> bool:
+        """Whether the ranks continue after an error: call `regroup`."""
+        return False
+
+    def regroup(self) -> None:
+        """Continue with the ranks that are left and those that join."""
+
+    def leave(self) -> None:
+        """End the run, after an exchange in which all ranks stated that they have finished it."""
 
     @property
     def is_first(self) -> bool:
@@ -216,12 +181,12 @@ class Ranks:
         dist.all_gather_object(values, value)
         return values
 
-    def broadcast(self, value: Any) -> Any:
-        """The value of rank 0, on every rank."""
+    def broadcast(self, value: Any, source: int = 0) -> Any:
+        """The value of one rank, on every rank."""
         if self.size == 1:
             return value
         values = [value]
-        dist.broadcast_object_list(values, src=0)
+        dist.broadcast_object_list(values, src=source)
         return values[0]
 
 
@@ -256,26 +221,17 @@ def join_ranks(info: RankInfo, device: str) -> Iterator[Ranks]:
 @contextmanager
 def _process_group(info: RankInfo, device: str) -> Iterator[Ranks]:
     try:
-        dist.init_process_group(
-            "gloo",
-            store=open_store(info),
-            rank=info.rank,
-            world_size=info.size,
-            timeout=PROCESS_GROUP_TIMEOUT,
-        )
+        _init_process_group(info, open_store(info))
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"rank 0 cannot be reached at {info.address} ({error})") from error
     try:
-        resources: list[Any] = [None] * info.size
-        dist.all_gather_object(resources, find_host_resources(device))
-        gpus = [assign_gpu(resources, rank) for rank in range(info.size)]
-        ranks = _choose_rank_device(info, device, resources, gpus)
+        ranks = _choose_rank_device(info, device)
         try:
             yield ranks
         finally:
             ranks.gradient_group = None
     except RuntimeError as error:
-        if not any(sign in str(error).lower() for sign in CONNECTION_ERROR_SIGNS):
+        if not is_connection_error(error):
             raise
         raise TrainingError(
             "another rank ended, or the network connection to it broke; repeat the command to "
@@ -288,9 +244,41 @@ def _process_group(info: RankInfo, device: str) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def _choose_rank_device(
-    info: RankInfo, device: str, resources: Sequence[HostResources], gpus: Sequence[int | None]
-) -> Ranks:
+def form_groups(info: RankInfo, device: str, store: Any) -> Ranks:
+    """Form the process groups of ranks that have met.
+
+    Args:
+        info: Rank and world size of this process.
+        device: See `join_ranks`.
+        store: Store of these ranks only; unused for a single rank.
+    """
+    if info.size == 1:
+        chosen = choose_devices(device)[0]
+        return Ranks(info, chosen, None, [str(chosen)])
+    _init_process_group(info, store)
+    return _choose_rank_device(info, device)
+
+
+def is_connection_error(error: Exception) -> bool:
+    """Whether an error of `torch.distributed` is a lost connection to another rank."""
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in text for sign in CONNECTION_ERROR_SIGNS)
+
+
+def _init_process_group(info: RankInfo, store: Any) -> None:
+    dist.init_process_group(
+        "gloo",
+        store=store,
+        rank=info.rank,
+        world_size=info.size,
+        timeout=PROCESS_GROUP_TIMEOUT,
+    )
+
+
+def _choose_rank_device(info: RankInfo, device: str) -> Ranks:
+    resources: list[Any] = [None] * info.size
+    dist.all_gather_object(resources, find_host_resources(device))
+    gpus = [assign_gpu(resources, rank) for rank in range(info.size)]
     gpu = gpus[info.rank]
     if gpu is None and device.startswith("cuda"):
         raise DeviceError(

@@ -200,10 +200,14 @@ class DistributionRecipe(Section):
             during training), `equal`, or a weight for each rank.
         compression: Number format in which gradients travel between ranks: `none` (as they are),
             `fp16` or `bf16`.
+        on_failure: What happens if a rank ends or hangs. `stop`: the others end. `restart`: all
+            ranks restart from the newest checkpoint. `continue`: the others continue from the
+            weights in memory, and the rank joins again when it has restarted.
     """
 
     balance: Literal["auto", "equal"] | tuple[Real, ...] = "auto"
     compression: Compression = "none"
+    on_failure: Literal["stop", "restart", "continue"] = "stop"
 
 
 MAX_CHECKPOINTS = 10
