@@ -17,6 +17,7 @@ BENCHMARKS = (
     "offset",
     "uncertainty",
     "fuzz",
+    "faults",
 )
 """Each is a module of `benchmarks.cli` with a command: `fleet` is `fleet.fleet_bench`."""
 
