@@ -249,7 +249,7 @@ def test_products_of_a_killed_worker_run_on_others_at_once(local, work, perform)
     # Otherwise workers log an error whenever the scheduler ends before them.
     assert list(local._client.run(log_levels).values()) == [{logging.CRITICAL}] * 2
     for address, info in local.workers().items():  # set by the preload module
-        assert address.startswith("tcp://127.0.0.1")
+        assert address.startswith("tls://127.0.0.1")
         assert (info.threads, info.slots, info.memory) == (2, 2, BYTES)
     assert local.dashboard.startswith("http://127.0.0.1:")
     entries = [entry(f"P{number:02d}", **{"gate": 1} if number > 1 else {}) for number in range(12)]

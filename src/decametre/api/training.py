@@ -12,6 +12,7 @@ from decametre.options import PathLike
 from decametre.progress import Progress, silent
 from decametre.recipes.options import TrainOptions
 from decametre.sentinel2.source_check import check_source
+from decametre.training.launcher import read_rank_info
 
 if TYPE_CHECKING:
     from decametre.recipes.training_job import TrainingResult
@@ -39,9 +40,11 @@ def train(
 
     changes = options.settings
     checked = read_recipe(os.fspath(recipe), changes, options.train, options.validation)
-    for source in (*checked.data.train, *checked.data.validation):
-        if not has_magic(source):
-            check_source(source)
+    # The other ranks of a job would wait for one that ends before it has joined them.
+    if read_rank_info().size == 1:
+        for source in (*checked.data.train, *checked.data.validation):
+            if not has_magic(source):
+                check_source(source)
     # Imported here: torch takes seconds, which a wrong argument should not cost.
     from decametre.recipes import training_job
 

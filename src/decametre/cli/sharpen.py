@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,8 +16,20 @@ from decametre.superres.sharpening.options import SharpenOptions
 log = logging.getLogger(__name__)
 
 
+class _Products(click.Argument):
+    """The products; click takes a single argument as OUTPUT, but it is a product."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """See `click.Parameter.process_value`; a missing argument is OUTPUT."""
+        try:
+            return super().process_value(ctx, value)
+        except click.MissingParameter as error:
+            error.param_hint = "'OUTPUT'"
+            raise
+
+
 @click.command()
-@click.argument("products", metavar="PRODUCT...", nargs=-1, required=True)
+@click.argument("products", metavar="PRODUCT...", nargs=-1, required=True, cls=_Products)
 @click.argument("output", type=click.Path(path_type=Path))
 @options(SharpenOptions)
 def sharpen(products: tuple[str, ...], output: Path, options: SharpenOptions) -> None:

@@ -68,10 +68,6 @@ def run(files, model, inputs):
     return session.run(None, feed), session
 
 
-INEXACT = pytest.mark.xfail(
-    strict=True, raises=ModelError, reason="differs from torch by 0.002 of reflectance"
-)
-
 ARCHITECTURES = [
     ("native", 2, None),
     ("native", 2, "mtf"),
@@ -83,7 +79,7 @@ ARCHITECTURES = [
     ("rsa", 2, None),
     ("rsa", 6, None),
     ("regression", 6, None),
-    pytest.param("guided", 6, None, marks=INEXACT),
+    ("guided", 6, None),
 ]
 
 
@@ -102,8 +98,9 @@ def test_every_architecture_gives_torch_s_result_at_any_size(kind, scale, projec
 
 
 @pytest.mark.onnx
-@pytest.mark.parametrize("name", ["native_2x", pytest.param("native_6x", marks=INEXACT)])
-def test_shipped_models_give_torch_s_result(name):
+def test_the_shipped_model_gives_torch_s_result():
+    """native_6x is left out: torch needs more than half an hour to export it."""
+    name = "native_2x"
     model = load_model(name)
     form = form_of(model, "grids")
     files = exported_files(form, "float32")

@@ -328,11 +328,11 @@ def test_a_model_of_no_run_is_not_overwritten(trained, sample_item, tmp_path):
     assert load_folder(tmp_path).card == trained.card
 
 
-def test_a_folder_that_cannot_be_created_is_reported_at_once(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported_at_once(sample_item, tmp_path):
     (tmp_path / "file").touch()
     for folder, message in (("absent/run", "does not exist; make it"), ("file", "is a file")):
         with pytest.raises(OutputError, match=message):
-            train("no/product.json", tmp_path / folder)
+            train(sample_item, tmp_path / folder)
 
 
 def test_the_card_before_training_describes_the_network():

@@ -71,7 +71,9 @@ def deviations_of(
         return piece.deviations
     return {
         name: np.where(
-            np.isnan(deviation), radiometry[name].nodata, radiometry[name].to_dn(deviation)
-        ).astype(np.uint16)
+            np.isnan(deviation),
+            np.uint16(radiometry[name].nodata),
+            radiometry[name].to_dn(np.nan_to_num(deviation)),
+        )
         for name, deviation in piece.deviations.items()
     }
