@@ -9,7 +9,11 @@ import torch
 import decametre.api as api
 from decametre.errors import TrainingError
 from decametre.superres.models.uncertainty import LEVELS, UncertaintyCard
-from decametre.superres.training.uncertainty_task import factors_of, scene_record, surprise
+from decametre.superres.training.uncertainty_task import (
+    factors_of,
+    negative_log_likelihood,
+    scene_record,
+)
 
 TINY = {
     "network.model": "bicubic_2x",
@@ -62,7 +66,10 @@ def test_there_is_no_initial_model(sample_item, tmp_path):
 
 def test_the_likelihood_is_highest_for_the_mean_absolute_error():
     errors = torch.tensor([-3.0, 1.0, 2.0])
-    means = [float(surprise(errors, torch.tensor(scale)).mean()) for scale in (1.8, 2.0, 2.2)]
+    means = [
+        float(negative_log_likelihood(errors, torch.tensor(scale)).mean())
+        for scale in (1.8, 2.0, 2.2)
+    ]
     assert min(means) == means[1] == pytest.approx(np.log(2) + 1)
 
 
@@ -75,7 +82,7 @@ def test_factors_are_quantiles_of_the_scored_pixels():
     scored, missing = record.bands
     kept = np.abs(np.arange(-33, 101)) / 2
     assert missing is None
-    assert record.surprise == pytest.approx(np.log(2) + kept.mean())
+    assert record.cost == pytest.approx(np.log(2) + kept.mean())
     factors = factors_of([scored, missing])
     assert factors["deviation"] == pytest.approx(np.sqrt((kept**2).mean()), abs=1e-4)
     for level in LEVELS:

@@ -112,7 +112,7 @@ class UncertaintyTraining:
             with torch.no_grad():
                 image = self.model.network(batch.inputs, batch.measured, *gains)
             scale = network(batch.inputs, image)
-        return (surprise(image.float() - batch.target, scale) * batch.mask).sum()
+        return (negative_log_likelihood(image.float() - batch.target, scale) * batch.mask).sum()
 
     @torch.inference_mode()
     def validate(self, network: nn.Module, ranks: Ranks) -> Validation:
@@ -127,7 +127,7 @@ class UncertaintyTraining:
             scale = network(inputs, image.to(self.device)).cpu()
             mine.append(scene_record(image - pair.target, scale, pair.mask))
         of_scenes = [record for records in ranks.gather(mine) for record in records]
-        score = float(np.mean([record.surprise for record in of_scenes]))
+        score = float(np.mean([record.cost for record in of_scenes]))
         factors = {
             band: factors_of([record.bands[index] for record in of_scenes])
             for index, band in enumerate(self.model.card.bands_out)
@@ -152,7 +152,7 @@ class UncertaintyTraining:
         save_model(folder, card, network)
 
 
-def surprise(errors: Tensor, scale: Tensor) -> Tensor:
+def negative_log_likelihood(errors: Tensor, scale: Tensor) -> Tensor:
     """Negative logarithm of the likelihood under a Laplace distribution, without the constant.
 
     Args:
@@ -166,12 +166,12 @@ class SceneRecord(NamedTuple):
     """How well the scale describes the errors in one scene.
 
     Attributes:
-        surprise: Mean of `surprise` over the scored pixels.
+        cost: Mean of `negative_log_likelihood` over the scored pixels.
         bands: For each band, the mean square of errors divided by the scale, and the quantiles of
             their absolute values at `SHARES`; None for a band without scored pixels.
     """
 
-    surprise: float
+    cost: float
     bands: list[tuple[float, np.ndarray] | None]
 
 
@@ -189,7 +189,7 @@ def scene_record(errors: Tensor, scale: Tensor, mask: Tensor) -> SceneRecord:
         bands.append(
             (float((values**2).mean()), np.quantile(values, SHARES)) if values.size else None
         )
-    mean = (surprise(errors, scale) * mask).sum() / mask.sum()
+    mean = (negative_log_likelihood(errors, scale) * mask).sum() / mask.sum()
     return SceneRecord(float(mean), bands)
 
 
