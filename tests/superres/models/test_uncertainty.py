@@ -8,6 +8,7 @@ from decametre.model_folder import save_model
 from decametre.superres.models.card import Card
 from decametre.superres.models.registry import BANDS_FOR_SCALE
 from decametre.superres.models.uncertainty import (
+    LARGEST_SCALE,
     LEVELS,
     UncertaintyCard,
     UncertaintyTrunk,
@@ -66,6 +67,13 @@ def test_a_pixel_depends_on_inputs_within_the_margin_only(scale):
     torch.testing.assert_close(after[..., 10 * scale :], before[..., 10 * scale :])
     near = (slice(None),) * 3 + (slice((10 - margin) * scale, 10 * scale),)
     assert not torch.allclose(after[near], before[near])
+
+
+@torch.inference_mode()
+def test_no_scale_exceeds_plausible_errors():
+    network, (inputs, fine) = trunk(2), images(2, 8, 8)
+    found = network({gsd: 1000 * image for gsd, image in inputs.items()}, 1000 * fine)
+    assert float(found.max()) == pytest.approx(LARGEST_SCALE)
 
 
 def test_sizes_must_be_positive():

@@ -146,3 +146,12 @@ def test_untrained_models_have_none(sample, tmp_path):
     assert (
         json.loads(result.quality_path.read_text())["models"]["bicubic_2x"]["uncertainty"] is None
     )
+
+
+@pytest.mark.parametrize("options", [{"bands": ["B02"]}, {"bands": ["B05"], "model": ["bicubic"]}])
+def test_without_a_trained_model_there_is_no_uncertainty(sample, tmp_path, options):
+    with pytest.raises(ModelError, match="no other model is used; remove it"):
+        decametre.sharpen(
+            sample, tmp_path / "sharp.tif", window=(0, 0, 60, 60), uncertainty=True, **options
+        )
+    assert not list(tmp_path.iterdir())

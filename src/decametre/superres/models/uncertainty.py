@@ -41,6 +41,10 @@ INITIAL_SCALE = 0.003
 """Scale of the Laplace distribution before training, in reflectance."""
 
 
+LARGEST_SCALE = 0.1
+"""Largest scale, in reflectance. Beyond the training data, such as on ground with a reflectance of
+2, the exponential function would exceed any plausible error."""
+
 FOLDER_NAME = "uncertainty"
 """Folder of the network in that of the model whose uncertainty it predicts."""
 
@@ -119,7 +123,8 @@ class UncertaintyTrunk(nn.Module):
             features = self.head(features)
         features = self.trunk(F.relu(features))
         with torch.autocast(coarse.device.type, enabled=False):
-            return F.pixel_shuffle(self.tail(features.float()), FOLD).exp()
+            logarithm = self.tail(features.float()).clamp(max=math.log(LARGEST_SCALE))
+        return F.pixel_shuffle(logarithm, FOLD).exp()
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from decametre.errors import ModelError
 from decametre.sentinel2.radiometry import Radiometry
 from decametre.superres.models.registry import WEIGHTS_FOLDER, Model
 from decametre.superres.models.uncertainty import Uncertainty, load_uncertainty
@@ -19,9 +20,14 @@ def load_uncertainties(models: Sequence[Model], names: Sequence[str]) -> dict[st
         names: Models by name or folder as the user gave them.
 
     Raises:
-        ModelError: A trained model has none, or it is damaged.
+        ModelError: A trained model has none, or it is damaged; or no model is trained.
     """
     trained = [model.card for model in models if model.card.checksum]
+    if not trained:
+        raise ModelError(
+            "--uncertainty: bands of 10 m, bicubic interpolation and regressions have no "
+            "uncertainty, and no other model is used; remove it"
+        )
     folders = [Path(name) for name in names]
     return {
         card.name: load_uncertainty(card, [WEIGHTS_FOLDER / card.name, *folders])
