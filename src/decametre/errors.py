@@ -67,7 +67,7 @@ class ModelError(DecametreError):
 
 
 class SharpeningError(DecametreError):
-    """Some of several products could not be sharpened."""
+    """At least one of several products could not be sharpened."""
 
 
 class RecipeError(DecametreError):

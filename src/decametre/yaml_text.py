@@ -42,7 +42,9 @@ def parse_yaml(text: str) -> Any:
     try:
         tree = yaml.load(text, _UniqueKeyLoader)  # a safe loader
         if _count_values(tree, {}) > MAX_VALUES:
-            raise ValueError(f"more than {MAX_VALUES:,} values, with those behind aliases")
+            raise ValueError(
+                f"it has more than {MAX_VALUES:,} values, counting an alias each time it is used"
+            )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except (yaml.YAMLError, AttributeError, TypeError) as error:  # the latter of odd keys and tags

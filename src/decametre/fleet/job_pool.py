@@ -152,7 +152,7 @@ def _last_line(error: Exception) -> str:
 
 @contextmanager
 def _certificates(file: ClusterFile, logs: Path) -> Iterator[Security | None]:
-    """Certificates for this run, in files that only this user can read; None if not wanted."""
+    """Certificates for this run, in files that only this user can read; None without encryption."""
     if file.options.security is None and "security" in file.options.model_fields_set:
         yield None
         return

@@ -98,7 +98,7 @@ def _read_geojson(document: dict[str, Any]) -> tuple[list[BaseGeometry], int]:
 
 
 def _read_geopackage(path: Path) -> tuple[list[BaseGeometry], int]:
-    """Geometries of the first layer, and their EPSG code."""
+    """Geometries of the first layer of a file, and the EPSG code of their CRS."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
         table, column, srs = database.execute(
             "SELECT table_name, column_name, srs_id FROM gpkg_geometry_columns"

@@ -25,7 +25,7 @@ from decametre.training.stopping import SIGNALS
 log = logging.getLogger(__name__)
 
 VARIABLE = "DECAMETRE_SUPERVISED"
-"""Environment variable of the child: how often it was started again."""
+"""Environment variable of the child process, with the number of restarts."""
 
 RESTART_STATUS = 75
 """Exit status of a rank that must start again, because others were lost (EX_TEMPFAIL)."""

@@ -94,19 +94,33 @@ class DegradedData:
                 f"{card.scale}: they are too small or have too many gaps; give other products"
             )
 
-    def batches(
-        self, first: int, end: int, parts: RankSamples, device: torch.device
-    ) -> Iterator[list[DegradedPair]]:
+
+class DegradedTask:
+    """The part of a training task that all networks for degraded scenes share; see `Task`.
+
+    Attributes:
+        data: The training patches and validation scenes.
+        device: Device for training.
+    """
+
+    data: DegradedData
+    device: torch.device
+
+    def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[DegradedPair]]:
         """See `Task.batches`; the recipe's workers compute the patches."""
         return prefetch_batches(
-            self.patches,
+            self.data.patches,
             stack_pairs,
             first,
             end,
             parts,
-            workers=self.workers,
-            pin_memory=device.type == "cuda",
+            workers=self.data.workers,
+            pin_memory=self.device.type == "cuda",
         )
+
+    def count(self, batch: DegradedPair) -> int:
+        """Number of pixels in the mask."""
+        return int(batch.mask.sum())
 
 
 def _read_scenes(data: SuperResolutionData, card: Card, part: str) -> list[tuple[Product, Scene]]:

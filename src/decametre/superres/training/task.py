@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ from decametre.superres.models.registry import (
     save_model,
 )
 from decametre.superres.sharpening.quicklook import stretch, to_bytes
-from decametre.superres.training.degraded_data import DegradedData, attribution_of
+from decametre.superres.training.degraded_data import (
+    DegradedData,
+    DegradedTask,
+    attribution_of,
+)
 from decametre.superres.training.recipe import SuperResolutionRecipe
 from decametre.training.model_record import (
     check_same_network,
@@ -38,7 +42,7 @@ from decametre.training.model_record import (
 )
 from decametre.training.order import EndlessOrder, SampleOrder
 from decametre.training.ranks import Ranks
-from decametre.training.task import RankSamples, Validation
+from decametre.training.task import Validation
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +56,7 @@ RELATIVE_FLOOR = 1e-3
 """Added to the error of bicubic interpolation in the relative loss, in reflectance."""
 
 
-class SuperResolution:
+class SuperResolution(DegradedTask):
     """Training of networks on degraded scenes.
 
     Args:
@@ -102,14 +106,6 @@ class SuperResolution:
             "train": self.data.train,
             "validation": self.data.validation,
         }
-
-    def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[DegradedPair]]:
-        """See `Task.batches`."""
-        return self.data.batches(first, end, parts, self.device)
-
-    def count(self, batch: DegradedPair) -> int:
-        """Number of pixels in the mask."""
-        return int(batch.mask.sum())
 
     def loss(self, network: nn.Module, batch: DegradedPair) -> Tensor:
         """Sum of the losses over the mask."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,18 +23,22 @@ from decametre.superres.models.uncertainty import (
     UncertaintyTrunk,
     build_uncertainty,
 )
-from decametre.superres.training.degraded_data import DegradedData, attribution_of
+from decametre.superres.training.degraded_data import (
+    DegradedData,
+    DegradedTask,
+    attribution_of,
+)
 from decametre.superres.training.recipe import UncertaintyRecipe
 from decametre.training.model_record import now, training_record
 from decametre.training.order import EndlessOrder, SampleOrder
 from decametre.training.ranks import Ranks
-from decametre.training.task import RankSamples, Validation
+from decametre.training.task import Validation
 
 SHARES = (np.arange(200) + 0.5) / 200
-"""Shares of the pixels at which a scene's errors are recorded."""
+"""Quantiles of a scene's errors that are recorded, as shares of its pixels."""
 
 
-class UncertaintyTraining:
+class UncertaintyTraining(DegradedTask):
     """Training of a network that predicts the uncertainty of a model.
 
     Args:
@@ -95,14 +99,6 @@ class UncertaintyTraining:
             )
             self.held_out.append((pair, image))
         self.model.network.to(device)
-
-    def batches(self, first: int, end: int, parts: RankSamples) -> Iterator[list[DegradedPair]]:
-        """See `Task.batches`."""
-        return self.data.batches(first, end, parts, self.device)
-
-    def count(self, batch: DegradedPair) -> int:
-        """Number of pixels in the mask."""
-        return int(batch.mask.sum())
 
     def loss(self, network: nn.Module, batch: DegradedPair) -> Tensor:
         """Negative logarithm of the likelihood of the model's errors, summed over the mask."""
